@@ -1,0 +1,106 @@
+//! Settings: `node.toml` in the data directory. Unknown keys are refused.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// File name inside the data directory.
+pub const CONFIG_FILE: &str = "node.toml";
+
+/// When a mutation is acknowledged to the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Acknowledge {
+    /// Once it is on this node's disk.
+    Local,
+    /// Once the hub has committed it: losing this node's disk loses nothing.
+    Hub,
+}
+
+/// Settings of a node. Every key carries its unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This node's number.
+    pub node: u16,
+    /// production, training or test.
+    pub environment: String,
+    /// Addresses of the hub, tried in this order.
+    pub hub: Vec<SocketAddr>,
+    /// Where terminals connect.
+    pub listen: SocketAddr,
+    /// When mutations are acknowledged.
+    pub ack: Acknowledge,
+    /// With `ack = "local"`: prizes and charges from this amount on wait for the hub all the same. Fen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_ack_from_fen: Option<i64>,
+    /// Requests a second that one terminal may make in the long run.
+    pub terminal_requests_per_second: NonZeroU32,
+    /// Requests that one terminal may make at once.
+    pub terminal_requests_burst: NonZeroU32,
+    /// Longest session of an operator: one shift. Milliseconds.
+    pub session_ms_max: i64,
+    /// Largest request body. Bytes.
+    pub body_bytes_max: usize,
+    /// Read-only connections.
+    pub readers: usize,
+    /// How long a stopping node waits for the hub to confirm its last events. Milliseconds.
+    pub drain_ms_max: u64,
+}
+
+impl Config {
+    /// Settings of a new node.
+    pub fn new(node: u16, environment: String, hub: Vec<SocketAddr>, listen: SocketAddr, ack: Acknowledge) -> Self {
+        let count = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Config {
+            node,
+            environment,
+            hub,
+            listen,
+            ack,
+            hub_ack_from_fen: None,
+            terminal_requests_per_second: count(50),
+            terminal_requests_burst: count(100),
+            session_ms_max: 12 * 60 * 60 * 1000,
+            body_bytes_max: 64 * 1024,
+            readers: 4,
+            drain_ms_max: 10_000,
+        }
+    }
+
+    /// Reads the settings of a data directory.
+    pub fn load(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!("read {}: run `jikai-node init --data {}` first", path.display(), data.display())
+        })?;
+        toml::from_str(&text).with_context(|| format!("read the settings in {}", path.display()))
+    }
+
+    /// Writes the settings into a data directory.
+    pub fn save(&self, data: &Path) -> anyhow::Result<()> {
+        let text = toml::to_string_pretty(self).context("write the settings")?;
+        std::fs::write(data.join(CONFIG_FILE), text).context("write the settings")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_survive_their_file_and_an_unknown_key_is_refused() {
+        let dir = std::env::temp_dir().join(format!("jikai-node-config-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+        Config::new(3, "test".into(), vec![address], address, Acknowledge::Hub).save(&dir).unwrap();
+        assert_eq!(Config::load(&dir).unwrap().node, 3);
+        let text = std::fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
+        std::fs::write(dir.join(CONFIG_FILE), format!("unknown = 1\n{text}")).unwrap();
+        assert!(Config::load(&dir).is_err());
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,158 @@
+//! Decisions: a request in, events or a refusal out. Nothing is written here.
+//!
+//! Each verb reads, checks in a documented order, and only then makes its events; from there on the projection must
+//! succeed. A refused request leaves no trace but its count, except where the refusal is itself a fact (a wrong code).
+
+mod claims;
+mod packs;
+mod refusal;
+mod sessions;
+mod tickets;
+
+use jikai_schema::barcode::{PackRef, SecurityBarcode, TicketRef};
+use jikai_schema::event::{Actor, EventBody, OperatorRole, RequestKey, TokenTag};
+use jikai_schema::id::{OperatorId, OutletId, PackId, TerminalId};
+use jikai_schema::projection::{Projection, ProjectionError};
+use jikai_schema::rules::{BatchKeys, Judgement};
+use jikai_schema::time::TimeMs;
+
+pub use refusal::Refusal;
+
+/// Most packs that one request may name or a shipment may hold.
+pub const PACKS_MAX: usize = 256;
+/// Most tickets that one request may name.
+pub const TICKETS_MAX: usize = 20;
+
+/// Who asks: a proven terminal and the person logged in at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The device.
+    pub terminal: TerminalId,
+    /// The person.
+    pub operator: OperatorId,
+    /// What the person may do.
+    pub role: OperatorRole,
+}
+
+impl Caller {
+    /// The outlet that both belong to.
+    pub fn outlet(&self) -> OutletId {
+        self.terminal.outlet()
+    }
+
+    /// The actor of the events.
+    pub fn actor(&self) -> Actor {
+        Actor::Terminal { terminal: self.terminal, operator: self.operator }
+    }
+}
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verb {
+    /// Open a session: key and password were proven before.
+    OpenSession {
+        /// Tag of the token that will be handed out.
+        token: TokenTag,
+        /// When it ends at the latest.
+        expires_at_ms: TimeMs,
+    },
+    /// Close the terminal's session.
+    CloseSession,
+    /// Sign for packs and check them in.
+    ReceivePacks(PackSelection),
+    /// Send untouched packs back.
+    ReturnPacks(Vec<PackRef>),
+    /// Sell tickets by scan.
+    SellTickets(Vec<TicketRef>),
+    /// Tell what the tickets won, and note wrong codes. Changes nothing else.
+    InquireClaims(Vec<SecurityBarcode>),
+    /// Pay all of the tickets, or none.
+    PayClaims(Vec<SecurityBarcode>),
+}
+
+/// Which packs are received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackSelection {
+    /// All packs of a consignment that are still on their way.
+    Shipment(u64),
+    /// These.
+    Packs(Vec<PackRef>),
+}
+
+/// What was decided: events with the request that each answers, and the reply where it is not in the events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Decision {
+    /// Facts to write, in order.
+    pub events: Vec<(EventBody, RequestKey)>,
+    /// The judgements of an inquiry, in the order of its codes.
+    pub judgements: Vec<Judgement>,
+    /// A refusal whose facts are nevertheless written.
+    pub refusal: Option<Refusal>,
+}
+
+impl Decision {
+    fn all(request: RequestKey, bodies: impl IntoIterator<Item = EventBody>) -> Self {
+        let events = bodies.into_iter().map(|body| (body, request)).collect();
+        Decision { events, ..Decision::default() }
+    }
+}
+
+/// A decision that could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideError {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] ProjectionError),
+}
+
+/// Which requests were answered before.
+pub trait AnsweredRequests {
+    /// Whether events of this very request are in the log.
+    fn is_answered(&self, request: &RequestKey) -> Result<bool, ProjectionError>;
+}
+
+/// A request with all that its decision may look at besides the rows.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// The request that the events will answer.
+    pub request: RequestKey,
+    /// Stamp of the first event.
+    pub now_ms: TimeMs,
+    /// Decrypted batch keys.
+    pub keys: &'a dyn BatchKeys,
+    /// Earlier requests.
+    pub answered: &'a dyn AnsweredRequests,
+}
+
+/// Decides one request over the rows that `projection` sees.
+pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -> Result<Decision, DecideError> {
+    match verb {
+        Verb::OpenSession { token, expires_at_ms } => sessions::open(projection, asked, *token, *expires_at_ms),
+        Verb::CloseSession => Ok(sessions::close(asked)),
+        Verb::ReceivePacks(selection) => packs::receive(projection, asked, selection),
+        Verb::ReturnPacks(packs) => packs::give_back(projection, asked, packs),
+        Verb::SellTickets(tickets) => tickets::sell(projection, asked, tickets),
+        Verb::InquireClaims(codes) => claims::inquire(projection, asked, codes),
+        Verb::PayClaims(codes) => claims::pay(projection, asked, codes),
+    }
+}
+
+/// Refuses an outlet that may not trade.
+fn check_outlet_active(projection: &Projection<'_>, outlet: OutletId) -> Result<(), DecideError> {
+    use jikai_schema::event::OutletStatus;
+    match projection.outlet(outlet)? {
+        Some(row) if row.status == OutletStatus::Active => Ok(()),
+        _ => Err(Refusal::OutletSuspended.into()),
+    }
+}
+
+/// The id of a printed pack; `None` for a batch that was not issued to this province.
+fn pack_id(projection: &mut Projection<'_>, printed: &PackRef) -> Result<Option<PackId>, DecideError> {
+    let batch = projection.batch_no(printed.game, printed.batch)?;
+    Ok(batch.and_then(|batch| PackId::new(batch, printed.pack).ok()))
+}

@@ -1,0 +1,26 @@
+//! Sessions: the proofs were checked off the writer thread; here they become facts.
+
+use jikai_schema::event::{EventBody, SessionEvent, TokenTag};
+use jikai_schema::projection::Projection;
+use jikai_schema::time::TimeMs;
+
+use super::{Asked, DecideError, Decision, check_outlet_active};
+
+/// Checks: the outlet may trade.
+pub(super) fn open(
+    projection: &Projection<'_>,
+    asked: &Asked<'_>,
+    token: TokenTag,
+    expires_at_ms: TimeMs,
+) -> Result<Decision, DecideError> {
+    let caller = asked.caller;
+    check_outlet_active(projection, caller.outlet())?;
+    let (terminal, operator) = (caller.terminal, caller.operator);
+    let opened = SessionEvent::Opened { terminal, operator, token, expires_at_ms };
+    Ok(Decision::all(asked.request, [EventBody::Session(opened)]))
+}
+
+/// A logged-in terminal may always log out.
+pub(super) fn close(asked: &Asked<'_>) -> Decision {
+    Decision::all(asked.request, [EventBody::Session(SessionEvent::Closed { terminal: asked.caller.terminal })])
+}

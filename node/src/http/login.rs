@@ -1,0 +1,163 @@
+//! `/v1/login`, `/v1/logout`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jikai_schema::event::{OperatorRole, TokenTag};
+use jikai_schema::id::{OperatorId, TerminalId};
+use jikai_schema::money::Money;
+use jikai_schema::time::TimeMs;
+use rand::RngExt;
+use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::caller::{JsonBody, SignedIn};
+use super::problem::Problem;
+use crate::app::App;
+use crate::decide::{Caller, Verb};
+use crate::session::{Credentials, LoginError, load_secrets, prove};
+use crate::writer::Request;
+
+/// Ask for a challenge.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ChallengeBody {
+    /// 10 digits.
+    terminal_id: String,
+}
+
+/// A challenge to sign.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ChallengeView {
+    /// Text to sign, see `POST /v1/login`.
+    challenge: String,
+    /// When it can no longer be answered. Unix ms.
+    expires_at_ms: i64,
+}
+
+/// The proofs of terminal and operator.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct LoginBody {
+    /// 10 digits.
+    terminal_id: String,
+    /// 10 digits; of the same outlet.
+    operator_id: String,
+    /// The operator's password, at most 128 characters.
+    password: String,
+    /// As handed out.
+    challenge: String,
+    /// Base64 of the Ed25519 signature over `jikai-login-v1\n{terminal_id}\n{operator_id}\n{challenge}`.
+    signature: String,
+}
+
+/// An open session.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SessionView {
+    /// Send it as `Authorization: Bearer …`.
+    token: String,
+    /// When the session ends at the latest. Unix ms.
+    expires_at_ms: i64,
+    /// The outlet.
+    outlet_id: String,
+    /// Its name.
+    outlet_name: String,
+    /// owner or clerk.
+    operator_role: &'static str,
+}
+
+/// Hands out a challenge for the terminal to sign. Errors: 422 invalid id.
+#[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 422, body = Problem)))]
+pub(super) async fn challenge(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<ChallengeBody>,
+) -> Result<Json<ChallengeView>, Problem> {
+    let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
+    let known = app.pool.read(move |store| {
+        store
+            .prepare_cached("SELECT 1 FROM terminal WHERE terminal = ?1")?
+            .query_row([terminal.get() as i64], |_| Ok(()))
+            .optional()
+    });
+    let challenge = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 32]>());
+    let now_ms = app.now_ms();
+    // An unknown terminal gets a challenge too: the answer does not tell which terminals exist.
+    let expires_at_ms = match known.await?? {
+        Some(()) => app.challenges.issue(terminal, challenge.clone(), now_ms).ms(),
+        None => now_ms.ms(),
+    };
+    Ok(Json(ChallengeView { challenge, expires_at_ms }))
+}
+
+/// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
+/// Errors: 401 `login_failed`, 409 `outlet_suspended`, 422 invalid values.
+#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn login(
+    State(app): State<App>,
+    JsonBody(body): JsonBody<LoginBody>,
+) -> Result<Json<SessionView>, Problem> {
+    let credentials = credentials(body)?;
+    let (terminal, operator) = (credentials.terminal, credentials.operator);
+    if !app.challenges.redeem(terminal, &credentials.challenge, app.now_ms()) {
+        return Err(login_failed());
+    }
+    let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
+    let secrets = secrets.ok_or_else(login_failed)?;
+    let (role, outlet_name) = (secrets.role, secrets.outlet_name.clone());
+    let permit = app.hashing.clone().acquire_owned().await.map_err(|_| login_failed())?;
+    let proven = tokio::task::spawn_blocking(move || {
+        let proven = prove(&credentials, &secrets);
+        drop(permit);
+        proven
+    });
+    proven.await.unwrap_or(Err(LoginError)).map_err(|_| login_failed())?;
+    let caller = Caller { terminal, operator, role };
+    let (token, expires_at_ms) = open_session(&app, caller).await?;
+    let operator_role = if role == OperatorRole::Owner { "owner" } else { "clerk" };
+    let outlet_id = caller.outlet().to_string();
+    Ok(Json(SessionView { token, expires_at_ms: expires_at_ms.ms(), outlet_id, outlet_name, operator_role }))
+}
+
+/// Ends the session. Errors: 401.
+#[utoipa::path(post, path = "/v1/logout", responses((status = 204), (status = 401, body = Problem)))]
+pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<StatusCode, Problem> {
+    let caller = session.caller();
+    let key = app.fresh_key(&caller, "logout");
+    app.ask(Request { caller, key, verb: Verb::CloseSession }, |_| Money::ZERO).await?;
+    app.sessions.close(caller.terminal);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn open_session(app: &App, caller: Caller) -> Result<(String, TimeMs), Problem> {
+    let token: [u8; 32] = rand::rng().random();
+    let tag = TokenTag::of(&token);
+    let expires_at_ms = TimeMs::from_ms(app.now_ms().ms() + app.config.session_ms_max);
+    let verb = Verb::OpenSession { token: tag, expires_at_ms };
+    app.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }, |_| Money::ZERO).await?;
+    app.sessions.open(tag, caller, expires_at_ms);
+    Ok((URL_SAFE_NO_PAD.encode(token), expires_at_ms))
+}
+
+fn credentials(body: LoginBody) -> Result<Credentials, Problem> {
+    if body.password.chars().count() > 128 {
+        return Err(Problem::invalid("password", "A password has at most 128 characters."));
+    }
+    let signature = STANDARD.decode(&body.signature).ok().and_then(|bytes| bytes.try_into().ok());
+    Ok(Credentials {
+        terminal: parse_id("terminal_id", &body.terminal_id)?,
+        operator: parse_id::<OperatorId>("operator_id", &body.operator_id)?,
+        password: zeroize::Zeroizing::new(body.password),
+        challenge: body.challenge,
+        signature: signature.ok_or_else(|| Problem::invalid("signature", "A signature is 64 bytes in base64."))?,
+    })
+}
+
+fn parse_id<T: std::str::FromStr<Err = jikai_schema::id::IdError>>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: jikai_schema::id::IdError| Problem::invalid(what, error.to_string()))
+}
+
+fn login_failed() -> Problem {
+    let hint = "Check the operator number and password, then log in again with a new challenge.";
+    Problem::new(StatusCode::UNAUTHORIZED, "login_failed", LoginError.to_string(), hint)
+}

@@ -1,0 +1,72 @@
+//! The terminals' API under `/v1`: JSON over HTTPS, one file a resource. Handlers authorise, map and ask; rules live in
+//! [`crate::decide`].
+
+mod account;
+mod caller;
+mod claims;
+mod health;
+mod login;
+mod packs;
+mod problem;
+mod sales;
+mod stock;
+mod tickets;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+pub use problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Jikai node", description = "What an outlet's terminal may ask of its regional node."),
+    components(schemas(Problem))
+)]
+struct ApiDoc;
+
+/// Most rows of a page.
+const PAGE_ROWS_MAX: u32 = 200;
+/// Rows of a page when none are asked for.
+const PAGE_ROWS_DEFAULT: u32 = 50;
+
+/// All routes of the node.
+pub fn router(app: App) -> Router {
+    let body_bytes_max = app.config.body_bytes_max;
+    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(login::challenge))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(packs::list))
+        .routes(routes!(packs::receive))
+        .routes(routes!(packs::give_back))
+        .routes(routes!(tickets::sell))
+        .routes(routes!(claims::inquire))
+        .routes(routes!(claims::pay))
+        .routes(routes!(stock::stock))
+        .routes(routes!(sales::sales))
+        .routes(routes!(account::balance))
+        .routes(routes!(account::entries))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .split_for_parts();
+    router
+        .with_state(app)
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::middleware::from_fn(problem::as_problem))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+        .layer(axum::middleware::from_fn(health::count))
+}
+
+/// A page size as asked, within its bounds.
+fn page_rows(limit: Option<u32>) -> u32 {
+    limit.unwrap_or(PAGE_ROWS_DEFAULT).clamp(1, PAGE_ROWS_MAX)
+}

@@ -1,0 +1,174 @@
+//! Errors as RFC 9457 problem details with a stable `code`, a sentence and a hint. One table of statuses.
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::claims::AnswerView;
+use crate::app::AskError;
+use crate::decide::Refusal;
+use crate::query::QueryError;
+use crate::store::PoolError;
+use crate::writer::WriteError;
+
+/// A refused or failed request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem: `urn:jikai:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// Stable code that programs act on.
+    pub code: String,
+    /// What is wrong, in a sentence.
+    detail: String,
+    /// What to do next.
+    hint: String,
+    /// Of a refused payment: the answer to each code, in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answers: Option<Vec<AnswerView>>,
+}
+
+impl Problem {
+    /// A problem with its code, sentence and hint.
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
+        Problem {
+            kind: format!("urn:jikai:{code}"),
+            title: status.canonical_reason().unwrap_or("error").to_string(),
+            status: status.as_u16(),
+            code: code.to_string(),
+            detail: detail.into(),
+            hint: hint.to_string(),
+            answers: None,
+        }
+    }
+
+    /// A value that cannot be read: 422 `invalid_<what>`.
+    pub fn invalid(what: &str, detail: impl Into<String>) -> Self {
+        let code = format!("invalid_{what}");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail, "Correct the value; /docs shows its form.")
+    }
+
+    /// A refusal by the rules.
+    pub fn refused(refusal: &Refusal, answers: Option<Vec<AnswerView>>) -> Self {
+        let status = match refusal {
+            Refusal::OwnerRequired => StatusCode::FORBIDDEN,
+            Refusal::ShipmentUnknown(_) => StatusCode::NOT_FOUND,
+            Refusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::OutletElsewhere => StatusCode::MISDIRECTED_REQUEST,
+            _ => StatusCode::CONFLICT,
+        };
+        Problem { answers, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
+    }
+
+    fn unavailable(code: &str, detail: &str, hint: &str) -> Self {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint)
+    }
+
+    /// A defect or a failing store: the details go to the log, not to the terminal.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        let hint = "Try again with the same Idempotency-Key; if it stays, tell the operator.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The node could not do this.", hint)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let retry = "Try again in a second with the same Idempotency-Key.";
+        match error {
+            WriteError::Refused(refusal) => Problem::refused(&refusal, None),
+            WriteError::Busy => Problem::unavailable("busy", "The node has too much to do.", retry),
+            WriteError::Closed => Problem::unavailable("stopping", "The node is shutting down.", retry),
+            WriteError::StorageFull => {
+                let hint = "Nothing was changed. Tell the operator that this node's disk is full, then try again.";
+                Problem::unavailable("storage_full", "The node has no space left on its disk.", hint)
+            }
+            WriteError::Storage(error) => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Write(error) => error.into(),
+            AskError::AckPending => {
+                let hint = "Repeat the request with the same Idempotency-Key until the centre has confirmed it.";
+                Problem::new(StatusCode::GATEWAY_TIMEOUT, "ack_pending", error.to_string(), hint)
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Problem {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::BadCursor(_) => Problem::invalid("page", error.to_string()),
+            QueryError::Store(error) => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        Problem::internal(&error)
+    }
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Problem::internal(&error)
+    }
+}
+
+pub(super) async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_route", "There is nothing at this address.", "See /docs.")
+}
+
+pub(super) async fn no_such_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "This address has no such method.", "See /docs.")
+}
+
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::internal(&"a handler panicked").into_response()
+}
+
+/// Turns the framework's own plain-text refusals (bad query, wrong path) into problem details.
+pub(super) async fn as_problem(request: Request<Body>, next: Next) -> Response {
+    let response = next.run(request).await;
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !response.status().is_client_error() || !plain {
+        return response;
+    }
+    let status = response.status();
+    let text = to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+    let detail = String::from_utf8_lossy(&text).into_owned();
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        _ => "malformed_request",
+    };
+    Problem::new(status, code, detail, "Correct the request; /docs shows its form.").into_response()
+}

@@ -1,0 +1,16 @@
+//! A regional node: it decides what happens at its outlets, keeps it in SQLite, and ships its log to the hub.
+//!
+//! Read in this order: [`config`], [`store`], [`keyring`] (what it stands on) → [`decide`] (the rules of each verb) →
+//! [`writer`] (group commit) → [`query`] (reads) → [`session`], [`http`] (the terminals' API) → [`uplink`] (sync) →
+//! [`app`] and [`command`] (how it is put together and run).
+
+pub mod app;
+pub mod config;
+pub mod decide;
+pub mod http;
+pub mod keyring;
+pub mod query;
+pub mod session;
+pub mod store;
+pub mod uplink;
+pub mod writer;

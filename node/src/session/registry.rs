@@ -1,0 +1,135 @@
+//! The live sessions in memory.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use jikai_schema::event::{OperatorRole, TokenTag};
+use jikai_schema::id::{OperatorId, TerminalId};
+use jikai_schema::time::TimeMs;
+use parking_lot::RwLock;
+use rusqlite::Connection;
+
+use crate::decide::Caller;
+
+/// A live session.
+pub struct Session {
+    /// Who is logged in where.
+    pub caller: Caller,
+    /// When it ends at the latest.
+    pub expires_at_ms: TimeMs,
+    limiter: DefaultDirectRateLimiter,
+}
+
+impl Session {
+    /// Takes one request from the terminal's allowance; `false` when it is used up.
+    pub fn allow(&self) -> bool {
+        self.limiter.check().is_ok()
+    }
+}
+
+/// All live sessions by the tag of their token: one a terminal, so bounded by the terminals of the region.
+pub struct Sessions {
+    live: RwLock<Live>,
+    quota: Quota,
+}
+
+#[derive(Default)]
+struct Live {
+    by_token: HashMap<TokenTag, Arc<Session>>,
+    by_terminal: HashMap<TerminalId, TokenTag>,
+}
+
+impl Sessions {
+    /// An empty registry with this allowance per terminal.
+    pub fn new(requests_per_second: NonZeroU32, burst: NonZeroU32) -> Self {
+        Sessions { live: RwLock::default(), quota: Quota::per_second(requests_per_second).allow_burst(burst) }
+    }
+
+    /// Reads the sessions that are still open at `now_ms`.
+    pub fn load(&self, store: &Connection, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
+        let mut statement = store.prepare(
+            "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
+             FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1",
+        )?;
+        let mut rows = statement.query([now_ms.ms()])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            let (terminal, operator): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let ids = (TerminalId::new(terminal as u64), OperatorId::new(operator as u64));
+            if let (Ok(terminal), Ok(operator)) = ids {
+                let role = if row.get::<_, i64>(2)? == 0 { OperatorRole::Owner } else { OperatorRole::Clerk };
+                let caller = Caller { terminal, operator, role };
+                self.open(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?));
+                count += 1;
+            }
+        }
+        Ok(count)
+    }
+
+    /// Starts a session and ends the terminal's earlier one.
+    pub fn open(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs) {
+        let session = Arc::new(Session { caller, expires_at_ms, limiter: RateLimiter::direct(self.quota) });
+        let mut live = self.live.write();
+        if let Some(earlier) = live.by_terminal.insert(caller.terminal, token) {
+            live.by_token.remove(&earlier);
+        }
+        live.by_token.insert(token, session);
+    }
+
+    /// Ends the terminal's session.
+    pub fn close(&self, terminal: TerminalId) {
+        let mut live = self.live.write();
+        if let Some(token) = live.by_terminal.remove(&terminal) {
+            live.by_token.remove(&token);
+        }
+    }
+
+    /// The session of a token, expired or not.
+    pub fn find(&self, token: &TokenTag) -> Option<Arc<Session>> {
+        self.live.read().by_token.get(token).cloned()
+    }
+
+    /// Live sessions.
+    pub fn count(&self) -> usize {
+        self.live.read().by_terminal.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(terminal: u64) -> Caller {
+        let operator = OperatorId::new(1_301_000_101).unwrap();
+        Caller { terminal: TerminalId::new(terminal).unwrap(), operator, role: OperatorRole::Owner }
+    }
+
+    fn sessions(burst: u32) -> Sessions {
+        Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap())
+    }
+
+    #[test]
+    fn a_new_session_of_a_terminal_ends_the_earlier_one() {
+        let sessions = sessions(1);
+        let (first, second) = (TokenTag([1; 16]), TokenTag([2; 16]));
+        sessions.open(first, caller(1_301_000_101), TimeMs::from_ms(9));
+        sessions.open(second, caller(1_301_000_101), TimeMs::from_ms(9));
+        assert!(sessions.find(&first).is_none() && sessions.find(&second).is_some());
+        assert_eq!(sessions.count(), 1);
+        sessions.close(TerminalId::new(1_301_000_101).unwrap());
+        assert!(sessions.find(&second).is_none());
+    }
+
+    #[test]
+    fn one_terminals_flood_does_not_use_up_anothers_allowance() {
+        let sessions = sessions(3);
+        sessions.open(TokenTag([1; 16]), caller(1_301_000_101), TimeMs::from_ms(9));
+        sessions.open(TokenTag([2; 16]), caller(1_301_000_102), TimeMs::from_ms(9));
+        let flooding = sessions.find(&TokenTag([1; 16])).unwrap();
+        let allowed = (0..10).filter(|_| flooding.allow()).count();
+        assert_eq!(allowed, 3);
+        assert!(sessions.find(&TokenTag([2; 16])).unwrap().allow());
+    }
+}

@@ -1,0 +1,12 @@
+//! The link to the hub: what the node's store offers to a sync session.
+
+/// How the link stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// Whether a session with the hub is open.
+    pub connected: bool,
+    /// Newest event that the hub has committed.
+    pub acked_seq: u64,
+    /// Why the hub refused this node, if it did.
+    pub refused: Option<String>,
+}

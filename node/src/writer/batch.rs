@@ -1,0 +1,276 @@
+//! One transaction: decide, append, apply, commit, answer.
+
+use std::sync::Arc;
+
+use jikai_schema::codec;
+use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
+use jikai_schema::id::NodeId;
+use jikai_schema::projection::{Projection, ProjectionError};
+use jikai_schema::time::TimeMs;
+use rusqlite::{Connection, TransactionBehavior, params};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BATCH_MAX, DownBatch, Reply, Request, Task, WriteError, WriterThread};
+use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
+use crate::keyring::Keyring;
+use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity};
+
+/// Where the time of events comes from: the wall clock, or a test's.
+pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
+
+type Waiting = (Box<Request>, oneshot::Sender<Result<Reply, WriteError>>);
+
+impl WriterThread {
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Task>) {
+        let node = match StoreIdentity::load(&self.store) {
+            Ok(Some(identity)) => identity.node,
+            _ => return tracing::error!("the store has no identity: run `jikai-node init`"),
+        };
+        let mut requests: Vec<Waiting> = Vec::with_capacity(BATCH_MAX);
+        while let Some(task) = queue.blocking_recv() {
+            let mut next = Some(task);
+            while let Some(task) = next.take() {
+                match task {
+                    Task::Request(request, reply) => requests.push((request, reply)),
+                    Task::Down(batch, reply) => {
+                        self.commit_requests(node, &mut requests);
+                        let _ = reply.send(self.commit_down(&batch));
+                    }
+                    Task::Key(batch, key, reply) => {
+                        let kept = self.keys.keep(&self.store, batch, key);
+                        let _ = reply.send(kept.map_err(WriteError::from));
+                    }
+                }
+                if requests.len() < BATCH_MAX {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.commit_requests(node, &mut requests);
+        }
+    }
+
+    /// Commits what has gathered and answers it; one by one when the common transaction failed.
+    fn commit_requests(&mut self, node: NodeId, requests: &mut Vec<Waiting>) {
+        if requests.is_empty() {
+            return;
+        }
+        let started = std::time::Instant::now();
+        let batch: Vec<&Request> = requests.iter().map(|(request, _)| request.as_ref()).collect();
+        metrics::histogram!("jikai_writer_batch_requests").record(batch.len() as f64);
+        let replies = match self.commit(node, &batch) {
+            Ok(replies) => replies,
+            Err(error) if batch.len() == 1 => vec![Err(error)],
+            Err(error) => {
+                tracing::warn!(%error, requests = batch.len(), "a batch was rolled back; its requests run one by one");
+                batch.iter().map(|request| self.commit_alone(node, request)).collect()
+            }
+        };
+        metrics::histogram!("jikai_writer_commit_ms").record(started.elapsed().as_secs_f64() * 1e3);
+        // A terminal that hung up before its answer will ask again with the same key.
+        for ((_, reply), outcome) in requests.drain(..).zip(replies) {
+            let _ = reply.send(outcome);
+        }
+    }
+
+    fn commit_alone(&mut self, node: NodeId, request: &Request) -> Result<Reply, WriteError> {
+        self.commit(node, &[request])?.pop().unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Runs the requests in one transaction. `Err` means that none of them left a trace.
+    fn commit(&mut self, node: NodeId, requests: &[&Request]) -> Result<Vec<Result<Reply, WriteError>>, WriteError> {
+        let mut head = self.head;
+        let outcome = run_transaction(&mut self.store, |store| {
+            let mut batch = Batch {
+                node,
+                keys: &self.keys,
+                clock: &self.clock,
+                requests: &mut self.requests,
+                projection: Projection::new(store),
+                head: &mut head,
+            };
+            let replies = requests.iter().map(|request| batch.run(request)).collect::<Result<Vec<_>, _>>()?;
+            batch.projection.flush()?;
+            self.requests.merge_when_due(store)?;
+            Ok(replies)
+        });
+        match outcome {
+            Ok(replies) => {
+                self.requests.committed();
+                self.head = head;
+                self.published.send_replace(head);
+                Ok(replies)
+            }
+            Err(error) => {
+                self.requests.rolled_back();
+                Err(error)
+            }
+        }
+    }
+
+    fn commit_down(&mut self, batch: &DownBatch) -> Result<DownCursor, WriteError> {
+        run_transaction(&mut self.store, |store| {
+            let cursor = DownCursor::load(store)?;
+            if batch.first_seq != cursor.next_seq || batch.prev_hash != cursor.hash {
+                return Err(WriteError::Storage(format!(
+                    "a run of the hub's feed begins at {}, expected {}",
+                    batch.first_seq, cursor.next_seq
+                )));
+            }
+            let mut projection = Projection::new(store);
+            for (seq, bytes) in (batch.first_seq..).zip(&batch.events) {
+                apply_hub_event(&mut projection, store, seq, bytes)?;
+            }
+            projection.flush()?;
+            let next = DownCursor { next_seq: batch.first_seq + batch.events.len() as u64, hash: batch.last_hash };
+            next.save(store)?;
+            Ok(next)
+        })
+    }
+}
+
+/// Applies one event of the hub; a bad one waits in quarantine and never blocks the stream.
+fn apply_hub_event(
+    projection: &mut Projection<'_>,
+    store: &Connection,
+    seq: u64,
+    bytes: &[u8],
+) -> Result<(), WriteError> {
+    let reason = match codec::decode_event(bytes) {
+        Ok(event) if !event.key.origin.is_hub() => "not an event of the hub".to_string(),
+        Ok(event) => match projection.apply(&event) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_poison() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        },
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(seq, reason, "an event of the hub waits in quarantine");
+    metrics::counter!("jikai_quarantined_total").increment(1);
+    store.prepare_cached("INSERT INTO quarantine VALUES (?1, ?2, ?3)")?.execute(params![seq as i64, reason, bytes])?;
+    Ok(())
+}
+
+fn run_transaction<T>(
+    store: &mut Connection,
+    work: impl FnOnce(&Connection) -> Result<T, WriteError>,
+) -> Result<T, WriteError> {
+    let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
+}
+
+/// The requests of one transaction.
+struct Batch<'run, 'store> {
+    node: NodeId,
+    keys: &'run Arc<Keyring>,
+    clock: &'run Clock,
+    requests: &'run mut RequestIndex,
+    projection: Projection<'store>,
+    head: &'run mut LogHead,
+}
+
+impl Batch<'_, '_> {
+    /// `Ok(Err(_))` is a refusal, which leaves no trace; `Err` fails the whole transaction.
+    fn run(&mut self, request: &Request) -> Result<Result<Reply, WriteError>, WriteError> {
+        if let Some(events) = answered_events(self.requests, self.projection.store(), &request.key)? {
+            return Ok(repeat(events, &request.key));
+        }
+        let store = self.projection.store();
+        let answered = Answered { requests: self.requests, store };
+        let now_ms = (self.clock)().clamp_after(self.head.at_ms);
+        let asked = Asked {
+            caller: &request.caller,
+            request: request.key,
+            now_ms,
+            keys: self.keys.as_ref(),
+            answered: &answered,
+        };
+        let decision = match decide(&mut self.projection, &asked, &request.verb) {
+            Ok(decision) => decision,
+            Err(DecideError::Refused(refusal)) => return Ok(Err(count_refusal(refusal))),
+            Err(DecideError::Store(error)) => return Err(error.into()),
+        };
+        let Decision { events, judgements, refusal } = decision;
+        let events = self.write(request.caller.actor(), now_ms, events)?;
+        match refusal {
+            Some(refusal) => Ok(Err(count_refusal(refusal))),
+            None => Ok(Ok(Reply { events, judgements, seq: self.head.seq })),
+        }
+    }
+
+    /// Appends and applies the events of one decision.
+    fn write(
+        &mut self,
+        actor: Actor,
+        first_at_ms: TimeMs,
+        bodies: Vec<(EventBody, RequestKey)>,
+    ) -> Result<Vec<Event>, WriteError> {
+        let mut events: Vec<Event> = Vec::with_capacity(bodies.len());
+        for (body, request) in bodies {
+            let key = EventKey { origin: self.node, seq: self.head.seq + 1 };
+            let at_ms = first_at_ms.clamp_after(self.head.at_ms);
+            let event = Event { key, at_ms, actor: actor.clone(), request: Some(request), body };
+            let bytes = codec::encode_event(&event).map_err(|error| WriteError::Storage(error.to_string()))?;
+            *self.head = OwnLog(self.projection.store()).append(self.head, &event, &bytes)?;
+            self.projection.apply(&event)?;
+            if events.last().is_none_or(|earlier| earlier.request != event.request) {
+                self.requests.note(&request, key.seq);
+            }
+            events.push(event);
+        }
+        Ok(events)
+    }
+}
+
+fn count_refusal(refusal: Refusal) -> WriteError {
+    metrics::counter!("jikai_refused_total", "code" => refusal.code()).increment(1);
+    refusal.into()
+}
+
+/// The same key with the same body gets the same events, with another body a refusal.
+fn repeat(events: Vec<Event>, key: &RequestKey) -> Result<Reply, WriteError> {
+    metrics::counter!("jikai_repeated_requests_total").increment(1);
+    if events.iter().any(|event| event.request != Some(*key)) {
+        return Err(count_refusal(Refusal::IdempotencyKeyReused));
+    }
+    let seq = events.last().map_or(0, |event| event.key.seq);
+    Ok(Reply { events, judgements: Vec::new(), seq })
+}
+
+/// Most events of one request: its packs or tickets.
+const REQUEST_EVENTS_MAX: usize = crate::decide::PACKS_MAX;
+
+/// The events that answered a request with this id, if any did.
+fn answered_events(
+    requests: &RequestIndex,
+    store: &Connection,
+    key: &RequestKey,
+) -> Result<Option<Vec<Event>>, WriteError> {
+    let Some(seq) = requests.find(store, key)? else { return Ok(None) };
+    let mut events = Vec::new();
+    for stored in OwnLog(store).read(seq, REQUEST_EVENTS_MAX, usize::MAX)? {
+        let event = codec::decode_event(&stored.bytes).map_err(|error| WriteError::Storage(error.to_string()))?;
+        match event.request {
+            Some(request) if request.id == key.id => events.push(event),
+            _ => break,
+        }
+    }
+    // Another request may share the first 8 bytes of the id: then this one is new.
+    Ok(if events.is_empty() { None } else { Some(events) })
+}
+
+/// Looks requests up in the index and the log.
+struct Answered<'run, 'store> {
+    requests: &'run RequestIndex,
+    store: &'store Connection,
+}
+
+impl AnsweredRequests for Answered<'_, '_> {
+    fn is_answered(&self, request: &RequestKey) -> Result<bool, ProjectionError> {
+        match answered_events(self.requests, self.store, request) {
+            Ok(events) => Ok(events.is_some()),
+            Err(_) => Err(ProjectionError::Damaged { table: "own_log", key: request.index_key() }),
+        }
+    }
+}

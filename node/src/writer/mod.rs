@@ -1,0 +1,195 @@
+//! The one thread that writes: group commit.
+//!
+//! Requests queue; the thread takes what has queued (at most [`BATCH_MAX`]), decides and applies each in one transaction,
+//! commits once with an fsync, and only then answers all. While a commit is on its way the next batch gathers by itself.
+//!
+//! Decisions only read, so a refused request needs no savepoint. Should applying fail all the same (disk full, or a
+//! defect), the whole transaction is rolled back and its requests run again one by one: only the culprit is refused.
+
+mod batch;
+
+use std::sync::Arc;
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::event::{Event, RequestKey};
+use jikai_schema::projection::ProjectionError;
+use jikai_schema::rules::Judgement;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::decide::{Caller, Refusal, Verb};
+use crate::keyring::Keyring;
+use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex};
+
+pub use batch::Clock;
+
+/// Most requests in one transaction.
+pub const BATCH_MAX: usize = 256;
+/// Requests that may wait; beyond it the node answers `busy`.
+const QUEUE_MAX: usize = 4_096;
+
+/// What a terminal asked, as the writer takes it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Who asks.
+    pub caller: Caller,
+    /// Key and body of the request.
+    pub key: RequestKey,
+    /// What is asked.
+    pub verb: Verb,
+}
+
+/// What became of a request: the events that answer it, durable, or already there from its first run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The events, in order. The reply to the terminal is a pure function of them.
+    pub events: Vec<Event>,
+    /// Judgements of an inquiry.
+    pub judgements: Vec<Judgement>,
+    /// Position of the newest of its events; 0 when there is none.
+    pub seq: u64,
+}
+
+/// A request that was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The queue is full.
+    #[error("the node is busy")]
+    Busy,
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    Closed,
+    /// The disk is full: nothing was changed, the node recovers when space returns.
+    #[error("the store has no space left")]
+    StorageFull,
+    /// The store failed, or an event could not be applied. Nothing was changed.
+    #[error("the store failed: {0}")]
+    Storage(String),
+}
+
+/// A verified run of the hub's feed.
+#[derive(Debug, Clone)]
+pub struct DownBatch {
+    /// Position of its first event.
+    pub first_seq: u64,
+    /// Chain before it.
+    pub prev_hash: ChainHash,
+    /// Chain after it.
+    pub last_hash: ChainHash,
+    /// The events' bytes.
+    pub events: Vec<Vec<u8>>,
+}
+
+/// A task for the writer thread.
+enum Task {
+    Request(Box<Request>, oneshot::Sender<Result<Reply, WriteError>>),
+    Down(DownBatch, oneshot::Sender<Result<DownCursor, WriteError>>),
+    Key(jikai_schema::id::BatchNo, jikai_schema::seal::BatchKey, oneshot::Sender<Result<(), WriteError>>),
+}
+
+/// Sends work to the writer thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    tasks: mpsc::Sender<Task>,
+    head: watch::Receiver<LogHead>,
+}
+
+/// The thread and its state.
+struct WriterThread {
+    store: Connection,
+    keys: Arc<Keyring>,
+    clock: Clock,
+    head: LogHead,
+    requests: RequestIndex,
+    published: watch::Sender<LogHead>,
+}
+
+/// A store that the writer cannot start on.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// SQLite said no.
+    #[error("the node's log cannot be read: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The newest event is damaged or newer than this build.
+    #[error("the newest event of the node's log cannot be read: {0}")]
+    Head(#[from] jikai_schema::codec::CodecError),
+}
+
+impl Writer {
+    /// Starts the thread on the writing connection. It ends when every clone of the writer is gone; the handle lets the
+    /// caller wait for that.
+    pub fn start(
+        store: Connection,
+        keys: Arc<Keyring>,
+        clock: Clock,
+    ) -> Result<(Writer, std::thread::JoinHandle<()>), StartError> {
+        let head = OwnLog(&store).head()??;
+        let requests = RequestIndex::load(&store)?;
+        let (tasks, queue) = mpsc::channel(QUEUE_MAX);
+        let (published, watched) = watch::channel(head);
+        let thread = WriterThread { store, keys, clock, head, requests, published };
+        let handle = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || thread.run(queue))
+            .expect("a thread can be started at start-up");
+        Ok((Writer { tasks, head: watched }, handle))
+    }
+
+    /// Asks the writer to decide a request. Done means: on disk.
+    pub async fn ask(&self, request: Request) -> Result<Reply, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.try_send(Task::Request(Box::new(request), reply)).map_err(send_error)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Applies a run of the hub's feed; the cursor moves in the same transaction.
+    pub async fn apply_down(&self, batch: DownBatch) -> Result<DownCursor, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.send(Task::Down(batch, reply)).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Keeps a received batch key.
+    pub async fn keep_key(
+        &self,
+        batch: jikai_schema::id::BatchNo,
+        key: jikai_schema::seal::BatchKey,
+    ) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.send(Task::Key(batch, key, reply)).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// The newest committed event, as it changes.
+    pub fn head(&self) -> watch::Receiver<LogHead> {
+        self.head.clone()
+    }
+}
+
+fn send_error(error: mpsc::error::TrySendError<Task>) -> WriteError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+        mpsc::error::TrySendError::Closed(_) => WriteError::Closed,
+    }
+}
+
+impl From<ProjectionError> for WriteError {
+    fn from(error: ProjectionError) -> Self {
+        match error {
+            ProjectionError::Storage(error) => WriteError::from(error),
+            other => WriteError::Storage(other.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => WriteError::StorageFull,
+            _ => WriteError::Storage(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Who caused an event, and in answer to which request.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::{OperatorId, TerminalId};
+
+/// Who caused an event.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Actor {
+    /// The system itself: imports at set-up, jobs.
+    System,
+    /// A member of staff at the centre, by account name (≤ 64 characters).
+    Staff(String),
+    /// A person at a terminal of an outlet; the outlet is the terminal's.
+    Terminal {
+        /// The device.
+        terminal: TerminalId,
+        /// The person.
+        operator: OperatorId,
+    },
+}
+
+/// A request as its event remembers it, so that a repeat renders the same reply for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestKey {
+    /// First 16 bytes of SHA-256(terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key.
+    pub id: [u8; 16],
+    /// First 8 bytes of SHA-256 over verb and body: the same key with another body is refused.
+    pub body_hash: [u8; 8],
+}
+
+impl RequestKey {
+    /// The key of a terminal's request. `verb` separates two calls that happen to have equal bodies.
+    pub fn of_terminal(terminal: TerminalId, idempotency_key: &str, verb: &str, body: &[u8]) -> Self {
+        let id = Sha256::new()
+            .chain_update(terminal.to_string())
+            .chain_update("\n")
+            .chain_update(idempotency_key)
+            .finalize();
+        let body = Sha256::new().chain_update(verb).chain_update("\n").chain_update(body).finalize();
+        let (mut key, mut body_hash) = ([0; 16], [0; 8]);
+        key.copy_from_slice(&id[..16]);
+        body_hash.copy_from_slice(&body[..8]);
+        RequestKey { id: key, body_hash }
+    }
+
+    /// The integer under which the id is indexed: its first 8 bytes.
+    pub fn index_key(&self) -> i64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.id[..8]);
+        i64::from_be_bytes(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_key_of_two_terminals_is_two_requests_and_another_body_is_seen() {
+        let terminal = |id: u64| TerminalId::new(id).unwrap();
+        let key = RequestKey::of_terminal(terminal(1_301_000_101), "k", "pay", b"a");
+        assert_ne!(key.id, RequestKey::of_terminal(terminal(1_301_000_102), "k", "pay", b"a").id);
+        let other_body = RequestKey::of_terminal(terminal(1_301_000_101), "k", "pay", b"b");
+        assert_eq!(key.id, other_body.id);
+        assert_ne!(key.body_hash, other_body.body_hash);
+        assert_ne!(key.body_hash, RequestKey::of_terminal(terminal(1_301_000_101), "k", "sell", b"a").body_hash);
+    }
+}

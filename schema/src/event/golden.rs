@@ -1,0 +1,166 @@
+//! Golden bytes: a change of any variant's bytes fails here. Lines of `golden.txt` are added, never changed.
+
+use super::*;
+use crate::codec::{decode_event, encode_event};
+use crate::id::*;
+use crate::money::{Money, PackCharge, RatePpm, SaleShares};
+use crate::time::{BusinessDay, TimeMs};
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+fn node() -> NodeId {
+    NodeId::new(7).unwrap()
+}
+
+fn outlet() -> OutletId {
+    OutletId::new(13_010_001).unwrap()
+}
+
+fn terminal() -> TerminalId {
+    TerminalId::new(1_301_000_101).unwrap()
+}
+
+fn operator() -> OperatorId {
+    OperatorId::new(1_301_000_102).unwrap()
+}
+
+fn pack() -> PackId {
+    PackId::new(BatchNo::new(3).unwrap(), 123).unwrap()
+}
+
+fn fen(amount_fen: i64) -> Money {
+    Money::from_fen(amount_fen)
+}
+
+fn masters() -> Vec<(&'static str, MasterEvent)> {
+    let (game, batch) = ("G0201".parse().unwrap(), BatchNo::new(3).unwrap());
+    let rate = |ppm| RatePpm::new(ppm).unwrap();
+    let shares = SaleShares::new(rate(650_000), rate(200_000), rate(80_000)).unwrap();
+    let name = "名".to_string();
+    let prefectures = vec!["1301".parse().unwrap()];
+    let password_hash = "$argon2id$x".to_string();
+    let facts = BatchFacts {
+        batch,
+        game,
+        code: BatchCode::new(26_001).unwrap(),
+        tickets_per_pack: 300,
+        packs_per_case: 10,
+        packs: 5_000,
+        print_completed_on: BusinessDay::from_number(9_800),
+        package_hash: [5; 32],
+        levels: vec![PrizeLevel { level: 1, amount: fen(10_000_000), ticket_count: 1 }],
+    };
+    let (node, outlet, status) = (node(), outlet(), OutletStatus::Suspended);
+    let (price, outlet_limit, city_limit) = (fen(200), fen(1_000_000), fen(5_000_000));
+    vec![
+        ("division", MasterEvent::DivisionDefined { code: 130_102, name: name.clone(), parent: 1301 }),
+        ("node", MasterEvent::NodeDefined { node, name: name.clone(), prefectures }),
+        ("outlet", MasterEvent::OutletDefined { outlet, node, township: 130_102_001, name: name.clone(), status }),
+        (
+            "terminal",
+            MasterEvent::TerminalDefined { terminal: terminal(), node, kind: TerminalKind::Phone, public_key: [9; 32] },
+        ),
+        (
+            "operator",
+            MasterEvent::OperatorDefined {
+                operator: operator(),
+                node,
+                name: name.clone(),
+                role: OperatorRole::Clerk,
+                password_hash,
+            },
+        ),
+        ("game", MasterEvent::GameDefined { game, name, price, shares, outlet_limit, city_limit }),
+        ("batch", MasterEvent::BatchDefined(facts)),
+        ("sale", MasterEvent::BatchSaleChanged { batch, state: SaleState::Stopped }),
+        (
+            "redemption_end",
+            MasterEvent::RedemptionEndAnnounced { batch, ends_at_ms: TimeMs::from_ms(1_900_000_000_000) },
+        ),
+    ]
+}
+
+fn bodies() -> Vec<(&'static str, EventBody)> {
+    let (pack, outlet, node) = (pack(), outlet(), node());
+    let ticket = pack.ticket(45).unwrap();
+    let charge = PackCharge {
+        face: fen(60_000),
+        prize_fund: fen(39_000),
+        welfare_fund: fen(12_000),
+        issue_fee: fen(9_000),
+        commission: fen(4_800),
+    };
+    let opened = SessionEvent::Opened {
+        terminal: terminal(),
+        operator: operator(),
+        token: TokenTag([4; 16]),
+        expires_at_ms: TimeMs::from_ms(5),
+    };
+    let mut bodies: Vec<_> = masters().into_iter().map(|(name, event)| (name, EventBody::Master(event))).collect();
+    bodies.extend([
+        ("shipped", EventBody::Pack(PackEvent::Shipped { pack, outlet, node, shipment: 9, records: vec![1, 2, 3] })),
+        ("hold", EventBody::Pack(PackEvent::HoldChanged { pack, node, hold: PackHold::Damaged })),
+        ("checked_in", EventBody::Pack(PackEvent::CheckedIn { pack, outlet, charge })),
+        ("returned", EventBody::Pack(PackEvent::Returned { pack, outlet, charge })),
+        ("sold", EventBody::Ticket(TicketEvent::Sold { ticket, outlet, price: fen(200) })),
+        ("claimed", EventBody::Ticket(TicketEvent::Claimed { ticket, outlet, level: 9, prize: fen(200) })),
+        ("wrong_code", EventBody::Ticket(TicketEvent::WrongCodePresented { ticket, outlet, locks: true })),
+        ("deposit", EventBody::Money(MoneyEvent::DepositCredited { deposit: 77, outlet, node, amount: fen(500_000) })),
+        ("opened", EventBody::Session(opened)),
+        ("closed", EventBody::Session(SessionEvent::Closed { terminal: terminal() })),
+    ]);
+    bodies
+}
+
+fn event(body: EventBody) -> Event {
+    let request = Some(RequestKey { id: [1; 16], body_hash: [2; 8] });
+    let actor = Actor::Terminal { terminal: terminal(), operator: operator() };
+    Event {
+        key: EventKey { origin: node(), seq: 300 },
+        at_ms: TimeMs::from_ms(1_790_000_000_000),
+        actor,
+        request,
+        body,
+    }
+}
+
+#[test]
+fn no_variants_bytes_have_changed() {
+    let written: String = bodies()
+        .into_iter()
+        .map(|(name, body)| format!("{name} {}\n", hex::encode(encode_event(&event(body)).unwrap())))
+        .collect();
+    assert_eq!(written, GOLDEN, "events are append only: a changed fact is a new variant");
+}
+
+#[test]
+fn every_golden_line_still_reads_as_its_event() {
+    for ((name, body), line) in bodies().into_iter().zip(GOLDEN.lines()) {
+        let (golden_name, bytes) = line.split_once(' ').unwrap();
+        assert_eq!(golden_name, name);
+        assert_eq!(decode_event(&hex::decode(bytes).unwrap()), Ok(event(body)));
+    }
+}
+
+#[test]
+fn actors_and_a_missing_request_keep_their_bytes() {
+    let written = |actor, request| {
+        let event =
+            Event { actor, request, ..event(EventBody::Session(SessionEvent::Closed { terminal: terminal() })) };
+        hex::encode(encode_event(&event).unwrap())
+    };
+    assert_eq!(written(Actor::System, None), "0107ac0280b083c5986800000401a5dfaeec04");
+    assert_eq!(written(Actor::Staff("a".into()), None), "0107ac0280b083c59868010161000401a5dfaeec04");
+}
+
+#[test]
+fn ids_that_no_constructor_makes_do_not_decode() {
+    let bytes = encode_event(&event(EventBody::Session(SessionEvent::Closed { terminal: terminal() }))).unwrap();
+    let mut bad_node = bytes.clone();
+    bad_node.splice(1..2, [0xff, 0xff, 0x03]);
+    assert_eq!(decode_event(&bad_node), Err(crate::codec::CodecError::Malformed));
+    let mut bad_terminal = bytes.clone();
+    let tail = bad_terminal.len() - 5;
+    bad_terminal.splice(tail.., [0x05]);
+    assert_eq!(decode_event(&bad_terminal), Err(crate::codec::CodecError::Malformed));
+}

@@ -1,0 +1,101 @@
+//! Events: immutable facts, past tense. One enum a family, each in its file.
+//!
+//! **Append only.** Postcard stores a variant's position and no field names: variants are added at the end, fields
+//! never change in place; a changed fact is a new variant. `golden` pins the bytes of every variant.
+
+mod actor;
+#[cfg(test)]
+mod golden;
+mod master;
+mod money;
+mod pack;
+mod session;
+mod ticket;
+mod view;
+
+use serde::{Deserialize, Serialize};
+
+pub use actor::{Actor, RequestKey};
+pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
+pub use money::MoneyEvent;
+pub use pack::{PackEvent, PackHold};
+pub use session::{SessionEvent, TokenTag};
+pub use ticket::TicketEvent;
+pub use view::{BatchNames, EventView};
+
+use crate::id::NodeId;
+use crate::time::TimeMs;
+
+/// Where a fact stands: the log that holds it and its place there. Also the key of rows that have no business id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventKey {
+    /// The decider: a node, or the hub.
+    pub origin: NodeId,
+    /// Position in that log, from 1, without gaps.
+    pub seq: u64,
+}
+
+/// A fact with who, when and in answer to what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// Log and position.
+    pub key: EventKey,
+    /// When it was decided; grows strictly within a log.
+    pub at_ms: TimeMs,
+    /// Who caused it.
+    pub actor: Actor,
+    /// The request it answers; several events of one request stand next to each other.
+    pub request: Option<RequestKey>,
+    /// What happened.
+    pub body: EventBody,
+}
+
+/// What happened, by family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EventBody {
+    /// Divisions, nodes, outlets, terminals, operators, games, batches.
+    Master(MasterEvent),
+    /// Packs: shipped, held, checked in, returned.
+    Pack(PackEvent),
+    /// Tickets: sold, claimed, wrong code.
+    Ticket(TicketEvent),
+    /// Money that moves without a pack or ticket.
+    Money(MoneyEvent),
+    /// Terminal sessions.
+    Session(SessionEvent),
+}
+
+/// Who receives an event of the hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Audience {
+    /// Every node.
+    All,
+    /// One node: the fact lies in its slice.
+    Node(NodeId),
+    /// Nobody but the hub.
+    HubOnly,
+}
+
+impl EventBody {
+    /// Whether the hub decides such facts (DESIGN §3: no fact has two writers). The others are the nodes'.
+    pub fn is_written_by_hub(&self) -> bool {
+        match self {
+            EventBody::Master(_) | EventBody::Money(_) => true,
+            EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
+            EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
+            EventBody::Ticket(_) | EventBody::Session(_) => false,
+        }
+    }
+
+    /// Who receives the event when the hub is its origin.
+    pub fn audience(&self) -> Audience {
+        match self {
+            EventBody::Master(event) => event.audience(),
+            EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
+                Audience::Node(*node)
+            }
+            EventBody::Money(MoneyEvent::DepositCredited { node, .. }) => Audience::Node(*node),
+            EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Session(_) => Audience::HubOnly,
+        }
+    }
+}

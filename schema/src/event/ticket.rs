@@ -1,0 +1,40 @@
+//! Tickets: only what happened to one, never what it holds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{OutletId, TicketId};
+use crate::money::Money;
+
+/// Facts about one ticket each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TicketEvent {
+    /// The ticket was sold by scan.
+    Sold {
+        /// The ticket.
+        ticket: TicketId,
+        /// Where.
+        outlet: OutletId,
+        /// Its price. Fen, > 0.
+        price: Money,
+    },
+    /// The prize was paid out in cash by the outlet, which is credited.
+    Claimed {
+        /// The ticket.
+        ticket: TicketId,
+        /// Who paid.
+        outlet: OutletId,
+        /// Prize level, from 1.
+        level: u8,
+        /// Prize. Fen, > 0.
+        prize: Money,
+    },
+    /// A code that is not the ticket's was presented. The code itself is kept nowhere.
+    WrongCodePresented {
+        /// The ticket.
+        ticket: TicketId,
+        /// Where.
+        outlet: OutletId,
+        /// Whether this one locked the ticket.
+        locks: bool,
+    },
+}

@@ -1,0 +1,136 @@
+//! Tickets: sold, claimed, wrong codes.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{OutletDayKey, PackState, Projection, ProjectionError};
+use crate::event::{Event, TicketEvent};
+use crate::id::{NodeId, OutletId, TicketId};
+use crate::ledger;
+use crate::money::Money;
+use crate::seal;
+use crate::time::TimeMs;
+
+/// What wrong codes did to a ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LockRow {
+    /// Different wrong codes presented so far.
+    pub wrong_code_count: u32,
+    /// When the ticket was locked, if it is.
+    pub locked_at_ms: Option<TimeMs>,
+}
+
+impl Projection<'_> {
+    /// Wrong codes presented for a ticket; `None` when there were none.
+    pub fn lock(&self, ticket: TicketId) -> Result<Option<LockRow>, ProjectionError> {
+        let row = self
+            .store
+            .prepare_cached("SELECT wrong_code_count, locked_at_ms FROM ticket_lock WHERE ticket = ?1")?
+            .query_row([ticket.key()], |row| {
+                let locked_at_ms = row.get::<_, Option<i64>>(1)?.map(TimeMs::from_ms);
+                Ok(LockRow { wrong_code_count: row.get(0)?, locked_at_ms })
+            })
+            .optional()?;
+        Ok(row)
+    }
+
+    /// The sealed record of a ticket; `None` when its pack is not here or has no such ticket.
+    pub fn seal_record(&self, ticket: TicketId) -> Result<Option<[u8; seal::RECORD_BYTES]>, ProjectionError> {
+        let start = i64::from(ticket.number()) * seal::RECORD_BYTES as i64 + 1;
+        let record: Option<Vec<u8>> = self
+            .store
+            .prepare_cached("SELECT substr(records, ?2, ?3) FROM pack_seal WHERE pack = ?1")?
+            .query_row((ticket.pack().key(), start, seal::RECORD_BYTES as i64), |row| row.get(0))
+            .optional()?;
+        Ok(record.and_then(|bytes| bytes.try_into().ok()))
+    }
+
+    pub(super) fn apply_ticket(&mut self, event: &Event, body: &TicketEvent) -> Result<(), ProjectionError> {
+        match body {
+            TicketEvent::Sold { ticket, outlet, .. } => self.sell(event, *ticket, *outlet),
+            TicketEvent::Claimed { ticket, outlet, prize, .. } => self.claim(event, *ticket, *outlet, *prize),
+            TicketEvent::WrongCodePresented { ticket, locks, .. } => {
+                self.pack_known(ticket.pack())?;
+                self.write(
+                    "INSERT INTO ticket_lock VALUES (?1, 1, ?2) ON CONFLICT DO UPDATE SET \
+                     wrong_code_count = wrong_code_count + 1, locked_at_ms = coalesce(locked_at_ms, excluded.locked_at_ms)",
+                    params![ticket.key(), locks.then_some(event.at_ms.ms())],
+                )
+            }
+        }
+    }
+
+    fn sell(&mut self, event: &Event, ticket: TicketId, outlet: OutletId) -> Result<(), ProjectionError> {
+        let batch = ticket.pack().batch();
+        let game = self.game_of(batch)?;
+        let tickets_per_pack = self.batch(batch)?.map_or(0, |row| row.tickets_per_pack);
+        let row = self.pack_known(ticket.pack())?;
+        if row.node != event.key.origin || row.outlet != outlet {
+            return Err(ProjectionError::Contradiction("the ticket's pack is not at this outlet"));
+        }
+        if row.is_sold(ticket.number()) || ticket.number() >= tickets_per_pack {
+            return Err(ProjectionError::Contradiction("the ticket was already sold, or its pack has no such ticket"));
+        }
+        // After this point the event must succeed.
+        row.record_sale(ticket.number());
+        if row.sold_count == tickets_per_pack && row.state == PackState::Active {
+            row.state = PackState::SoldOut;
+        }
+        self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game))).tickets_sold += 1;
+        Ok(())
+    }
+
+    /// A claim has happened: cash was paid. One that breaks a rule (paid before) is still credited, from suspense,
+    /// and put on the worklist.
+    fn claim(
+        &mut self,
+        event: &Event,
+        ticket: TicketId,
+        outlet: OutletId,
+        prize: Money,
+    ) -> Result<(), ProjectionError> {
+        let game = self.game_of(ticket.pack().batch())?;
+        let node = self.outlet_known(outlet)?.node;
+        let paid_before = self.pack_known(ticket.pack())?.claim_of(ticket.number()).is_some();
+        if !prize.is_positive() || node != event.key.origin {
+            return Err(ProjectionError::Contradiction("a claim without a prize, or at another node's outlet"));
+        }
+        let posting = if paid_before {
+            ledger::from_suspense(node, outlet, prize)
+        } else {
+            ledger::prize(node, outlet, game, prize)
+        };
+        self.check_postings(&[posting])?;
+        // After this point the event must succeed.
+        self.post(event, ticket.key(), &[posting])?;
+        if paid_before {
+            return self.raise_exception(event, node, "paid_twice", ticket.key(), prize);
+        }
+        self.pack_known(ticket.pack())?.record_claim(ticket.number(), event.key);
+        let day = self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game)));
+        day.claims += 1;
+        day.prize_fen += prize.fen();
+        Ok(())
+    }
+
+    pub(super) fn raise_exception(
+        &mut self,
+        event: &Event,
+        node: NodeId,
+        kind: &'static str,
+        subject: i64,
+        amount: Money,
+    ) -> Result<(), ProjectionError> {
+        self.write(
+            "INSERT INTO exception VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![
+                event.key.origin.get(),
+                event.key.seq as i64,
+                node.get(),
+                kind,
+                subject,
+                amount.fen(),
+                event.at_ms.ms()
+            ],
+        )
+    }
+}

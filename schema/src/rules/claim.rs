@@ -1,0 +1,217 @@
+//! What may be answered to a presented ticket.
+
+use crate::barcode::SecurityBarcode;
+use crate::event::PackHold;
+use crate::id::{OutletId, TicketId};
+use crate::ledger::TransferId;
+use crate::money::Money;
+use crate::projection::{BatchRow, PackRow, PackState, Projection, ProjectionError};
+use crate::seal::{self, BatchKey, SealError};
+use crate::time::TimeMs;
+
+/// So many different wrong codes lock a ticket. Source: DOMAIN §2.
+pub const WRONG_CODES_MAX: u32 = 5;
+
+/// Where the decrypted batch keys are.
+pub trait BatchKeys {
+    /// The key of a batch; `None` until it was received.
+    fn batch_key(&self, batch: crate::id::BatchNo) -> Option<BatchKey>;
+}
+
+/// The answers that an outlet must be able to tell apart (DOMAIN §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClaimAnswer {
+    /// Won; the outlet may pay.
+    Won {
+        /// Prize level, from 1.
+        level: u8,
+        /// Prize.
+        prize: Money,
+    },
+    /// Not a winner.
+    NotAWinner,
+    /// Won more than an outlet pays: the city centre.
+    GoToCityCentre {
+        /// Prize level.
+        level: u8,
+        /// Prize.
+        prize: Money,
+    },
+    /// Won more than a city centre pays: the province centre.
+    GoToProvinceCentre {
+        /// Prize level.
+        level: u8,
+        /// Prize.
+        prize: Money,
+    },
+    /// Paid before at this outlet.
+    AlreadyPaidHere {
+        /// When.
+        paid_at_ms: TimeMs,
+    },
+    /// Paid before at another outlet.
+    AlreadyPaidElsewhere {
+        /// When.
+        paid_at_ms: TimeMs,
+        /// Where; shown masked.
+        outlet: OutletId,
+    },
+    /// Its pack was not checked in: check in first.
+    PackNotCheckedIn,
+    /// Not issued to this province.
+    ForeignTicket,
+    /// The code does not belong to the ticket: mistyped or forged.
+    WrongCode,
+    /// Too many wrong codes; the centre decides.
+    Locked,
+    /// A hold on the pack: frozen, stolen, lost or damaged.
+    PackHeld(PackHold),
+    /// The pack went back; its tickets are void.
+    PackReturned,
+    /// The announced end of redemption has passed.
+    RedemptionClosed,
+    /// Not decidable here now: another region's pack, or a key still on its way.
+    TryLater,
+}
+
+impl ClaimAnswer {
+    /// The stable code in interfaces.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            ClaimAnswer::Won { .. } => "won",
+            ClaimAnswer::NotAWinner => "not_a_winner",
+            ClaimAnswer::GoToCityCentre { .. } => "go_to_city_centre",
+            ClaimAnswer::GoToProvinceCentre { .. } => "go_to_province_centre",
+            ClaimAnswer::AlreadyPaidHere { .. } => "already_paid_here",
+            ClaimAnswer::AlreadyPaidElsewhere { .. } => "already_paid_elsewhere",
+            ClaimAnswer::PackNotCheckedIn => "pack_not_checked_in",
+            ClaimAnswer::ForeignTicket => "foreign_ticket",
+            ClaimAnswer::WrongCode => "wrong_code",
+            ClaimAnswer::Locked => "locked",
+            ClaimAnswer::PackHeld(PackHold::Stolen) => "pack_stolen",
+            ClaimAnswer::PackHeld(PackHold::Lost) => "pack_lost",
+            ClaimAnswer::PackHeld(PackHold::Damaged) => "pack_damaged",
+            ClaimAnswer::PackHeld(_) => "pack_frozen",
+            ClaimAnswer::PackReturned => "pack_returned",
+            ClaimAnswer::RedemptionClosed => "redemption_closed",
+            ClaimAnswer::TryLater => "try_later",
+        }
+    }
+}
+
+/// The answer to one code, with what is needed to act on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// The ticket, once its batch is known here.
+    pub ticket: Option<TicketId>,
+    /// The answer.
+    pub answer: ClaimAnswer,
+    /// Set for a wrong code: its tag, so that the same mistake twice counts once.
+    pub wrong_code_tag: Option<[u8; 16]>,
+}
+
+impl Judgement {
+    fn of(ticket: TicketId, answer: ClaimAnswer) -> Self {
+        Judgement { ticket: Some(ticket), answer, wrong_code_tag: None }
+    }
+}
+
+/// Judges a presented code for a claim at `here`. Changes nothing. The checks run in this order, and the first that
+/// fails is the answer: batch known → ticket printed → key and pack here → not locked → no hold → checked in, not
+/// returned → code right → not paid → redemption open → winner → within the limits.
+pub fn judge(
+    projection: &mut Projection<'_>,
+    keys: &dyn BatchKeys,
+    here: OutletId,
+    code: &SecurityBarcode,
+    now_ms: TimeMs,
+) -> Result<Judgement, ProjectionError> {
+    let foreign = Judgement { ticket: None, answer: ClaimAnswer::ForeignTicket, wrong_code_tag: None };
+    let printed = code.ticket.pack;
+    let Some(number) = projection.batch_no(printed.game, printed.batch)? else { return Ok(foreign) };
+    let Some(batch) = projection.batch(number)?.cloned() else { return Ok(foreign) };
+    if printed.pack > batch.packs || code.ticket.ticket >= batch.tickets_per_pack {
+        return Ok(foreign);
+    }
+    let ticket = crate::id::PackId::new(number, printed.pack).and_then(|pack| pack.ticket(code.ticket.ticket));
+    let Ok(ticket) = ticket else { return Ok(foreign) };
+    let (Some(key), Some(record)) = (keys.batch_key(number), projection.seal_record(ticket)?) else {
+        return Ok(Judgement::of(ticket, ClaimAnswer::TryLater));
+    };
+    if projection.lock(ticket)?.is_some_and(|lock| lock.locked_at_ms.is_some()) {
+        return Ok(Judgement::of(ticket, ClaimAnswer::Locked));
+    }
+    let Some(pack) = projection.pack(ticket.pack())? else { return Ok(Judgement::of(ticket, ClaimAnswer::TryLater)) };
+    if let Some(answer) = custody_answer(pack) {
+        return Ok(Judgement::of(ticket, answer));
+    }
+    let level = match seal::open(&key, ticket, &code.code, &record) {
+        Ok(level) => level,
+        Err(SealError::WrongCode) => {
+            let wrong_code_tag = Some(seal::presented_tag(&key, ticket, &code.code));
+            return Ok(Judgement { ticket: Some(ticket), answer: ClaimAnswer::WrongCode, wrong_code_tag });
+        }
+        Err(SealError::Damaged) => {
+            return Err(ProjectionError::Damaged { table: "pack_seal", key: ticket.pack().key() });
+        }
+    };
+    if let Some(claim) = pack.claim_of(ticket.number()) {
+        return Ok(Judgement::of(ticket, paid_answer(projection, TransferId::new(claim.event, 0), here)?));
+    }
+    Ok(Judgement::of(ticket, prize_answer(projection, &batch, ticket, level, now_ms)?))
+}
+
+fn custody_answer(pack: &PackRow) -> Option<ClaimAnswer> {
+    match (pack.hold, pack.state) {
+        (PackHold::None, PackState::InTransit) => Some(ClaimAnswer::PackNotCheckedIn),
+        (PackHold::None, PackState::Returned) => Some(ClaimAnswer::PackReturned),
+        (PackHold::None, PackState::Active | PackState::SoldOut) => None,
+        (hold, _) => Some(ClaimAnswer::PackHeld(hold)),
+    }
+}
+
+fn paid_answer(
+    projection: &Projection<'_>,
+    transfer: TransferId,
+    here: OutletId,
+) -> Result<ClaimAnswer, ProjectionError> {
+    let (credit, at_ms): (i64, i64) = projection
+        .store()
+        .prepare_cached("SELECT credit, at_ms FROM transfer WHERE transfer = ?1")?
+        .query_row([transfer.key()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let paid_at_ms = TimeMs::from_ms(at_ms);
+    let damaged = ProjectionError::Damaged { table: "transfer", key: transfer.key() };
+    let outlet = OutletId::new(credit as u32).map_err(|_| damaged)?;
+    if outlet == here {
+        Ok(ClaimAnswer::AlreadyPaidHere { paid_at_ms })
+    } else {
+        Ok(ClaimAnswer::AlreadyPaidElsewhere { paid_at_ms, outlet })
+    }
+}
+
+fn prize_answer(
+    projection: &mut Projection<'_>,
+    batch: &BatchRow,
+    ticket: TicketId,
+    level: u8,
+    now_ms: TimeMs,
+) -> Result<ClaimAnswer, ProjectionError> {
+    if batch.redemption_ends_at_ms.is_some_and(|end| now_ms >= end) {
+        return Ok(ClaimAnswer::RedemptionClosed);
+    }
+    if level == 0 {
+        return Ok(ClaimAnswer::NotAWinner);
+    }
+    // A level outside the signed list is never paid, whatever the record says.
+    let damaged = ProjectionError::Damaged { table: "pack_seal", key: ticket.pack().key() };
+    let prize = batch.prize(level).ok_or(damaged)?;
+    let unknown = ProjectionError::Unknown { kind: "game", key: i64::from(batch.game.packed()) };
+    let game = projection.game(batch.game)?.ok_or(unknown)?;
+    Ok(if prize <= game.outlet_limit {
+        ClaimAnswer::Won { level, prize }
+    } else if prize <= game.city_limit {
+        ClaimAnswer::GoToCityCentre { level, prize }
+    } else {
+        ClaimAnswer::GoToProvinceCentre { level, prize }
+    })
+}

@@ -1,0 +1,87 @@
+//! Opening SQLite stores: settings, migrations, version guard.
+
+mod migration;
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+pub use migration::{MIGRATIONS, Migration, migrate};
+
+/// Version of the shared tables, told in the handshake of a sync session.
+pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// Pages between automatic checkpoints: 40 MiB of WAL. Fewer checkpoints write fewer dirty pages twice.
+const CHECKPOINT_PAGES: u32 = 10_000;
+/// Page cache of a writing connection, in KiB.
+const WRITER_CACHE_KIB: i32 = 64 * 1024;
+/// Page cache of a reading connection, in KiB.
+const READER_CACHE_KIB: i32 = 4 * 1024;
+/// First SQLite without the WAL-reset corruption (3.7.0 to 3.51.2).
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How far a commit goes before it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk: for what is acknowledged to anybody.
+    Full,
+    /// May lose its last commits on a power cut: only for what a durable log can rebuild.
+    Replayable,
+}
+
+/// A store that cannot be opened or moved to this build's version.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite said no.
+    #[error("the store cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Written by a newer build.
+    #[error("the store's `{component}` tables have version {found}, this build knows {known}: use the newer build")]
+    Newer {
+        /// Whose tables.
+        component: &'static str,
+        /// Version in the file.
+        found: u32,
+        /// Version of this build.
+        known: u32,
+    },
+    /// Linked against an SQLite with a known corruption.
+    #[error("SQLite {0} has a WAL corruption bug: build with 3.51.3 or later")]
+    OldSqlite(String),
+}
+
+/// Opens (creating it where missing) the one writing connection of a store.
+pub fn open_writer(path: &Path, durability: Durability) -> Result<Connection, StoreError> {
+    if rusqlite::version_number() < SQLITE_VERSION_MIN {
+        return Err(StoreError::OldSqlite(rusqlite::version().to_string()));
+    }
+    let connection = Connection::open(path)?;
+    let synchronous = match durability {
+        Durability::Full => "FULL",
+        Durability::Replayable => "NORMAL",
+    };
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that cannot write, for the read pool and for commands beside a running server.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    settle(&connection)?;
+    Ok(connection)
+}
+
+fn settle(connection: &Connection) -> Result<(), StoreError> {
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}

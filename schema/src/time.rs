@@ -1,0 +1,127 @@
+//! Time: UTC milliseconds inside, business days of Asia/Shanghai in reports.
+
+use core::fmt;
+use core::str::FromStr;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+/// A UTC instant in milliseconds since the Unix epoch. Stamped by whoever decides, never read in a projection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct TimeMs(i64);
+
+/// Asia/Shanghai has had no summer time since 1991: UTC+8.
+const SHANGHAI_OFFSET_MS: i64 = 8 * 60 * 60 * 1000;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+impl TimeMs {
+    /// Wraps Unix milliseconds.
+    pub const fn from_ms(at_ms: i64) -> Self {
+        TimeMs(at_ms)
+    }
+
+    /// The wall clock of this machine. For deciders only.
+    pub fn now() -> Self {
+        TimeMs(jiff::Timestamp::now().as_millisecond())
+    }
+
+    /// Unix milliseconds.
+    pub const fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// The stamp of the next event of a log: the clock, or one millisecond after the last event where the clock
+    /// stands still or went back.
+    #[must_use]
+    pub fn clamp_after(self, last: TimeMs) -> TimeMs {
+        TimeMs(self.0.max(last.0.saturating_add(1)))
+    }
+
+    /// The business day it falls in.
+    pub fn business_day(self) -> BusinessDay {
+        let days = self.0.saturating_add(SHANGHAI_OFFSET_MS).div_euclid(DAY_MS) - BusinessDay::EPOCH_UNIX_DAYS;
+        BusinessDay(days.clamp(0, i64::from(u16::MAX)) as u16)
+    }
+}
+
+/// A business day (营业日) in Asia/Shanghai, counted from 2000-01-01. 16 bits: to 2179.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BusinessDay(u16);
+
+/// A text that is not a day between 2000 and 2179.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a day such as 2026-11-23")]
+pub struct DayError(String);
+
+impl BusinessDay {
+    /// Days from 1970-01-01 to 2000-01-01.
+    const EPOCH_UNIX_DAYS: i64 = 10_957;
+
+    /// The day with this number, 0 = 2000-01-01.
+    pub const fn from_number(number: u16) -> Self {
+        BusinessDay(number)
+    }
+
+    /// Days since 2000-01-01.
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+
+    /// So many days later (negative: earlier), held within the range.
+    #[must_use]
+    pub fn plus_days(self, days: i32) -> Self {
+        BusinessDay((i32::from(self.0).saturating_add(days)).clamp(0, i32::from(u16::MAX)) as u16)
+    }
+}
+
+impl fmt::Display for BusinessDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let date = jiff::civil::date(2000, 1, 1).saturating_add(jiff::Span::new().days(i64::from(self.0)));
+        write!(f, "{date}")
+    }
+}
+
+impl FromStr for BusinessDay {
+    type Err = DayError;
+    fn from_str(text: &str) -> Result<Self, DayError> {
+        let refuse = || DayError(text.chars().take(32).collect());
+        if text.len() != 10 {
+            return Err(refuse());
+        }
+        let date: Date = text.parse().map_err(|_| refuse())?;
+        let days = date.duration_since(jiff::civil::date(2000, 1, 1)).as_hours() / 24;
+        u16::try_from(days).map(BusinessDay).map_err(|_| refuse())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> TimeMs {
+        TimeMs::from_ms(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+    }
+
+    #[test]
+    fn the_business_day_turns_at_midnight_in_shanghai() {
+        assert_eq!(at("2026-11-22T15:59:59.999Z").business_day().to_string(), "2026-11-22");
+        assert_eq!(at("2026-11-22T16:00:00Z").business_day().to_string(), "2026-11-23");
+    }
+
+    #[test]
+    fn a_day_survives_its_text_form() {
+        for text in ["2000-01-01", "2024-02-29", "2026-11-23", "2179-06-06"] {
+            assert_eq!(text.parse::<BusinessDay>().map(|day| day.to_string()), Ok(text.to_string()));
+        }
+        for bad in ["1999-12-31", "2023-02-29", "2026-1-1", "20261123", "2180-01-01", "2026-11-23T00"] {
+            assert!(bad.parse::<BusinessDay>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn event_times_grow_when_the_clock_goes_back() {
+        let last = TimeMs::from_ms(1_000);
+        assert_eq!(TimeMs::from_ms(400).clamp_after(last), TimeMs::from_ms(1_001));
+        assert_eq!(TimeMs::from_ms(5_000).clamp_after(last), TimeMs::from_ms(5_000));
+    }
+}
