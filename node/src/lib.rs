@@ -5,6 +5,7 @@
 //! [`app`] and [`command`] (how it is put together and run).
 
 pub mod app;
+pub mod command;
 pub mod config;
 pub mod decide;
 pub mod http;

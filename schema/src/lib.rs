@@ -16,6 +16,7 @@ pub mod event;
 pub mod id;
 pub mod ledger;
 pub mod money;
+pub mod peer;
 pub mod projection;
 pub mod rules;
 pub mod seal;

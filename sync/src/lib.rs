@@ -1,1 +1,13 @@
-//! Skeleton.
+//! Log shipping between a node and the hub.
+//!
+//! Two logs travel: the node's own (*up*) and the hub's feed for that node (*down*). To this crate their events are opaque
+//! bytes with positions 1, 2, 3 … and a hash chain; what they mean is `jikai-schema`'s business.
+//!
+//! [`wire`] frames and their codec → [`session`] the sans-I/O state machines (bytes and `now_ms` in, actions out) →
+//! [`identity`] the private CA and mutual TLS → [`backoff`] → [`transport`] the only code that names quinn.
+
+pub mod backoff;
+pub mod identity;
+pub mod session;
+pub mod transport;
+pub mod wire;

@@ -1,0 +1,127 @@
+//! The command line: `jikai-node init|enrol|run|digest|export`.
+
+mod export;
+mod init;
+mod run;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Acknowledge;
+
+/// A regional node of the instant-ticket lottery: serves terminals, keeps its outlets' books, syncs with the hub.
+#[derive(Debug, Parser)]
+#[command(name = "jikai-node", version, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  jikai-node init --data /var/lib/jikai --node 3 --hub 10.0.0.1:7443 --environment production
+  jikai-hub ca sign --data /var/lib/jikai-hub --csr node.csr --node 3 --out node.pem      (at the hub)
+  jikai-node enrol --data /var/lib/jikai --certificate node.pem --ca ca.pem
+  jikai-node run --data /var/lib/jikai";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new store and a key, and the request to have the key certified.
+    #[command(
+        after_help = "Example:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test"
+    )]
+    Init(InitArgs),
+    /// Install the certificate that the hub signed.
+    #[command(after_help = "Example:\n  jikai-node enrol --data ./node-3 --certificate node-3.pem --ca ca.pem")]
+    Enrol(EnrolArgs),
+    /// Serve terminals and sync with the hub until SIGTERM.
+    #[command(
+        after_help = "Example:\n  jikai-node run --data ./node-3\nPrints `ready http=ADDRESS` once terminals can connect."
+    )]
+    Run(DataArg),
+    /// Print a digest of every table, to be compared with `jikai-hub digest --node N`.
+    #[command(after_help = "Example:\n  jikai-node digest --data ./node-3")]
+    Digest(DataArg),
+    /// Print events, accounts or packs as JSON lines.
+    #[command(after_help = "Example:\n  jikai-node export --data ./node-3 --events --after 1000")]
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+struct DataArg {
+    /// The node's data directory.
+    #[arg(long, env = "JIKAI_NODE_DATA")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Number of the node, 1 to 4095, as registered at the hub.
+    #[arg(long)]
+    node: u16,
+    /// Sync addresses of the hub, comma-separated, tried in this order.
+    #[arg(long, value_delimiter = ',', required = true)]
+    hub: Vec<SocketAddr>,
+    /// Stores of different environments never talk to each other.
+    #[arg(long, value_parser = ["production", "training", "test"])]
+    environment: String,
+    /// Where terminals connect; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// When a mutation is acknowledged to the terminal.
+    #[arg(long, value_enum, default_value = "local")]
+    ack: Acknowledge,
+}
+
+#[derive(Debug, Args)]
+struct EnrolArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The signed certificate, PEM.
+    #[arg(long)]
+    certificate: PathBuf,
+    /// The hub's CA certificate, PEM.
+    #[arg(long)]
+    ca: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    #[command(flatten)]
+    data: DataArg,
+    #[command(flatten)]
+    what: ExportWhat,
+    /// Only events behind this position.
+    #[arg(long, default_value_t = 0)]
+    after: u64,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct ExportWhat {
+    /// The node's own log.
+    #[arg(long)]
+    events: bool,
+    /// All accounts with their balances.
+    #[arg(long)]
+    accounts: bool,
+    /// All packs with their states.
+    #[arg(long)]
+    packs: bool,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init(args) => init::init(&args),
+            Command::Enrol(args) => init::enrol(&args),
+            Command::Run(args) => run::run(&args.data),
+            Command::Digest(args) => export::digest(&args.data),
+            Command::Export(args) => export::export(&args),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `run`: puts the parts together, serves, and stops in order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use jikai_schema::event::BatchNames;
+use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::{Key, TlsIdentity, https_server};
+use jikai_sync::transport::{NodeUplink, UplinkOptions};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use parking_lot::RwLock;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::http;
+use crate::keyring::{Keyring, read_master_key};
+use crate::session::{Challenges, Sessions};
+use crate::store::{self, ReadPool, StoreIdentity};
+use crate::uplink::{LinkState, UplinkStore, fetch_keys};
+use crate::writer::{Clock, Writer};
+
+/// Passwords hashed at once.
+const HASHING_MAX: usize = 2;
+/// Open files that a node of 2,000 terminals needs, with room.
+const OPEN_FILES_MIN: u64 = 4_096;
+
+pub(super) fn run(data: &Path) -> anyhow::Result<()> {
+    let config = Config::load(data)?;
+    raise_open_files()?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(serve(data, config, metrics))
+}
+
+fn raise_open_files() -> anyhow::Result<()> {
+    let got = rlimit::increase_nofile_limit(u64::MAX).context("raise the limit of open files")?;
+    if got < OPEN_FILES_MIN {
+        bail!(
+            "only {got} files may be open, {OPEN_FILES_MIN} are needed: raise the hard limit (ulimit -Hn) and start again"
+        );
+    }
+    Ok(())
+}
+
+async fn serve(
+    data: &Path,
+    config: Config,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+) -> anyhow::Result<()> {
+    let connection = store::open(data)?;
+    let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
+    check_environment(&identity, &config)?;
+    let clock: Clock = Arc::new(TimeMs::now);
+    let keys = Arc::new(Keyring::load(&connection, read_master_key(data)?)?);
+    let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
+    let live = sessions.load(&connection, clock())?;
+    let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
+    let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
+    let pool = ReadPool::open(data, config.readers.max(1))?;
+    let tls = tls_identity(data)?;
+    let (link, link_state) = watch::channel(LinkState::default());
+    let uplink_store = UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), names.clone(), link);
+    let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
+    let options = UplinkOptions {
+        hub: config.hub.clone(),
+        bind: bind.parse().context("bind address")?,
+        segmentation_offload: true,
+    };
+    let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
+    let stopping = CancellationToken::new();
+    let requester = uplink.requester();
+    let fetching =
+        fetch_keys(requester, writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
+    let fetching = tokio::spawn(fetching);
+    let syncing = tokio::spawn(uplink.run(stopping.clone()));
+    let app = App {
+        node: identity.node,
+        config: Arc::new(config),
+        writer: writer.clone(),
+        pool,
+        keys,
+        sessions,
+        challenges: Arc::new(Challenges::default()),
+        hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+        names,
+        link: link_state,
+        metrics,
+        clock,
+    };
+    tracing::info!(node = %identity.node, live, "the node starts");
+    let served = serve_terminals(app.clone(), &tls).await;
+    drain(&app).await;
+    stopping.cancel();
+    let _ = syncing.await;
+    let _ = fetching.await;
+    drop((app, writer));
+    tokio::task::spawn_blocking(move || writing.join()).await.ok();
+    served
+}
+
+fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Result<()> {
+    if identity.environment != config.environment || identity.node != NodeId::new(config.node)? {
+        bail!(
+            "the store is node {} of {}, the settings say node {} of {}: never mix stores and settings",
+            identity.node,
+            identity.environment,
+            config.node,
+            config.environment
+        );
+    }
+    Ok(())
+}
+
+fn tls_identity(data: &Path) -> anyhow::Result<TlsIdentity> {
+    let read = |name: &str| {
+        std::fs::read_to_string(data.join(name))
+            .with_context(|| format!("read {name}: enrol the node first (jikai-node enrol --help)"))
+    };
+    let key = Key::from_pem(read("secrets/node.key.pem")?);
+    Ok(TlsIdentity::from_pem(&read("node.pem")?, &key, &read("ca.pem")?)?)
+}
+
+/// Serves until SIGTERM or SIGINT; requests that have begun are answered.
+async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
+    let tls = RustlsConfig::from_config(Arc::new(https_server(tls)?));
+    let handle: Handle<SocketAddr> = Handle::new();
+    let listen = app.config.listen;
+    let server =
+        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(http::router(app).into_make_service());
+    let announcing = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            if let Some(address) = handle.listening().await {
+                println!("ready http={address}");
+                let _ = std::io::stdout().flush();
+            }
+        }
+    });
+    let stopping = tokio::spawn(async move {
+        stop_signal().await;
+        handle.graceful_shutdown(Some(Duration::from_secs(5)));
+    });
+    let served = server.await.with_context(|| format!("serve terminals on {listen}"));
+    announcing.abort();
+    stopping.abort();
+    served
+}
+
+async fn stop_signal() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: terminals first, then the queue, then sync");
+}
+
+/// Waits, within bounds, until the hub has the newest event.
+async fn drain(app: &App) {
+    let head_seq = app.writer.head().borrow().seq;
+    let mut link = app.link.clone();
+    if !link.borrow().connected {
+        return;
+    }
+    let drained = link.wait_for(|state| state.acked_seq >= head_seq);
+    if tokio::time::timeout(Duration::from_millis(app.config.drain_ms_max), drained).await.is_err() {
+        tracing::warn!(
+            head_seq,
+            "stopped before the hub had confirmed the newest events; they follow at the next start"
+        );
+    }
+}

@@ -1,0 +1,125 @@
+//! The node's store as the sync driver sees it.
+
+use std::sync::Arc;
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::event::BatchNames;
+use jikai_schema::store::SCHEMA_VERSION;
+use jikai_sync::session::{LogRecord, VerifiedBatch};
+use jikai_sync::transport::{Future, LogError, NodeStore};
+use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::LinkState;
+use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
+use crate::writer::{DownBatch, Writer};
+
+/// Feeds the sync driver from the writer and the read pool.
+pub struct UplinkStore {
+    identity: StoreIdentity,
+    writer: Writer,
+    pool: ReadPool,
+    names: Arc<RwLock<Arc<BatchNames>>>,
+    link: watch::Sender<LinkState>,
+    up_head: watch::Receiver<u64>,
+}
+
+impl UplinkStore {
+    /// Joins the parts. `up_head` follows the writer's head.
+    pub fn new(
+        identity: StoreIdentity,
+        writer: Writer,
+        pool: ReadPool,
+        names: Arc<RwLock<Arc<BatchNames>>>,
+        link: watch::Sender<LinkState>,
+    ) -> Self {
+        let mut head = writer.head();
+        let (sender, up_head) = watch::channel(head.borrow().seq);
+        tokio::spawn(async move {
+            while head.changed().await.is_ok() {
+                let seq = head.borrow_and_update().seq;
+                sender.send_replace(seq);
+            }
+        });
+        UplinkStore { identity, writer, pool, names, link, up_head }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let outcome = self.pool.read(move |store| read(store)).await;
+        outcome.map_err(|error| LogError(error.to_string()))?.map_err(|error| LogError(error.to_string()))
+    }
+
+    async fn apply(&self, batch: VerifiedBatch) -> Result<Cursor, LogError> {
+        let VerifiedBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
+        let applied = self.writer.apply_down(DownBatch { first_seq, prev_hash, last_hash, events }).await;
+        let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
+        let names = self.read(BatchNames::load).await?;
+        *self.names.write() = Arc::new(names);
+        self.link.send_modify(|state| state.down_next_seq = next_seq);
+        Ok(Cursor { next_seq, hash })
+    }
+}
+
+impl NodeStore for UplinkStore {
+    fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
+        Box::pin(async {
+            let head = *self.writer.head().borrow();
+            let down = self.read(DownCursor::load).await?;
+            Ok(Hello {
+                environment: self.identity.environment.clone(),
+                node: self.identity.node,
+                incarnation: self.identity.incarnation,
+                epoch: self.identity.epoch,
+                schema_version: SCHEMA_VERSION,
+                up_head: Cursor { next_seq: head.seq + 1, hash: head.hash },
+                down: Cursor { next_seq: down.next_seq, hash: down.hash },
+            })
+        })
+    }
+
+    fn up_head(&self) -> watch::Receiver<u64> {
+        self.up_head.clone()
+    }
+
+    fn read_up(
+        &self,
+        from_seq: u64,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
+        Box::pin(async move {
+            let events = self.read(move |store| OwnLog(store).read(from_seq, events_max, bytes_max)).await?;
+            Ok(events.into_iter().map(|event| LogRecord { seq: event.seq, bytes: event.bytes }).collect())
+        })
+    }
+
+    fn chain_at(&self, seq: u64) -> Future<'_, Result<Option<ChainHash>, LogError>> {
+        Box::pin(self.read(move |store| OwnLog(store).hash_at(seq)))
+    }
+
+    fn apply_down(&self, batch: VerifiedBatch) -> Future<'_, Result<Cursor, LogError>> {
+        Box::pin(self.apply(batch))
+    }
+
+    fn acked(&self, cursor: Cursor) {
+        self.link.send_modify(|state| state.acked_seq = state.acked_seq.max(cursor.next_seq - 1));
+    }
+
+    fn connected(&self) {
+        self.link.send_modify(|state| {
+            state.connected = true;
+            state.refused = None;
+        });
+    }
+
+    fn disconnected(&self, refusal: Option<&RefusalV1>) {
+        self.link.send_modify(|state| {
+            state.connected = false;
+            state.refused = refusal.filter(|refusal| !refusal.is_passing()).map(RefusalV1::to_string);
+        });
+    }
+}

@@ -1,0 +1,133 @@
+//! The hub's end: admits, takes the node's log, sends its feed.
+
+use super::node::name;
+use super::peer::Peer;
+use super::receiver::Received;
+use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
+use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
+
+/// The hub's end of a session.
+#[derive(Debug)]
+pub struct HubSession {
+    peer: Peer,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    Admitting(Hello),
+    Open { up: BatchReceiver, down: BatchSender },
+}
+
+impl HubSession {
+    /// Waits for a node's greeting.
+    pub fn new(now_ms: i64) -> Self {
+        HubSession { peer: Peer::new(now_ms), state: State::Waiting }
+    }
+
+    /// Takes received bytes.
+    pub fn on_bytes(&mut self, stream: Stream, bytes: &[u8], now_ms: i64) {
+        self.peer.push(stream, bytes, now_ms);
+        self.read_frames(stream, now_ms);
+    }
+
+    fn read_frames(&mut self, stream: Stream, now_ms: i64) {
+        // Frames of the down stream wait until the node is admitted.
+        while stream == Stream::Up || matches!(self.state, State::Open { .. }) {
+            let Some(frame) = self.peer.next_frame(stream) else { return };
+            if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
+                self.peer.refuse(refusal, now_ms);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
+        match (stream, frame, &mut self.state) {
+            (Stream::Up, Frame::Hello(hello), State::Waiting) => {
+                self.peer.act(Action::Admit(hello.clone()));
+                self.state = State::Admitting(hello);
+            }
+            (Stream::Up, Frame::Refused(refusal), _) => self.peer.close(refusal),
+            (Stream::Up, Frame::Batch(batch), State::Open { up, .. }) => match up.receive(&batch)? {
+                Received::New(batch) => self.peer.act(Action::Deliver(batch)),
+                Received::Repeated(cursor) => self.peer.send(Stream::Up, &Frame::Ack(cursor), now_ms),
+            },
+            (Stream::Down, Frame::Ack(ack), State::Open { down, .. }) => {
+                if down.acked(ack)? {
+                    self.peer.act(Action::Acked(ack));
+                }
+                self.read_on();
+            }
+            (_, Frame::KeepAlive, _) => {}
+            (_, frame, _) => return Err(RefusalV1::Malformed { what: format!("unexpected {}", name(&frame)) }),
+        }
+        Ok(())
+    }
+
+    /// Answers [`Action::Admit`]: the node may go on from `welcome.up`; its feed has `down_head_seq` events.
+    pub fn admitted(&mut self, welcome: Welcome, down_head_seq: u64, now_ms: i64) {
+        let State::Admitting(hello) = &self.state else { return };
+        let down = BatchSender::new(hello.down, down_head_seq);
+        let up = BatchReceiver::new(welcome.up);
+        self.peer.send(Stream::Up, &Frame::Welcome(welcome), now_ms);
+        self.state = State::Open { up, down };
+        self.read_frames(Stream::Down, now_ms);
+        self.read_on();
+    }
+
+    /// The node's feed has grown.
+    pub fn feed_grew(&mut self, head_seq: u64) {
+        if let State::Open { down, .. } = &mut self.state {
+            down.log_grew(head_seq);
+        }
+        self.read_on();
+    }
+
+    /// Answers [`Action::ReadLog`].
+    pub fn log_read(&mut self, records: &[LogRecord], now_ms: i64) {
+        let State::Open { down, .. } = &mut self.state else { return };
+        match down.pack(records) {
+            Ok(Some(batch)) => self.peer.send(Stream::Down, &batch, now_ms),
+            Ok(None) => {}
+            Err(refusal) => self.peer.refuse(refusal, now_ms),
+        }
+        self.read_on();
+    }
+
+    /// Answers [`Action::Deliver`]: the node's log is committed up to here.
+    pub fn delivered(&mut self, cursor: Cursor, now_ms: i64) {
+        if let State::Open { up, .. } = &mut self.state {
+            let ack = up.delivered(cursor);
+            self.peer.send(Stream::Up, &Frame::Ack(ack), now_ms);
+        }
+    }
+
+    /// Ends the session from this side.
+    pub fn refuse(&mut self, refusal: RefusalV1, now_ms: i64) {
+        self.peer.refuse(refusal, now_ms);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: i64) {
+        self.peer.tick(now_ms);
+    }
+
+    /// When [`HubSession::tick`] is due.
+    pub fn wake_at_ms(&self) -> i64 {
+        self.peer.wake_at_ms()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.peer.poll()
+    }
+
+    fn read_on(&mut self) {
+        if let State::Open { down, .. } = &mut self.state
+            && let Some((from_seq, events_max, bytes_max)) = down.wants()
+        {
+            self.peer.act(Action::ReadLog { from_seq, events_max, bytes_max });
+        }
+    }
+}

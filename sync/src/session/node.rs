@@ -1,0 +1,151 @@
+//! The node's end: greets, sends its log, takes the hub's feed.
+
+use jikai_schema::chain::ChainHash;
+
+use super::peer::Peer;
+use super::receiver::Received;
+use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
+use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
+
+/// The node's end of a session.
+#[derive(Debug)]
+pub struct NodeSession {
+    peer: Peer,
+    state: State,
+    up_head_seq: u64,
+    down: BatchReceiver,
+}
+
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Locating(Welcome),
+    Open(BatchSender),
+}
+
+impl NodeSession {
+    /// Greets the hub.
+    pub fn new(hello: Hello, now_ms: i64) -> Self {
+        let mut peer = Peer::new(now_ms);
+        let (up_head_seq, down) = (hello.up_head.next_seq - 1, hello.down);
+        peer.send(Stream::Up, &Frame::Hello(hello), now_ms);
+        // Opens the down stream, and tells where the feed is expected.
+        peer.send(Stream::Down, &Frame::Ack(down), now_ms);
+        NodeSession { peer, state: State::Greeting, up_head_seq, down: BatchReceiver::new(down) }
+    }
+
+    /// Takes received bytes.
+    pub fn on_bytes(&mut self, stream: Stream, bytes: &[u8], now_ms: i64) {
+        self.peer.push(stream, bytes, now_ms);
+        while let Some(frame) = self.peer.next_frame(stream) {
+            if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
+                self.peer.refuse(refusal, now_ms);
+            }
+        }
+    }
+
+    fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
+        match (stream, frame, &mut self.state) {
+            (Stream::Up, Frame::Welcome(welcome), State::Greeting) => {
+                let ours = self.up_head_seq + 1;
+                if welcome.up.next_seq > ours {
+                    return Err(RefusalV1::Rewound { ours: welcome.up.next_seq, theirs: ours });
+                }
+                self.peer.act(Action::LocateUp(welcome.clone()));
+                self.state = State::Locating(welcome);
+            }
+            (Stream::Up, Frame::Refused(refusal), _) => self.peer.close(refusal),
+            (Stream::Up, Frame::Ack(ack), State::Open(sender)) => {
+                if sender.acked(ack)? {
+                    self.peer.act(Action::Acked(ack));
+                }
+                self.read_on();
+            }
+            (Stream::Down, Frame::Batch(batch), _) => match self.down.receive(&batch)? {
+                Received::New(batch) => self.peer.act(Action::Deliver(batch)),
+                Received::Repeated(cursor) => self.peer.send(Stream::Down, &Frame::Ack(cursor), now_ms),
+            },
+            (_, Frame::KeepAlive, _) => {}
+            (_, frame, _) => return Err(RefusalV1::Malformed { what: format!("unexpected {}", name(&frame)) }),
+        }
+        Ok(())
+    }
+
+    /// Answers [`Action::LocateUp`]: the own chain before the hub's place, `None` when the log does not hold it.
+    pub fn located(&mut self, hash: Option<ChainHash>, now_ms: i64) {
+        let State::Locating(welcome) = &self.state else { return };
+        let up = welcome.up;
+        if hash != Some(up.hash) {
+            return self.peer.refuse(RefusalV1::Fork { at: up.next_seq }, now_ms);
+        }
+        self.peer.act(Action::Acked(up));
+        self.state = State::Open(BatchSender::new(up, self.up_head_seq));
+        self.read_on();
+    }
+
+    /// The own log has grown.
+    pub fn log_grew(&mut self, head_seq: u64) {
+        self.up_head_seq = self.up_head_seq.max(head_seq);
+        if let State::Open(sender) = &mut self.state {
+            sender.log_grew(head_seq);
+        }
+        self.read_on();
+    }
+
+    /// Answers [`Action::ReadLog`].
+    pub fn log_read(&mut self, records: &[LogRecord], now_ms: i64) {
+        let State::Open(sender) = &mut self.state else { return };
+        match sender.pack(records) {
+            Ok(Some(batch)) => self.peer.send(Stream::Up, &batch, now_ms),
+            Ok(None) => {}
+            Err(refusal) => self.peer.refuse(refusal, now_ms),
+        }
+        self.read_on();
+    }
+
+    /// Answers [`Action::Deliver`]: the feed is durable up to here.
+    pub fn delivered(&mut self, cursor: Cursor, now_ms: i64) {
+        let ack = self.down.delivered(cursor);
+        self.peer.send(Stream::Down, &Frame::Ack(ack), now_ms);
+    }
+
+    /// Ends the session from this side.
+    pub fn refuse(&mut self, refusal: RefusalV1, now_ms: i64) {
+        self.peer.refuse(refusal, now_ms);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: i64) {
+        self.peer.tick(now_ms);
+    }
+
+    /// When [`NodeSession::tick`] is due.
+    pub fn wake_at_ms(&self) -> i64 {
+        self.peer.wake_at_ms()
+    }
+
+    /// The next thing to do.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.peer.poll()
+    }
+
+    fn read_on(&mut self) {
+        if let State::Open(sender) = &mut self.state
+            && let Some((from_seq, events_max, bytes_max)) = sender.wants()
+        {
+            self.peer.act(Action::ReadLog { from_seq, events_max, bytes_max });
+        }
+    }
+}
+
+/// The name of a frame, for messages.
+pub(super) fn name(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Hello(_) => "hello",
+        Frame::Welcome(_) => "welcome",
+        Frame::Refused(_) => "refusal",
+        Frame::Batch(_) => "batch",
+        Frame::Ack(_) => "ack",
+        Frame::KeepAlive => "keep-alive",
+    }
+}

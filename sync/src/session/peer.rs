@@ -1,0 +1,101 @@
+//! What both ends share: decoding, keep-alive, ending.
+
+use std::collections::VecDeque;
+
+use super::{Action, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream};
+use crate::wire::{Frame, FrameDecoder, RefusalV1, encode_frame};
+
+/// Frames in, actions out, and the clock of a session.
+#[derive(Debug)]
+pub(super) struct Peer {
+    up: FrameDecoder,
+    down: FrameDecoder,
+    actions: VecDeque<Action>,
+    heard_at_ms: i64,
+    spoke_at_ms: i64,
+    closed: bool,
+}
+
+impl Peer {
+    pub(super) fn new(now_ms: i64) -> Self {
+        Peer {
+            up: FrameDecoder::default(),
+            down: FrameDecoder::default(),
+            actions: VecDeque::new(),
+            heard_at_ms: now_ms,
+            spoke_at_ms: now_ms,
+            closed: false,
+        }
+    }
+
+    pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], now_ms: i64) {
+        self.heard_at_ms = now_ms;
+        self.decoder(stream).push(bytes);
+    }
+
+    /// The next whole frame of a stream; bytes that are none end the session.
+    pub(super) fn next_frame(&mut self, stream: Stream) -> Option<Frame> {
+        if self.closed {
+            return None;
+        }
+        match self.decoder(stream).next_frame() {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.close(RefusalV1::Malformed { what: error.to_string() });
+                None
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, stream: Stream, frame: &Frame, now_ms: i64) {
+        match encode_frame(frame) {
+            Ok(bytes) => {
+                self.spoke_at_ms = now_ms;
+                self.act(Action::Send(stream, bytes));
+            }
+            Err(error) => self.close(RefusalV1::Malformed { what: error.to_string() }),
+        }
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        if !self.closed {
+            self.actions.push_back(action);
+        }
+    }
+
+    /// Tells the peer why, then ends.
+    pub(super) fn refuse(&mut self, refusal: RefusalV1, now_ms: i64) {
+        self.send(Stream::Up, &Frame::Refused(refusal.clone()), now_ms);
+        self.close(refusal);
+    }
+
+    pub(super) fn close(&mut self, reason: RefusalV1) {
+        self.act(Action::Close(reason));
+        self.closed = true;
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    pub(super) fn tick(&mut self, now_ms: i64) {
+        let silent_ms = now_ms - self.heard_at_ms;
+        if silent_ms >= SILENCE_MS_MAX {
+            self.close(RefusalV1::Silent { silent_ms });
+        } else if now_ms - self.spoke_at_ms >= KEEP_ALIVE_MS {
+            self.send(Stream::Up, &Frame::KeepAlive, now_ms);
+        }
+    }
+
+    /// When [`Peer::tick`] is due.
+    pub(super) fn wake_at_ms(&self) -> i64 {
+        (self.heard_at_ms + SILENCE_MS_MAX).min(self.spoke_at_ms + KEEP_ALIVE_MS)
+    }
+
+    fn decoder(&mut self, stream: Stream) -> &mut FrameDecoder {
+        match stream {
+            Stream::Up => &mut self.up,
+            Stream::Down => &mut self.down,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The sending half of a log: reads ahead within a bounded window, resumes from the receiver's acknowledgement.
+
+use std::collections::VecDeque;
+
+use jikai_schema::chain::ChainHash;
+
+use super::LogRecord;
+use crate::wire::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Cursor, Frame, RefusalV1, encode_body};
+
+/// Most batches on their way.
+pub const WINDOW_BATCHES: usize = 8;
+/// Most bytes on their way; below the flow-control window of a stream, so that a write never waits for the peer's reader.
+pub const WINDOW_BYTES: usize = 512 * 1024;
+
+/// Sends one log.
+#[derive(Debug)]
+pub struct BatchSender {
+    acked: Cursor,
+    next: Cursor,
+    head_seq: u64,
+    reading: bool,
+    in_flight: VecDeque<InFlight>,
+    in_flight_bytes: usize,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    end: Cursor,
+    bytes: usize,
+}
+
+impl BatchSender {
+    /// Sends from `acked` on, up to `head_seq` and beyond as the log grows.
+    pub fn new(acked: Cursor, head_seq: u64) -> Self {
+        BatchSender { acked, next: acked, head_seq, reading: false, in_flight: VecDeque::new(), in_flight_bytes: 0 }
+    }
+
+    /// The log has grown to this position.
+    pub fn log_grew(&mut self, head_seq: u64) {
+        self.head_seq = self.head_seq.max(head_seq);
+    }
+
+    /// What to read next, if the window has room: position, most events, most bytes.
+    pub fn wants(&mut self) -> Option<(u64, usize, usize)> {
+        let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BATCH_BYTES_MAX <= WINDOW_BYTES;
+        if self.reading || !room || self.next.next_seq > self.head_seq {
+            return None;
+        }
+        self.reading = true;
+        Some((self.next.next_seq, BATCH_EVENTS_MAX, BATCH_BYTES_MAX))
+    }
+
+    /// Packs records that were read into a batch. Records that do not continue the log are a defect of the reader: `Gap`.
+    pub fn pack(&mut self, records: &[LogRecord]) -> Result<Option<Frame>, RefusalV1> {
+        self.reading = false;
+        let prev_hash = self.next.hash;
+        let mut end = self.next;
+        for record in records {
+            if record.seq != end.next_seq {
+                return Err(RefusalV1::Gap { expected: end.next_seq, found: record.seq });
+            }
+            end = Cursor { next_seq: end.next_seq + 1, hash: end.hash.next(&record.bytes) };
+        }
+        if records.is_empty() {
+            // The log is not as long as it was said to be; wait until it grows again.
+            self.head_seq = self.next.next_seq - 1;
+            return Ok(None);
+        }
+        let body = encode_body(records.iter().map(|record| record.bytes.as_slice()));
+        self.in_flight_bytes += body.len();
+        self.in_flight.push_back(InFlight { end, bytes: body.len() });
+        let (first_seq, count) = (self.next.next_seq, records.len() as u32);
+        self.next = end;
+        Ok(Some(Frame::Batch(Batch {
+            first_seq,
+            prev_hash,
+            count,
+            last_hash: end.hash,
+            head_seq: self.head_seq,
+            body,
+        })))
+    }
+
+    /// Takes a cumulative acknowledgement. `true` when it is news; one that matches no batch sent means two histories.
+    pub fn acked(&mut self, ack: Cursor) -> Result<bool, RefusalV1> {
+        if ack.next_seq < self.acked.next_seq || ack == self.acked {
+            return Ok(false);
+        }
+        let Some(at) = self.in_flight.iter().position(|sent| sent.end == ack) else {
+            return Err(RefusalV1::Fork { at: ack.next_seq });
+        };
+        for sent in self.in_flight.drain(..=at) {
+            self.in_flight_bytes -= sent.bytes;
+        }
+        self.acked = ack;
+        Ok(true)
+    }
+
+    /// What the receiver has made durable.
+    pub fn acked_cursor(&self) -> Cursor {
+        self.acked
+    }
+
+    /// Chain of the log up to which batches were packed.
+    pub fn packed_hash(&self) -> ChainHash {
+        self.next.hash
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(seq: u64) -> LogRecord {
+        LogRecord { seq, bytes: vec![seq as u8; 60_000] }
+    }
+
+    #[test]
+    fn the_window_bounds_what_is_on_its_way() {
+        let mut sender = BatchSender::new(Cursor::START, 1_000);
+        let mut sent = 0;
+        while let Some((from_seq, ..)) = sender.wants() {
+            // Bytes that do not compress.
+            let bytes = (0..60_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            sender.pack(&[LogRecord { seq: from_seq, bytes }]).unwrap();
+            sent += 1;
+        }
+        assert!((1..=WINDOW_BATCHES).contains(&sent));
+        assert!(sender.in_flight_bytes <= WINDOW_BYTES);
+        let first = sender.in_flight[0].end;
+        assert_eq!(sender.acked(first), Ok(true));
+        assert!(sender.wants().is_some());
+    }
+
+    #[test]
+    fn an_acknowledgement_of_what_was_never_sent_is_a_fork() {
+        let mut sender = BatchSender::new(Cursor::START, 2);
+        sender.wants();
+        sender.pack(&[record(1)]).unwrap();
+        let end = sender.in_flight[0].end;
+        assert_eq!(sender.acked(Cursor { next_seq: 3, ..end }), Err(RefusalV1::Fork { at: 3 }));
+        assert_eq!(sender.acked(Cursor { hash: ChainHash::GENESIS, ..end }), Err(RefusalV1::Fork { at: 2 }));
+        assert_eq!(sender.acked(end), Ok(true));
+        assert_eq!(sender.acked(end), Ok(false), "a repeat is harmless");
+        assert_eq!(sender.acked(Cursor::START), Ok(false), "an older one is harmless");
+    }
+
+    #[test]
+    fn a_reader_that_skips_an_event_is_caught() {
+        let mut sender = BatchSender::new(Cursor::START, 9);
+        sender.wants();
+        assert_eq!(sender.pack(&[record(1), record(3)]), Err(RefusalV1::Gap { expected: 2, found: 3 }));
+    }
+}

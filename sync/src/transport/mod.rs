@@ -1,0 +1,32 @@
+//! Sessions over QUIC: the drivers, and all that names quinn.
+
+mod driver;
+mod hub;
+mod limits;
+mod node;
+mod requests;
+mod store;
+
+pub use hub::{HubEndpoint, HubOptions};
+pub use node::{NodeUplink, UplinkOptions};
+pub use requests::{RequestError, Requester};
+pub use store::{Admission, Future, HubStore, LogError, NodeStore};
+
+/// A transport that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// The address cannot be used.
+    #[error("the address {address} cannot be used: {source}")]
+    Bind {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// TLS refuses the identity.
+    #[error(transparent)]
+    Identity(#[from] crate::identity::IdentityError),
+    /// TLS without the cipher suite that QUIC starts with.
+    #[error("the TLS configuration cannot start a QUIC connection")]
+    NoInitialCipher,
+}

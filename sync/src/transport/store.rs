@@ -1,0 +1,80 @@
+//! What the drivers need of the stores at both ends.
+
+use std::pin::Pin;
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::id::NodeId;
+use tokio::sync::watch;
+
+use crate::session::{LogRecord, VerifiedBatch};
+use crate::wire::{Cursor, Hello, RefusalV1, Welcome};
+
+/// A boxed future, so that the stores can be trait objects.
+pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
+
+/// A log that cannot be read or written now; the session ends and is tried again.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct LogError(pub String);
+
+/// A node's store.
+pub trait NodeStore: Send + Sync + 'static {
+    /// Who it is and where it stands now.
+    fn hello(&self) -> Future<'_, Result<Hello, LogError>>;
+    /// Newest committed position of the own log, as it grows.
+    fn up_head(&self) -> watch::Receiver<u64>;
+    /// Events of the own log from a position on, at most so many events and about so many bytes (at least one event).
+    fn read_up(
+        &self,
+        from_seq: u64,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Future<'_, Result<Vec<LogRecord>, LogError>>;
+    /// Chain of the own log after `seq`; genesis for 0, `None` for a position that it does not hold.
+    fn chain_at(&self, seq: u64) -> Future<'_, Result<Option<ChainHash>, LogError>>;
+    /// Applies a run of the hub's feed. Durable, with the cursor, when it returns.
+    fn apply_down(&self, batch: VerifiedBatch) -> Future<'_, Result<Cursor, LogError>>;
+    /// The hub has committed everything before this place.
+    fn acked(&self, cursor: Cursor);
+    /// A session was opened.
+    fn connected(&self);
+    /// The session ended; `refusal` says why where the peer or the protocol gave a reason.
+    fn disconnected(&self, refusal: Option<&RefusalV1>);
+}
+
+/// The hub's answer to an accepted greeting.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// What the node is told.
+    pub welcome: Welcome,
+    /// Newest position of the node's feed, as it grows.
+    pub down_head: watch::Receiver<u64>,
+}
+
+/// The hub's store.
+pub trait HubStore: Send + Sync + 'static {
+    /// Decides on a greeting. The certificate's node was compared already. Checks environment, registration, incarnation,
+    /// epoch, schema version, and that the node's place in its feed is one of the feed's history.
+    fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>>;
+    /// Takes in a run of a node's log; committed and applied when it returns. Called in order for one node.
+    fn ingest(
+        &self,
+        node: NodeId,
+        incarnation: [u8; 16],
+        batch: VerifiedBatch,
+    ) -> Future<'_, Result<Cursor, RefusalV1>>;
+    /// Events of the node's feed from a position on.
+    fn read_down(
+        &self,
+        node: NodeId,
+        from_seq: u64,
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Future<'_, Result<Vec<LogRecord>, LogError>>;
+    /// The node has applied its feed up to this place.
+    fn down_acked(&self, node: NodeId, cursor: Cursor);
+    /// Answers a request of a connected node; the bytes are the application's.
+    fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>>;
+    /// A node's session ended, and no newer one has taken its place.
+    fn disconnected(&self, node: NodeId, refusal: Option<&RefusalV1>);
+}

@@ -1,0 +1,163 @@
+//! Frames out of a byte stream that may be cut anywhere.
+
+use super::{FRAME_BYTES_MAX, Frame, WIRE_VERSION};
+
+/// Bytes in front of a frame: its length, little endian.
+const LENGTH_BYTES: usize = 4;
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Longer than [`FRAME_BYTES_MAX`], or without even a version byte.
+    #[error("a frame of {0} bytes is out of bounds")]
+    Length(usize),
+    /// Written by another version.
+    #[error("frame version {0} is not known here")]
+    UnknownVersion(u8),
+    /// Not a frame of this version.
+    #[error("the frame cannot be read")]
+    Malformed,
+}
+
+/// Encodes one frame with its length.
+pub fn encode_frame(frame: &Frame) -> Result<Vec<u8>, FrameError> {
+    let prefix = vec![0, 0, 0, 0, WIRE_VERSION];
+    let mut bytes = postcard::to_extend(frame, prefix).map_err(|_| FrameError::Malformed)?;
+    let length = bytes.len() - LENGTH_BYTES;
+    if length > FRAME_BYTES_MAX {
+        return Err(FrameError::Length(length));
+    }
+    bytes[..LENGTH_BYTES].copy_from_slice(&(length as u32).to_le_bytes());
+    Ok(bytes)
+}
+
+/// Gathers bytes and gives out whole frames. Holds at most one frame and what came with it.
+#[derive(Debug, Default)]
+pub struct FrameDecoder {
+    buffer: Vec<u8>,
+    read: usize,
+}
+
+impl FrameDecoder {
+    /// Adds received bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.read > 0 {
+            self.buffer.drain(..self.read);
+            self.read = 0;
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame; `None` until more bytes come. After an error the stream is of no more use.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        let rest = &self.buffer[self.read..];
+        let Some((prefix, rest)) = rest.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*prefix) as usize;
+        if length == 0 || length > FRAME_BYTES_MAX {
+            return Err(FrameError::Length(length));
+        }
+        let Some(bytes) = rest.get(..length) else { return Ok(None) };
+        let frame = decode(bytes)?;
+        self.read += LENGTH_BYTES + length;
+        Ok(Some(frame))
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+    let (version, body) = bytes.split_first().ok_or(FrameError::Length(0))?;
+    if *version != WIRE_VERSION {
+        return Err(FrameError::UnknownVersion(*version));
+    }
+    match postcard::take_from_bytes(body) {
+        Ok((frame, [])) => Ok(frame),
+        _ => Err(FrameError::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{Batch, Cursor, Hello, RefusalV1, Welcome};
+    use jikai_schema::chain::ChainHash;
+    use jikai_schema::id::NodeId;
+
+    fn frames() -> Vec<(Frame, &'static str)> {
+        let node = NodeId::new(3).unwrap();
+        let cursor = Cursor { next_seq: 300, hash: ChainHash::from_bytes([7; 32]) };
+        let hello = Hello {
+            environment: "test".into(),
+            node,
+            incarnation: [1; 16],
+            epoch: 1,
+            schema_version: 1,
+            up_head: cursor,
+            down: Cursor::START,
+        };
+        let welcome = Welcome { up: cursor, hub_generation: 2, endpoints: vec!["h:1".into()] };
+        let hash = ChainHash::from_bytes([8; 32]);
+        let batch = Batch {
+            first_seq: 300,
+            prev_hash: cursor.hash,
+            count: 1,
+            last_hash: hash,
+            head_seq: 301,
+            body: vec![0, 1, 9],
+        };
+        let sevens = "07".repeat(32);
+        let golden = [
+            format!("00047465737403{}ac02{sevens}01{}", "01".repeat(18), "00".repeat(32)),
+            format!("01ac02{sevens}020103683a31"),
+            "02060102".to_string(),
+            format!("03ac02{sevens}01{}ad0203000109", "08".repeat(32)),
+            format!("04ac02{sevens}"),
+            "05".to_string(),
+        ];
+        let frames = [
+            Frame::Hello(hello),
+            Frame::Welcome(welcome),
+            Frame::Refused(RefusalV1::Gap { expected: 1, found: 2 }),
+            Frame::Batch(batch),
+            Frame::Ack(cursor),
+            Frame::KeepAlive,
+        ];
+        frames.into_iter().zip(golden.map(|text| &*Box::leak(text.into_boxed_str()))).collect()
+    }
+
+    #[test]
+    fn no_frames_bytes_have_changed() {
+        for (frame, golden) in frames() {
+            let hex: String = encode_frame(&frame).unwrap()[5..].iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, golden, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn frames_are_read_wherever_the_stream_is_cut() {
+        let bytes: Vec<u8> = frames().iter().flat_map(|(frame, _)| encode_frame(frame).unwrap()).collect();
+        for cut in 0..=bytes.len() {
+            let mut decoder = FrameDecoder::default();
+            let mut read = Vec::new();
+            for part in [&bytes[..cut], &bytes[cut..]] {
+                decoder.push(part);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    read.push(frame);
+                }
+            }
+            assert!(read.iter().eq(frames().iter().map(|(frame, _)| frame)), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn lengths_versions_and_bodies_out_of_bounds_are_refused() {
+        let refuse = |bytes: &[u8]| {
+            let mut decoder = FrameDecoder::default();
+            decoder.push(bytes);
+            decoder.next_frame().unwrap_err()
+        };
+        assert_eq!(refuse(&[0, 0, 0, 0]), FrameError::Length(0));
+        assert_eq!(refuse(&[1, 0, 16, 0]), FrameError::Length(FRAME_BYTES_MAX + 1));
+        assert_eq!(refuse(&[2, 0, 0, 0, 9, 5]), FrameError::UnknownVersion(9));
+        assert_eq!(refuse(&[2, 0, 0, 0, 1, 99]), FrameError::Malformed);
+        assert_eq!(refuse(&[3, 0, 0, 0, 1, 5, 0]), FrameError::Malformed);
+    }
+}

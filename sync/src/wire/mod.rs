@@ -1,0 +1,103 @@
+//! What goes over the wire: length-prefixed frames, each a version byte and a postcard value.
+
+mod body;
+mod decoder;
+mod refusal;
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+pub use body::{BODY_BYTES_MAX, BodyError, decode_body, encode_body};
+pub use decoder::{FrameDecoder, FrameError, encode_frame};
+pub use refusal::RefusalV1;
+
+/// Application protocol of a sync connection.
+pub const ALPN: &[u8] = b"jikai-sync/1";
+/// Version byte of every frame.
+pub const WIRE_VERSION: u8 = 1;
+/// Most events in one batch.
+pub const BATCH_EVENTS_MAX: usize = 512;
+/// Bytes of events after which a batch is closed.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Largest frame: a batch that one event at its limit (32 KiB) made longer than [`BATCH_BYTES_MAX`], uncompressed, and its
+/// header; the rest is room for requests.
+pub const FRAME_BYTES_MAX: usize = 1 << 20;
+
+/// A place in a log: the next position and the chain before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Position of the next event, from 1.
+    pub next_seq: u64,
+    /// Chain before it; genesis at position 1.
+    pub hash: ChainHash,
+}
+
+impl Cursor {
+    /// The beginning of every log.
+    pub const START: Cursor = Cursor { next_seq: 1, hash: ChainHash::GENESIS };
+}
+
+/// Who a node's store is and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// production, training or test.
+    pub environment: String,
+    /// The node; must be the certificate's.
+    pub node: NodeId,
+    /// Made with the store: a copy or a new store is seen at once.
+    pub incarnation: [u8; 16],
+    /// Given by the hub; a replaced node is fenced by it.
+    pub epoch: u32,
+    /// Version of the shared tables.
+    pub schema_version: u32,
+    /// Head of the node's own log: what it claims to have.
+    pub up_head: Cursor,
+    /// How far it has applied the hub's feed.
+    pub down: Cursor,
+}
+
+/// The hub's answer to an accepted [`Hello`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// How far the hub has committed the node's log.
+    pub up: Cursor,
+    /// Rises when the hub is restored; the node sends again from `up`.
+    pub hub_generation: u32,
+    /// Addresses at which the hub can be reached.
+    pub endpoints: Vec<String>,
+}
+
+/// A run of a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Position of the first event.
+    pub first_seq: u64,
+    /// Chain before it.
+    pub prev_hash: ChainHash,
+    /// Number of events.
+    pub count: u32,
+    /// Chain after the last.
+    pub last_hash: ChainHash,
+    /// The sender's newest position: what "caught up" is measured against.
+    pub head_seq: u64,
+    /// The events, see [`encode_body`].
+    pub body: Vec<u8>,
+}
+
+/// A frame. Append only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Frame {
+    /// First frame of the up stream, from the node.
+    Hello(Hello),
+    /// The hub accepts.
+    Welcome(Welcome),
+    /// The hub or the node ends the session, and says why.
+    Refused(RefusalV1),
+    /// Events.
+    Batch(Batch),
+    /// Everything before this place is durable at the receiver. Cumulative: a lost one is harmless.
+    Ack(Cursor),
+    /// Nothing to say: keeps the session alive.
+    KeepAlive,
+}

@@ -1,0 +1,125 @@
+//! Why a session is refused or ended.
+
+use jikai_schema::id::NodeId;
+use serde::{Deserialize, Serialize};
+
+/// Why a session is refused or ended, with both positions where there are two. Append only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum RefusalV1 {
+    /// A store of another environment.
+    #[error("this store belongs to the environment `{theirs}`, the hub to `{ours}`")]
+    WrongEnvironment {
+        /// The hub's.
+        ours: String,
+        /// The node's.
+        theirs: String,
+    },
+    /// The certificate names another node.
+    #[error("the certificate is node {certified}'s, the store says it is node {claimed}'s")]
+    WrongNode {
+        /// By certificate.
+        certified: NodeId,
+        /// By store.
+        claimed: NodeId,
+    },
+    /// The hub does not know the node.
+    #[error("node {node} is not registered")]
+    UnknownNode {
+        /// Which.
+        node: NodeId,
+    },
+    /// Another store reported as this node before.
+    #[error("node {node} reported with another store before: this one is a copy, or was made anew")]
+    Incarnation {
+        /// Which node.
+        node: NodeId,
+    },
+    /// The node was replaced.
+    #[error("node {node} was replaced: epoch {theirs}, now {ours}")]
+    Fenced {
+        /// Which node.
+        node: NodeId,
+        /// Epoch now.
+        ours: u32,
+        /// Epoch of the store.
+        theirs: u32,
+    },
+    /// The node's tables are newer than the hub's.
+    #[error("the node's tables have version {theirs}, the hub's {ours}")]
+    SchemaTooNew {
+        /// The hub's.
+        ours: u32,
+        /// The node's.
+        theirs: u32,
+    },
+    /// A run begins behind the place that is expected.
+    #[error("events {expected} to {found} are missing")]
+    Gap {
+        /// Next position expected.
+        expected: u64,
+        /// Position found.
+        found: u64,
+    },
+    /// Two histories.
+    #[error("the histories differ before event {at}")]
+    Fork {
+        /// Position before which they must agree.
+        at: u64,
+    },
+    /// The sender's log is shorter than what the receiver has of it: restored from an old copy.
+    #[error("the log ends before event {theirs}, but events up to {ours} were received before")]
+    Rewound {
+        /// Next position by the receiver.
+        ours: u64,
+        /// Next position by the sender.
+        theirs: u64,
+    },
+    /// Bytes that are no valid frame or batch.
+    #[error("the peer sent what cannot be read: {what}")]
+    Malformed {
+        /// What was wrong.
+        what: String,
+    },
+    /// Nothing came for too long.
+    #[error("nothing was received for {silent_ms} ms")]
+    Silent {
+        /// For how long.
+        silent_ms: i64,
+    },
+    /// The receiver cannot take events now.
+    #[error("the hub cannot take events now: {why}")]
+    Unavailable {
+        /// Why.
+        why: String,
+    },
+    /// The same node connected again; the newer session wins.
+    #[error("the node opened a newer session")]
+    Superseded,
+}
+
+impl RefusalV1 {
+    /// What an operator does next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            RefusalV1::WrongEnvironment { .. } => "Never point a training or test node at another environment's hub.",
+            RefusalV1::WrongNode { .. } => "Install the certificate that was signed for this node.",
+            RefusalV1::UnknownNode { .. } => "Register the node at the hub first.",
+            RefusalV1::Incarnation { .. } => {
+                "Stop this store. Go on with the original, or have the hub replace the node."
+            }
+            RefusalV1::Fenced { .. } => "Stop this node; its replacement is serving.",
+            RefusalV1::SchemaTooNew { .. } => "Upgrade the hub first.",
+            RefusalV1::Gap { .. } | RefusalV1::Fork { .. } | RefusalV1::Rewound { .. } => {
+                "Keep both stores as they are and call the maintainers: events would be lost or rewritten."
+            }
+            RefusalV1::Malformed { .. } => "Check that both sides run supported versions.",
+            RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } => "Nothing: the node tries again by itself.",
+            RefusalV1::Superseded => "Nothing, unless two machines run as this node: then stop one.",
+        }
+    }
+
+    /// Whether trying again by itself can help. The others need a person.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } | RefusalV1::Superseded)
+    }
+}
