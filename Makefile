@@ -1,0 +1,24 @@
+# Jikai: `make help` lists what there is.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+ARGS ?=
+
+.PHONY: help build demo test bench fmt
+
+help: ## List the commands
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+build: ## Build hub, node and simulator in release mode
+	cargo build --release -p jikai-hub -p jikai-node -p jikai-sim
+
+demo: build ## Run one hub, eleven nodes and 20,000 terminals; ARGS="--terminals 500 --duration 10s" for less
+	$(TARGET)/release/jikai-sim demo $(ARGS)
+
+test: ## Set up what is missing, then format check, lints and all tests; ends with `N passed, N failed`
+	@tests/all.sh
+
+bench: ## Measure the writer of a node and the ingest of the hub beside bare loops of the same row writes
+	cargo bench -p jikai-node
+	cargo bench -p jikai-hub
+
+fmt: ## Format the code
+	cargo fmt --all
