@@ -44,6 +44,20 @@ impl TimeMs {
     }
 }
 
+/// A text that is not an RFC 3339 instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an instant such as 2027-03-03T00:00:00+08:00")]
+pub struct TimeError(String);
+
+impl FromStr for TimeMs {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let instant: Result<jiff::Timestamp, _> = text.parse();
+        let refuse = |_| TimeError(text.chars().take(40).collect());
+        instant.map(|instant| TimeMs(instant.as_millisecond())).map_err(refuse)
+    }
+}
+
 /// A business day (营业日) in Asia/Shanghai, counted from 2000-01-01. 16 bits: to 2179.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BusinessDay(u16);
@@ -115,6 +129,15 @@ mod tests {
         }
         for bad in ["1999-12-31", "2023-02-29", "2026-1-1", "20261123", "2180-01-01", "2026-11-23T00"] {
             assert!(bad.parse::<BusinessDay>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_instant_is_read_with_its_offset_and_never_without() {
+        let day_end: TimeMs = "2027-03-03T00:00:00+08:00".parse().unwrap();
+        assert_eq!(day_end, at("2027-03-02T16:00:00Z"));
+        for bad in ["2027-03-03", "2027-03-03T00:00:00", "tomorrow", ""] {
+            assert!(bad.parse::<TimeMs>().is_err(), "{bad}");
         }
     }
 

@@ -143,7 +143,7 @@ pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -
 }
 
 /// Refuses an outlet that may not trade.
-fn check_outlet_active(projection: &Projection<'_>, outlet: OutletId) -> Result<(), DecideError> {
+fn check_outlet_active(projection: &mut Projection<'_>, outlet: OutletId) -> Result<(), DecideError> {
     use jikai_schema::event::OutletStatus;
     match projection.outlet(outlet)? {
         Some(row) if row.status == OutletStatus::Active => Ok(()),

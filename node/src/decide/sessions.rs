@@ -8,7 +8,7 @@ use super::{Asked, DecideError, Decision, check_outlet_active};
 
 /// Checks: the outlet may trade.
 pub(super) fn open(
-    projection: &Projection<'_>,
+    projection: &mut Projection<'_>,
     asked: &Asked<'_>,
     token: TokenTag,
     expires_at_ms: TimeMs,

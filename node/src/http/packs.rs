@@ -23,7 +23,7 @@ pub(super) struct ListQuery {
     /// in_transit, active, sold_out or returned; all without it.
     state: Option<String>,
     /// Mark of the page before.
-    after: Option<i64>,
+    after: Option<String>,
     /// Rows, 1..=200; 50 without it.
     limit: Option<u32>,
 }
@@ -54,7 +54,7 @@ pub(super) struct PackView {
 pub(super) struct PacksView {
     packs: Vec<PackView>,
     /// Mark of the next page.
-    next: Option<i64>,
+    next: Option<String>,
 }
 
 /// Which packs to receive: a consignment or named packs.
@@ -113,8 +113,12 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<PacksView>, Problem> {
     let state = query.state.as_deref().map(parse_state).transpose()?;
-    let (outlet, limit, after) = (session.caller().outlet(), page_rows(query.limit), query.after.unwrap_or(0));
+    let (outlet, limit) = (session.caller().outlet(), page_rows(query.limit));
+    let mark =
+        |text: &str| text.parse::<i64>().map_err(|_| Problem::invalid("page", format!("`{text}` is not a page mark.")));
+    let after = query.after.as_deref().map(mark).transpose()?.unwrap_or(0);
     let (lines, next) = app.pool.read(move |store| packs_of(store, outlet, state, after, limit)).await??;
+    let next = next.map(|mark| mark.to_string());
     Ok(Json(PacksView { packs: lines.into_iter().map(PackView::from).collect(), next }))
 }
 

@@ -1,6 +1,7 @@
 //! One transaction: decide, append, apply, commit, answer.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use jikai_schema::codec;
 use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
@@ -8,9 +9,8 @@ use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, TransactionBehavior, params};
-use tokio::sync::{mpsc, oneshot};
 
-use super::{BATCH_MAX, DownBatch, Reply, Request, Task, WriteError, WriterThread};
+use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError};
 use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
 use crate::keyring::Keyring;
 use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity};
@@ -18,70 +18,31 @@ use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity};
 /// Where the time of events comes from: the wall clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
 
-type Waiting = (Box<Request>, oneshot::Sender<Result<Reply, WriteError>>);
-
-impl WriterThread {
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Task>) {
-        let node = match StoreIdentity::load(&self.store) {
-            Ok(Some(identity)) => identity.node,
-            _ => return tracing::error!("the store has no identity: run `jikai-node init`"),
-        };
-        let mut requests: Vec<Waiting> = Vec::with_capacity(BATCH_MAX);
-        while let Some(task) = queue.blocking_recv() {
-            let mut next = Some(task);
-            while let Some(task) = next.take() {
-                match task {
-                    Task::Request(request, reply) => requests.push((request, reply)),
-                    Task::Down(batch, reply) => {
-                        self.commit_requests(node, &mut requests);
-                        let _ = reply.send(self.commit_down(&batch));
-                    }
-                    Task::Key(batch, key, reply) => {
-                        let kept = self.keys.keep(&self.store, batch, key);
-                        let _ = reply.send(kept.map_err(WriteError::from));
-                    }
-                }
-                if requests.len() < BATCH_MAX {
-                    next = queue.try_recv().ok();
-                }
-            }
-            self.commit_requests(node, &mut requests);
-        }
+impl Core {
+    /// Takes over an initialised store.
+    pub fn new(store: Connection, keys: Arc<Keyring>, clock: Clock) -> Result<Self, StartError> {
+        let node = StoreIdentity::load(&store)?.ok_or(StartError::NoIdentity)?.node;
+        let head = OwnLog(&store).head()??;
+        let requests = RequestIndex::load(&store)?;
+        Ok(Core { node, store, keys, clock, head, requests, times: CommitTimes::default() })
     }
 
-    /// Commits what has gathered and answers it; one by one when the common transaction failed.
-    fn commit_requests(&mut self, node: NodeId, requests: &mut Vec<Waiting>) {
-        if requests.is_empty() {
-            return;
-        }
-        let started = std::time::Instant::now();
-        let batch: Vec<&Request> = requests.iter().map(|(request, _)| request.as_ref()).collect();
-        metrics::histogram!("jikai_writer_batch_requests").record(batch.len() as f64);
-        let replies = match self.commit(node, &batch) {
-            Ok(replies) => replies,
-            Err(error) if batch.len() == 1 => vec![Err(error)],
-            Err(error) => {
-                tracing::warn!(%error, requests = batch.len(), "a batch was rolled back; its requests run one by one");
-                batch.iter().map(|request| self.commit_alone(node, request)).collect()
-            }
-        };
-        metrics::histogram!("jikai_writer_commit_ms").record(started.elapsed().as_secs_f64() * 1e3);
-        // A terminal that hung up before its answer will ask again with the same key.
-        for ((_, reply), outcome) in requests.drain(..).zip(replies) {
-            let _ = reply.send(outcome);
-        }
+    /// Where the time went so far.
+    pub fn times(&self) -> CommitTimes {
+        self.times
     }
 
-    fn commit_alone(&mut self, node: NodeId, request: &Request) -> Result<Reply, WriteError> {
-        self.commit(node, &[request])?.pop().unwrap_or(Err(WriteError::Closed))
+    /// The writing connection, to set what a measurement needs.
+    pub fn store(&self) -> &Connection {
+        &self.store
     }
 
     /// Runs the requests in one transaction. `Err` means that none of them left a trace.
-    fn commit(&mut self, node: NodeId, requests: &[&Request]) -> Result<Vec<Result<Reply, WriteError>>, WriteError> {
+    pub fn commit(&mut self, requests: &[&Request]) -> Result<Vec<Result<Reply, WriteError>>, WriteError> {
         let mut head = self.head;
-        let outcome = run_transaction(&mut self.store, |store| {
+        let outcome = run_transaction(&mut self.store, &mut self.times, |store| {
             let mut batch = Batch {
-                node,
+                node: self.node,
                 keys: &self.keys,
                 clock: &self.clock,
                 requests: &mut self.requests,
@@ -97,7 +58,6 @@ impl WriterThread {
             Ok(replies) => {
                 self.requests.committed();
                 self.head = head;
-                self.published.send_replace(head);
                 Ok(replies)
             }
             Err(error) => {
@@ -107,8 +67,9 @@ impl WriterThread {
         }
     }
 
-    fn commit_down(&mut self, batch: &DownBatch) -> Result<DownCursor, WriteError> {
-        run_transaction(&mut self.store, |store| {
+    /// Applies a run of the hub's feed and moves the cursor, in one transaction.
+    pub(super) fn commit_down(&mut self, batch: &DownBatch) -> Result<DownCursor, WriteError> {
+        run_transaction(&mut self.store, &mut self.times, |store| {
             let cursor = DownCursor::load(store)?;
             if batch.first_seq != cursor.next_seq || batch.prev_hash != cursor.hash {
                 return Err(WriteError::Storage(format!(
@@ -152,11 +113,16 @@ fn apply_hub_event(
 
 fn run_transaction<T>(
     store: &mut Connection,
+    times: &mut CommitTimes,
     work: impl FnOnce(&Connection) -> Result<T, WriteError>,
 ) -> Result<T, WriteError> {
+    let started = Instant::now();
     let transaction = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let value = work(&transaction)?;
+    let worked = Instant::now();
     transaction.commit()?;
+    times.work += worked - started;
+    times.commit += worked.elapsed();
     Ok(value)
 }
 

@@ -7,11 +7,14 @@
 //! defect), the whole transaction is rolled back and its requests run again one by one: only the culprit is refused.
 
 mod batch;
+mod thread;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::event::{Event, RequestKey};
+use jikai_schema::id::NodeId;
 use jikai_schema::projection::ProjectionError;
 use jikai_schema::rules::Judgement;
 use rusqlite::Connection;
@@ -19,7 +22,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::decide::{Caller, Refusal, Verb};
 use crate::keyring::Keyring;
-use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex};
+use crate::store::{DownCursor, LogHead, RequestIndex};
 
 pub use batch::Clock;
 
@@ -97,14 +100,25 @@ pub struct Writer {
     head: watch::Receiver<LogHead>,
 }
 
-/// The thread and its state.
-struct WriterThread {
+/// What the writer thread works with: the writing connection and the heads that it keeps in memory. Benches drive it
+/// without the thread.
+pub struct Core {
+    node: NodeId,
     store: Connection,
     keys: Arc<Keyring>,
     clock: Clock,
     head: LogHead,
     requests: RequestIndex,
-    published: watch::Sender<LogHead>,
+    times: CommitTimes,
+}
+
+/// Where the time of the commits since the start went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CommitTimes {
+    /// Deciding, encoding, hashing and SQL.
+    pub work: Duration,
+    /// `COMMIT`: pages into the WAL, and the fsync.
+    pub commit: Duration,
 }
 
 /// A store that the writer cannot start on.
@@ -113,6 +127,9 @@ pub enum StartError {
     /// SQLite said no.
     #[error("the node's log cannot be read: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The store was never initialised.
+    #[error("the store has no identity: run `jikai-node init`")]
+    NoIdentity,
     /// The newest event is damaged or newer than this build.
     #[error("the newest event of the node's log cannot be read: {0}")]
     Head(#[from] jikai_schema::codec::CodecError),
@@ -126,14 +143,12 @@ impl Writer {
         keys: Arc<Keyring>,
         clock: Clock,
     ) -> Result<(Writer, std::thread::JoinHandle<()>), StartError> {
-        let head = OwnLog(&store).head()??;
-        let requests = RequestIndex::load(&store)?;
+        let core = Core::new(store, keys, clock)?;
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
-        let (published, watched) = watch::channel(head);
-        let thread = WriterThread { store, keys, clock, head, requests, published };
+        let (published, watched) = watch::channel(core.head);
         let handle = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || thread.run(queue))
+            .spawn(move || thread::run(core, queue, &published))
             .expect("a thread can be started at start-up");
         Ok((Writer { tasks, head: watched }, handle))
     }

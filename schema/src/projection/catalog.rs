@@ -1,5 +1,7 @@
 //! Master data as rules need it: batches, games, outlets. Read once per transaction.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{Projection, ProjectionError};
@@ -52,22 +54,20 @@ pub struct GameRow {
 }
 
 /// An outlet and the node that serves it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutletRow {
     /// The node that serves it.
     pub node: NodeId,
-    /// Display name.
-    pub name: String,
     /// Whether it may trade.
     pub status: OutletStatus,
 }
 
 impl Projection<'_> {
-    /// The batch with this number.
-    pub fn batch(&mut self, batch: BatchNo) -> Result<Option<&BatchRow>, ProjectionError> {
+    /// The batch with this number; shared, because its prize list is long.
+    pub fn batch(&mut self, batch: BatchNo) -> Result<Option<&Arc<BatchRow>>, ProjectionError> {
         if !self.batches.contains_key(&batch) {
             let row = read_batch(self.store, batch)?;
-            self.batches.insert(batch, row);
+            self.batches.insert(batch, row.map(Arc::new));
         }
         Ok(self.batches.get(&batch).and_then(Option::as_ref))
     }
@@ -97,29 +97,36 @@ impl Projection<'_> {
     }
 
     /// The outlet with this id.
-    pub fn outlet(&self, outlet: OutletId) -> Result<Option<OutletRow>, ProjectionError> {
-        let row = self
-            .store
-            .prepare_cached("SELECT node, name, status FROM outlet WHERE outlet = ?1")?
-            .query_row([outlet.get()], |row| {
-                Ok((row.get::<_, u16>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
-            })
-            .optional()?;
-        let Some((node, name, status)) = row else { return Ok(None) };
-        let damaged = || ProjectionError::Damaged { table: "outlet", key: i64::from(outlet.get()) };
-        let status = if status == 0 { OutletStatus::Active } else { OutletStatus::Suspended };
-        Ok(Some(OutletRow { node: NodeId::new(node).map_err(|_| damaged())?, name, status }))
+    pub fn outlet(&mut self, outlet: OutletId) -> Result<Option<OutletRow>, ProjectionError> {
+        if let Some(row) = self.outlets.get(&outlet) {
+            return Ok(*row);
+        }
+        let row = read_outlet(self.store, outlet)?;
+        self.outlets.insert(outlet, row);
+        Ok(row)
     }
 
     pub(super) fn forget_catalog(&mut self) {
         self.batches.clear();
         self.games.clear();
+        self.outlets.clear();
     }
 
     pub(super) fn game_of(&mut self, batch: BatchNo) -> Result<GameCode, ProjectionError> {
         let unknown = ProjectionError::Unknown { kind: "batch", key: i64::from(batch.get()) };
         self.batch(batch)?.map(|row| row.game).ok_or(unknown)
     }
+}
+
+fn read_outlet(store: &Connection, outlet: OutletId) -> Result<Option<OutletRow>, ProjectionError> {
+    let row: Option<(u16, i64)> = store
+        .prepare_cached("SELECT node, status FROM outlet WHERE outlet = ?1")?
+        .query_row([outlet.get()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((node, status)) = row else { return Ok(None) };
+    let damaged = ProjectionError::Damaged { table: "outlet", key: i64::from(outlet.get()) };
+    let status = if status == 0 { OutletStatus::Active } else { OutletStatus::Suspended };
+    Ok(Some(OutletRow { node: NodeId::new(node).map_err(|_| damaged)?, status }))
 }
 
 fn read_batch(store: &Connection, batch: BatchNo) -> Result<Option<BatchRow>, ProjectionError> {

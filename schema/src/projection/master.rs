@@ -16,11 +16,14 @@ impl Projection<'_> {
                 params![code, name, parent],
             ),
             MasterEvent::NodeDefined { node, name, prefectures } => self.define_node(*node, name, prefectures),
-            MasterEvent::OutletDefined { outlet, node, township, name, status } => self.write(
-                "INSERT INTO outlet VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET node = excluded.node, \
+            MasterEvent::OutletDefined { outlet, node, township, name, status } => {
+                self.forget_catalog();
+                self.write(
+                    "INSERT INTO outlet VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET node = excluded.node, \
                  township = excluded.township, name = excluded.name, status = excluded.status",
-                params![outlet.get(), node.get(), township, name, *status as i64],
-            ),
+                    params![outlet.get(), node.get(), township, name, *status as i64],
+                )
+            }
             MasterEvent::TerminalDefined { terminal, node, kind, public_key } => {
                 self.define_terminal(*terminal, *node, *kind as i64, public_key)
             }
@@ -146,7 +149,7 @@ impl Projection<'_> {
         Ok(())
     }
 
-    pub(super) fn outlet_known(&self, outlet: OutletId) -> Result<super::OutletRow, ProjectionError> {
+    pub(super) fn outlet_known(&mut self, outlet: OutletId) -> Result<super::OutletRow, ProjectionError> {
         let unknown = ProjectionError::Unknown { kind: "outlet", key: i64::from(outlet.get()) };
         self.outlet(outlet)?.ok_or(unknown)
     }

@@ -17,6 +17,7 @@ mod tickets;
 mod worked_example;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -27,7 +28,7 @@ pub use pack_row::{ClaimEntry, PackRow, PackState};
 pub use tickets::LockRow;
 
 use crate::event::{Event, EventBody, EventKey};
-use crate::id::{BatchNo, GameCode, PackId};
+use crate::id::{BatchNo, GameCode, OutletId, PackId};
 use crate::ledger::{AccountId, Posting, TransferId};
 use crate::money::{Money, MoneyError};
 use crate::time::TimeMs;
@@ -75,8 +76,9 @@ pub struct Projection<'store> {
     packs: BTreeMap<PackId, Option<PackRow>>,
     accounts: BTreeMap<AccountId, AccountRow>,
     outlet_days: BTreeMap<OutletDayKey, OutletDay>,
-    batches: BTreeMap<BatchNo, Option<BatchRow>>,
+    batches: BTreeMap<BatchNo, Option<Arc<BatchRow>>>,
     games: BTreeMap<GameCode, Option<GameRow>>,
+    outlets: BTreeMap<OutletId, Option<OutletRow>>,
 }
 
 impl<'store> Projection<'store> {
@@ -89,6 +91,7 @@ impl<'store> Projection<'store> {
             outlet_days: BTreeMap::new(),
             batches: BTreeMap::new(),
             games: BTreeMap::new(),
+            outlets: BTreeMap::new(),
         }
     }
 
