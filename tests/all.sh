@@ -49,6 +49,7 @@ rust_tests() {
 
 check "set-up" set_up
 check "cargo fmt --check" cargo fmt --all --check
+check "cargo build" cargo build --workspace --quiet
 check "cargo clippy -D warnings" cargo clippy --workspace --all-targets --quiet -- -D warnings
 echo "== cargo test"
 rust_tests

@@ -60,7 +60,8 @@ fn forbid(rule: &str, applies: impl Fn(&str) -> bool, broken: impl Fn(&str) -> b
 
 /// Whether `code` names the crate or module `name` as a path.
 fn names(code: &str, name: &str) -> bool {
-    let boundary = |at: usize| at == 0 || !code.as_bytes()[at - 1].is_ascii_alphanumeric() && code.as_bytes()[at - 1] != b'_';
+    let boundary =
+        |at: usize| at == 0 || !code.as_bytes()[at - 1].is_ascii_alphanumeric() && code.as_bytes()[at - 1] != b'_';
     code.match_indices(name).any(|(at, _)| boundary(at) && code[at + name.len()..].starts_with("::"))
 }
 
@@ -131,12 +132,20 @@ fn dependencies_point_one_way() {
 
 #[test]
 fn only_the_transport_names_quinn() {
-    forbid("quinn belongs to sync/src/transport", |path| !path.starts_with("sync/src/transport/"), |code| names(code, "quinn"));
+    forbid(
+        "quinn belongs to sync/src/transport",
+        |path| !path.starts_with("sync/src/transport/"),
+        |code| names(code, "quinn"),
+    );
 }
 
 #[test]
 fn only_the_replicated_log_names_openraft() {
-    forbid("openraft belongs to hub/src/raft", |path| !path.starts_with("hub/src/raft/"), |code| names(code, "openraft"));
+    forbid(
+        "openraft belongs to hub/src/raft",
+        |path| !path.starts_with("hub/src/raft/"),
+        |code| names(code, "openraft"),
+    );
 }
 
 #[test]
@@ -148,8 +157,22 @@ fn only_http_folders_name_axum() {
 #[test]
 fn the_machine_and_the_projection_are_deterministic() {
     let applies = |path: &str| path.starts_with("hub/src/machine/") || path.starts_with("schema/src/projection/");
-    let forbidden = ["SystemTime", "Instant", "TimeMs::now", "rand::", "HashMap", "HashSet", "f32", "f64", "async ", "CURRENT_TIMESTAMP", "random()"];
-    forbid("no clock, chance, float or unordered map here", applies, |code| forbidden.iter().any(|word| code.contains(word)));
+    let forbidden = [
+        "SystemTime",
+        "Instant",
+        "TimeMs::now",
+        "rand::",
+        "HashMap",
+        "HashSet",
+        "f32",
+        "f64",
+        "async ",
+        "CURRENT_TIMESTAMP",
+        "random()",
+    ];
+    forbid("no clock, chance, float or unordered map here", applies, |code| {
+        forbidden.iter().any(|word| code.contains(word))
+    });
 }
 
 #[test]

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::OwnLog;
 
-/// Entries kept in memory before they are merged. At 200 requests a second: one merge in 40 s.
-const MERGE_AT: usize = 8_192;
+/// Entries kept in memory before they are merged. At 200 requests a second: one merge in about three minutes.
+const MERGE_AT: usize = 32_768;
 /// Events read back at start, in runs of so many.
 const REPLAY_RUN: usize = 1_024;
 

@@ -1,0 +1,37 @@
+//! The auditor: an account of its own, from what terminals were told, against what nodes and hub hold.
+//!
+//! Evidence is gathered through public interfaces only ([`gather`]); [`judge`] is pure and runs in tests on small
+//! histories. Every check runs on both sides: the nodes' own exports, and the hub's copies.
+
+mod acks;
+mod books;
+mod findings;
+mod gather;
+mod history;
+mod places;
+mod record;
+
+#[cfg(test)]
+mod tests;
+
+pub use findings::{Findings, Invariants, Property, Violation};
+pub use gather::{Sources, gather};
+pub use history::{Digests, Evidence, ExportedPack, History};
+pub use record::{Fact, LogReader, Record};
+
+use crate::journal::Entry;
+use crate::printer::Pools;
+
+/// Judges the evidence. Adds to what was already found while it was read (broken chains).
+pub fn judge(journal: &[Entry], evidence: &Evidence, pools: &Pools, findings: &mut Findings) {
+    acks::check_journal(journal, findings);
+    history::compare_logs(evidence, findings);
+    history::compare_digests(evidence, findings);
+    for side in [&evidence.nodes, &evidence.hub] {
+        history::check_writers(evidence, side, findings);
+        acks::check_acks(journal, side, pools, findings);
+        acks::check_claims(side, pools, findings);
+        books::check_books(&evidence.hub_log, side, pools, findings);
+        places::check_places(&evidence.hub_log, side, &evidence.packs, pools, findings);
+    }
+}

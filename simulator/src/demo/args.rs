@@ -1,0 +1,116 @@
+//! Options of the demo.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::duration::parse_duration;
+use crate::terminal::{Mix, Pace};
+use crate::world::PlanArgs;
+
+/// Options of `demo`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:\n  \
+    jikai-sim demo                                            # 20,000 terminals, 11 nodes, one minute\n  \
+    jikai-sim demo --terminals 100 --duration 5s --ramp 2s    # a small one\n  \
+    jikai-sim demo --rate max --report report.json            # as fast as it goes\n  \
+    jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n\n\
+    Exit code 0 only if every invariant is 0 and no operation failed.")]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub(super) plan: PlanArgs,
+    /// Hubs; replication comes later
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    pub(super) hubs: u16,
+    /// Time of load
+    #[arg(long, default_value = "60s", value_parser = parse_duration, value_name = "TIME")]
+    pub(super) duration: Duration,
+    /// Operations a second of all terminals together, or max
+    #[arg(long, default_value = "2000", value_name = "N|max")]
+    pub(super) rate: Pace,
+    /// Time over which the terminals connect and log in
+    #[arg(long, default_value = "90s", value_parser = parse_duration, value_name = "TIME")]
+    pub(super) ramp: Duration,
+    /// Where all data goes [default: a temporary folder]
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// Keep the data, for `jikai-sim check`; implied by --data
+    #[arg(long)]
+    pub(super) keep: bool,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) report: Option<PathBuf>,
+    /// Print lines, draw nothing
+    #[arg(long)]
+    pub(super) plain: bool,
+    /// Kill this process (kill -9) in the middle of the load and start it again; all: a node, then the hub
+    #[arg(long, value_enum, value_name = "PROCESS")]
+    pub(super) crash: Option<Crash>,
+    /// Load processes [default: one for every 5,000 terminals]
+    #[arg(long, value_name = "COUNT")]
+    pub(super) workers: Option<u32>,
+    #[command(flatten)]
+    pub(super) mix: Mix,
+}
+
+/// What is killed in the middle of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Crash {
+    /// The first node.
+    Node,
+    /// The hub.
+    Hub,
+    /// The first node, then the hub.
+    All,
+}
+
+impl Crash {
+    /// The processes to kill, in order.
+    pub(super) fn victims(self) -> &'static [Victim] {
+        match self {
+            Crash::Node => &[Victim::Node],
+            Crash::Hub => &[Victim::Hub],
+            Crash::All => &[Victim::Node, Victim::Hub],
+        }
+    }
+}
+
+/// One process to kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Victim {
+    /// The first node.
+    Node,
+    /// The hub.
+    Hub,
+}
+
+/// Terminals that one load process holds by default.
+const TERMINALS_PER_WORKER: u32 = 5_000;
+
+impl DemoArgs {
+    /// Refuses what cannot work before anything is started.
+    pub(super) fn verify(&self) -> Result<()> {
+        ensure!(
+            self.hubs == 1,
+            "--hubs {} is not possible yet: a hub of several replicas comes with the replicated command log; use --hubs 1",
+            self.hubs
+        );
+        ensure!(!self.duration.is_zero(), "--duration must be above 0; for example 5s");
+        ensure!(self.workers.is_none_or(|count| (1..=64).contains(&count)), "--workers must be 1 to 64");
+        self.mix.verify()
+    }
+
+    /// Load processes.
+    pub(super) fn worker_count(&self) -> u32 {
+        let needed = self.plan.terminals.div_ceil(TERMINALS_PER_WORKER).clamp(1, 64);
+        self.workers.unwrap_or(needed).min(self.plan.terminals.max(1))
+    }
+
+    /// The command that repeats this run.
+    pub(super) fn rerun(&self) -> String {
+        let options = self.plan.plan().to_options().join(" ");
+        format!("jikai-sim demo {options} --rate {} --duration {}ms", self.rate, self.duration.as_millis())
+    }
+}

@@ -1,0 +1,224 @@
+//! The hub and its nodes: made, started, filled.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustls::ClientConfig;
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::{Binaries, Family, Layout};
+use crate::client::{Endpoint, Service, trust};
+use crate::load::Endpoints;
+use crate::world::{Node, WorldFiles};
+
+/// Time for one command line to end; importing a pool is the longest.
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+/// Time for one question to the hub.
+const HUB_LIMIT: Duration = Duration::from_secs(60);
+
+/// The running hub and nodes.
+pub struct Cluster {
+    binaries: Binaries,
+    /// Data directory of the hub.
+    hub_data: PathBuf,
+    /// Where the hub's API listens.
+    hub_http: SocketAddr,
+    /// Where the hub's sync listens.
+    hub_sync: String,
+    /// Addresses of the nodes.
+    pub nodes: BTreeMap<u16, SocketAddr>,
+    /// Trusts the hub's CA.
+    pub tls: Arc<ClientConfig>,
+}
+
+impl Cluster {
+    /// Makes the hub's data directory and starts it.
+    pub async fn start_hub(
+        binaries: &Binaries,
+        layout: &Layout,
+        files: &WorldFiles,
+        family: &mut Family,
+    ) -> Result<Self> {
+        let hub_data = layout.hub();
+        let mut init = command(&binaries.hub, "init", &hub_data);
+        init.args(["--environment", "test", "--listen", "127.0.0.1:0", "--sync-listen", "127.0.0.1:0"]);
+        init.arg("--printer-key").arg(&files.printer_key);
+        run(init).await.context("initialise the hub")?;
+        Cluster::run_hub(binaries, &hub_data, family).await
+    }
+
+    /// Starts a hub that was initialised before.
+    pub async fn run_hub(binaries: &Binaries, hub_data: &Path, family: &mut Family) -> Result<Self> {
+        let ready = family.start("hub", command(&binaries.hub, "run", hub_data))?.wait_ready().await?;
+        Ok(Cluster {
+            binaries: binaries.clone(),
+            hub_data: hub_data.to_owned(),
+            hub_http: value(&ready, "http")?.parse().context("read the hub's address")?,
+            hub_sync: value(&ready, "sync")?,
+            nodes: BTreeMap::new(),
+            tls: trust(&hub_data.join("ca").join("ca.pem"))?,
+        })
+    }
+
+    /// A client of the hub's API with the administrator's token.
+    pub fn hub(&self) -> Result<Service> {
+        let path = self.hub_data.join("admin.token");
+        let token =
+            std::fs::read_to_string(&path).with_context(|| format!("read the hub's token {}", path.display()))?;
+        Ok(Service::new(Endpoint::of_hub(self.hub_http, self.tls.clone())?, Some(token.trim().to_owned()), HUB_LIMIT))
+    }
+
+    /// Tells the hub of a node; before its outlets.
+    pub async fn register(&self, node: &Node) -> Result<()> {
+        let prefectures: Vec<String> = node.prefectures.iter().map(u16::to_string).collect();
+        let mut import = command(&self.binaries.hub, "import", &self.hub_data);
+        import.args([
+            "node",
+            "--id",
+            &node.id.to_string(),
+            "--name",
+            &node.name,
+            "--prefectures",
+            &prefectures.join(","),
+        ]);
+        run(import).await.with_context(|| format!("register node {}", node.id)).map(drop)
+    }
+
+    /// Imports one file or directory.
+    pub async fn import(&self, kind: &str, path: &Path) -> Result<()> {
+        let mut import = command(&self.binaries.hub, "import", &self.hub_data);
+        import.arg(kind).arg(path);
+        run(import).await.with_context(|| format!("import {kind} from {}", path.display())).map(drop)
+    }
+
+    /// Makes a node's store and key, has its certificate signed, and starts it.
+    pub async fn start_node(&mut self, node: u16, data: &Path, family: &mut Family) -> Result<()> {
+        let mut init = command(&self.binaries.node, "init", data);
+        init.args([
+            "--node",
+            &node.to_string(),
+            "--hub",
+            &self.hub_sync,
+            "--environment",
+            "test",
+            "--listen",
+            "127.0.0.1:0",
+        ]);
+        run(init).await.with_context(|| format!("initialise node {node}"))?;
+        let certificate = data.join("signed.pem");
+        let mut sign = Command::new(&self.binaries.hub);
+        sign.args(["ca", "sign"]).arg("--data").arg(&self.hub_data);
+        sign.arg("--csr").arg(data.join("node.csr")).args(["--node", &node.to_string()]).arg("--out").arg(&certificate);
+        run(sign).await.with_context(|| format!("sign the certificate of node {node}"))?;
+        let mut enrol = command(&self.binaries.node, "enrol", data);
+        enrol.arg("--certificate").arg(&certificate).arg("--ca").arg(self.hub_data.join("ca").join("ca.pem"));
+        run(enrol).await.with_context(|| format!("enrol node {node}"))?;
+        let ready =
+            family.start(&format!("node-{node}"), command(&self.binaries.node, "run", data))?.wait_ready().await?;
+        let address = value(&ready, "http")?.parse().with_context(|| format!("read the address of node {node}"))?;
+        self.nodes.insert(node, address);
+        Ok(())
+    }
+
+    /// Kills a node and starts it again at the same address, which terminals know.
+    pub async fn crash_node(&mut self, node: u16, data: &Path, family: &mut Family) -> Result<()> {
+        let address = *self.nodes.get(&node).with_context(|| format!("node {node} is not running"))?;
+        keep_address(&data.join("node.toml"), "listen", &address.to_string())?;
+        let name = format!("node-{node}");
+        family.kill(&name).await?;
+        family.start(&name, command(&self.binaries.node, "run", data))?.wait_ready().await.map(drop)
+    }
+
+    /// Kills the hub and starts it again at the same addresses, which nodes know.
+    pub async fn crash_hub(&mut self, family: &mut Family) -> Result<()> {
+        let settings = self.hub_data.join("hub.toml");
+        keep_address(&settings, "listen", &self.hub_http.to_string())?;
+        keep_address(&settings, "sync_listen", &self.hub_sync)?;
+        family.kill("hub").await?;
+        family.start("hub", command(&self.binaries.hub, "run", &self.hub_data))?.wait_ready().await.map(drop)
+    }
+
+    /// The addresses for load processes.
+    pub fn endpoints(&self) -> Endpoints {
+        Endpoints(self.nodes.clone())
+    }
+
+    /// Waits until the hub says of every node what `done` wants.
+    pub async fn wait_for_nodes(
+        &self,
+        what: &str,
+        limit: Duration,
+        family: &mut Family,
+        done: impl Fn(&Value) -> bool,
+    ) -> Result<()> {
+        let mut hub = self.hub()?;
+        let deadline = tokio::time::Instant::now() + limit;
+        loop {
+            family.check_alive()?;
+            let answer = hub.get_json("/v1/nodes").await?;
+            let nodes = answer["nodes"].as_array().context("the hub's reply lists no nodes")?;
+            let waiting: Vec<&Value> = nodes.iter().filter(|node| !done(node)).collect();
+            if waiting.is_empty() && nodes.len() == self.nodes.len() {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("not every node is {what} within {limit:?}; the hub says {waiting:?} of {} nodes", nodes.len());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Writes the address that the system chose into the settings, where `key` left it to the system.
+fn keep_address(settings: &Path, key: &str, address: &str) -> Result<()> {
+    let text = std::fs::read_to_string(settings).with_context(|| format!("read {}", settings.display()))?;
+    let lines = text.lines().map(|line| match line.split_once('=') {
+        Some((name, _)) if name.trim() == key => format!("{key} = \"{address}\"\n"),
+        _ => format!("{line}\n"),
+    });
+    std::fs::write(settings, lines.collect::<String>()).with_context(|| format!("write {}", settings.display()))
+}
+
+/// A node that is connected, by the hub's word.
+pub fn is_connected(node: &Value) -> bool {
+    node["connected"] == true
+}
+
+/// A node that has received all that the hub has for it.
+pub fn has_everything(node: &Value) -> bool {
+    is_connected(node) && node["down_head"].is_u64() && node["down_acked"].as_u64() >= node["down_head"].as_u64()
+}
+
+fn command(binary: &Path, verb: &str, data: &Path) -> Command {
+    let mut command = Command::new(binary);
+    command.arg(verb).arg("--data").arg(data);
+    command
+}
+
+/// Runs a command line to its end; its words are in the error.
+async fn run(mut command: Command) -> Result<String> {
+    let words = format!("{:?}", command.as_std());
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(COMMAND_LIMIT, command.output()).await;
+    let output = output.with_context(|| format!("{words} did not end within {COMMAND_LIMIT:?}"))?;
+    let output = output.with_context(|| format!("run {words}"))?;
+    ensure!(
+        output.status.success(),
+        "{words} failed ({}):\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn value(pairs: &[(String, String)], key: &str) -> Result<String> {
+    let found = pairs.iter().find(|(name, _)| name == key);
+    found.map(|(_, value)| value.clone()).with_context(|| format!("the `ready` line has no {key}=…"))
+}

@@ -1,0 +1,144 @@
+//! Watches the health of every node, four times a second.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use hdrhistogram::Histogram;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::cluster::Cluster;
+use crate::client::{Endpoint, Service};
+use crate::terminal::{latencies, locked};
+
+/// Time between two looks at one node.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Time for one answer.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a node said last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// Whether the last look was answered.
+    pub is_known: bool,
+    /// Terminal sessions.
+    pub sessions: u64,
+    /// Events that the node has decided.
+    pub head_seq: u64,
+    /// Of them, those that the hub has.
+    pub acked_seq: u64,
+    /// Age of the oldest event that the hub does not have.
+    pub lag_ms: u64,
+    /// Whether the node sees the hub.
+    pub connected: bool,
+}
+
+impl Pulse {
+    /// Reads the reply of `/health/ready`.
+    fn read(value: &Value) -> Option<Pulse> {
+        let up = &value["up"];
+        Some(Pulse {
+            is_known: true,
+            sessions: value["sessions"].as_u64().unwrap_or(0),
+            head_seq: up["head_seq"].as_u64()?,
+            acked_seq: up["acked_seq"].as_u64()?,
+            lag_ms: up["lag_ms"].as_u64()?,
+            connected: value["connected"].as_bool()?,
+        })
+    }
+
+    /// Whether the hub has all that the node decided.
+    pub fn is_drained(&self) -> bool {
+        self.is_known && self.connected && self.head_seq == self.acked_seq
+    }
+}
+
+struct Shared {
+    pulses: Mutex<BTreeMap<u16, Pulse>>,
+    lags_ms: Mutex<Histogram<u64>>,
+    is_recording: AtomicBool,
+}
+
+/// The watch over all nodes; ends when dropped.
+pub struct Watch {
+    shared: Arc<Shared>,
+    _tasks: JoinSet<()>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn start(cluster: &Cluster) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            pulses: Mutex::new(cluster.nodes.keys().map(|&node| (node, Pulse::default())).collect()),
+            lags_ms: Mutex::new(latencies()?),
+            is_recording: AtomicBool::new(false),
+        });
+        let mut tasks = JoinSet::new();
+        for (&node, &address) in &cluster.nodes {
+            let service = Service::new(Endpoint::of_node(node, address, cluster.tls.clone())?, None, LOOK_LIMIT);
+            tasks.spawn(look_at(node, service, shared.clone()));
+        }
+        Ok(Watch { shared, _tasks: tasks })
+    }
+
+    /// What all nodes said last.
+    pub fn pulses(&self) -> BTreeMap<u16, Pulse> {
+        locked(&self.shared.pulses).clone()
+    }
+
+    /// Whether samples of the lag are kept.
+    pub fn record(&self, is_recording: bool) {
+        self.shared.is_recording.store(is_recording, Ordering::Relaxed);
+    }
+
+    /// The samples. Milliseconds.
+    pub fn lags_ms(&self) -> Histogram<u64> {
+        locked(&self.shared.lags_ms).clone()
+    }
+}
+
+/// Looks again and again. A look that is not answered counts with the time it took: a silent node has no small lag.
+async fn look_at(node: u16, mut service: Service, shared: Arc<Shared>) {
+    let mut beat = tokio::time::interval(LOOK_EVERY);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let asked = Instant::now();
+        let reply = service.once("/health/ready").await.ok();
+        let pulse = reply.and_then(|reply| Pulse::read(&reply.json()));
+        let waited_ms = asked.elapsed().as_millis() as u64;
+        let sample_ms = pulse.as_ref().map_or(waited_ms.max(1), |pulse| pulse.lag_ms);
+        if shared.is_recording.load(Ordering::Relaxed) {
+            locked(&shared.lags_ms).saturating_record(sample_ms);
+        }
+        let mut pulses = locked(&shared.pulses);
+        match pulse {
+            Some(pulse) => drop(pulses.insert(node, pulse)),
+            None => pulses.entry(node).or_default().is_known = false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_drained_only_when_the_hub_has_its_head() {
+        let ready = |acked: u64, connected: bool| {
+            let up = json!({ "head_seq": 9, "acked_seq": acked, "lag_ms": 4 });
+            Pulse::read(&json!({ "status": "ready", "sessions": 2, "up": up, "connected": connected })).unwrap()
+        };
+        assert!(ready(9, true).is_drained());
+        assert!(!ready(8, true).is_drained());
+        assert!(!ready(9, false).is_drained());
+        assert!(!Pulse::default().is_drained());
+        assert_eq!(Pulse::read(&json!({ "status": "ready" })), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! Where the files of a run lie.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::world::Plan;
+
+/// The folder of a run: plan, import files, stores, journals, logs.
+#[derive(Debug)]
+pub struct Layout {
+    root: PathBuf,
+    temporary: Option<TempDir>,
+}
+
+impl Layout {
+    /// Makes the folder: the given one, or a temporary one that is removed unless `keep`.
+    pub fn make(data: Option<&Path>, keep: bool) -> Result<Self> {
+        let layout = match data {
+            Some(root) => Layout { root: absolute(root)?, temporary: None },
+            None => {
+                let folder =
+                    tempfile::Builder::new().prefix("jikai-demo-").tempdir().context("make a temporary folder")?;
+                match keep {
+                    true => Layout { root: folder.keep(), temporary: None },
+                    false => Layout { root: folder.path().to_owned(), temporary: Some(folder) },
+                }
+            }
+        };
+        ensure!(
+            !layout.plan_file().exists(),
+            "{} already holds a run: choose another --data, or remove it first",
+            layout.root.display()
+        );
+        for folder in [layout.journals(), layout.logs(), layout.world()] {
+            std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        }
+        Ok(layout)
+    }
+
+    /// The folder of a kept run.
+    pub fn open(root: &Path) -> Result<Self> {
+        let layout = Layout { root: absolute(root)?, temporary: None };
+        ensure!(
+            layout.plan_file().exists(),
+            "{} holds no run of the demo: make one with `jikai-sim demo --data {0}`",
+            root.display()
+        );
+        Ok(layout)
+    }
+
+    /// What the world was made from.
+    pub fn read_plan(&self) -> Result<Plan> {
+        let path = self.plan_file();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+    }
+
+    /// Writes down what the world is made from.
+    pub fn write_plan(&self, plan: &Plan) -> Result<()> {
+        let path = self.plan_file();
+        std::fs::write(&path, serde_json::to_vec_pretty(plan)?).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Tells where kept data lies.
+    pub fn say_where_it_is(&self) {
+        if self.temporary.is_none() {
+            println!("kept in {}; audit it again with `jikai-sim check --data {0}`", self.root.display());
+        }
+    }
+
+    fn plan_file(&self) -> PathBuf {
+        self.root.join("demo.json")
+    }
+
+    /// Import files.
+    pub fn world(&self) -> PathBuf {
+        self.root.join("world")
+    }
+
+    /// Data directory of the hub.
+    pub fn hub(&self) -> PathBuf {
+        self.root.join("hub")
+    }
+
+    /// Data directory of a node.
+    pub fn node(&self, node: u16) -> PathBuf {
+        self.root.join("nodes").join(node.to_string())
+    }
+
+    /// Journals of the load processes.
+    pub fn journals(&self) -> PathBuf {
+        self.root.join("journals")
+    }
+
+    /// Standard error of all processes.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
+    /// Addresses of the nodes.
+    pub fn endpoints(&self) -> PathBuf {
+        self.root.join("endpoints.json")
+    }
+}
+
+/// The hub reads files by the paths it is told, from a folder of its own.
+fn absolute(root: &Path) -> Result<PathBuf> {
+    std::path::absolute(root).with_context(|| format!("find the folder {}", root.display()))
+}

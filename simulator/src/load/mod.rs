@@ -1,0 +1,141 @@
+//! `jikai-sim load`: one worker process for a slice of the terminals.
+//!
+//! A worker speaks lines: it prints a [`Progress`] every 250 ms, and reads `start` and `stop`. The demo runs several,
+//! because one process may not have 20,000 open files; by hand it runs against any node.
+
+mod args;
+mod progress;
+mod ramp;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use args::{Endpoints, LoadArgs};
+pub use progress::{Phase, Progress};
+
+use crate::journal::Journal;
+use crate::printer::Pools;
+use crate::terminal::{Actor, Shift, Street, Tally};
+use crate::world::World;
+use progress::Reporter;
+use ramp::Ramp;
+
+/// Open files that a worker needs besides its connections.
+const OTHER_FILES: u64 = 64;
+
+/// Runs one worker to its end.
+pub fn load(args: &LoadArgs) -> Result<()> {
+    args.mix.verify()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(run_worker(args))
+}
+
+async fn run_worker(args: &LoadArgs) -> Result<()> {
+    let world = Arc::new(World::make(&args.plan.plan())?);
+    let slice = world.slice(args.from, args.to.unwrap_or(world.terminals.len()).min(world.terminals.len()));
+    ensure!(!slice.is_empty(), "the slice {}..{:?} holds no terminal; --to must be above --from", args.from, args.to);
+    raise_open_files(slice.len() as u64 + OTHER_FILES)?;
+    let endpoints = Endpoints::read(&args.endpoints)?;
+    let pools = Arc::new(Pools::print(world.plan.seed, &world.games)?);
+    let (journal, writer) = Journal::create(&args.journal)?;
+    let tally = Arc::new(Tally::new()?);
+    let reporter = Reporter::start(tally.clone(), slice.len());
+    let stop = CancellationToken::new();
+    let mut orders = if args.start_at_once { None } else { Some(Orders::listen(stop.clone())?) };
+
+    let street = Arc::new(Street::new(&world, pools, slice.clone()));
+    let ramp =
+        Ramp { world: &world, street, endpoints: &endpoints, journal, tally: tally.clone(), args, stop: stop.clone() };
+    let actors = ramp.connect(slice.clone()).await?;
+    reporter.enter(Phase::Ready);
+    if let Some(orders) = &mut orders {
+        orders.wait_for_start().await?;
+    }
+    if stop.is_cancelled() {
+        // The journal ends when the last terminal is gone.
+        drop(actors);
+    } else {
+        reporter.enter(Phase::Running);
+        work(actors, args, slice.len(), &stop).await;
+    }
+    let written = tokio::task::spawn_blocking(|| writer.finish()).await.context("finish the journal")??;
+    reporter.finish(written).await
+}
+
+/// Lets all terminals work their shift.
+async fn work(actors: Vec<Actor>, args: &LoadArgs, terminal_count: usize, stop: &CancellationToken) {
+    let from = Instant::now();
+    let shift = Shift { from, to: from + args.duration, pace: args.rate, terminal_count };
+    let mut tasks = JoinSet::new();
+    for actor in actors {
+        tasks.spawn(actor.work(shift, stop.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            eprintln!("a terminal's task ended badly: {error}");
+        }
+    }
+}
+
+/// Raises the soft limit of open files, or says what to do.
+fn raise_open_files(needed: u64) -> Result<()> {
+    let reached = rlimit::increase_nofile_limit(needed.max(1024)).context("raise the limit of open files")?;
+    ensure!(
+        reached >= needed,
+        "{needed} open files are needed, the limit is {reached}: load a smaller slice in each process (--from, --to), or raise \
+         the hard limit with `ulimit -Hn`"
+    );
+    Ok(())
+}
+
+/// What the operator or the demo says on standard input.
+struct Orders {
+    started: watch::Receiver<bool>,
+    stop: CancellationToken,
+}
+
+impl Orders {
+    /// Listens for `start` and `stop`. The end of the input means stop, unless the load was started.
+    fn listen(stop: CancellationToken) -> Result<Self> {
+        let (start, started) = watch::channel(false);
+        let token = stop.clone();
+        let listen = move || {
+            for line in std::io::stdin().lines().map_while(std::io::Result::ok) {
+                match line.trim() {
+                    "start" => drop(start.send_replace(true)),
+                    "stop" => token.cancel(),
+                    other => eprintln!("unknown order {other:?}; say start or stop"),
+                }
+            }
+            if !*start.borrow() {
+                token.cancel();
+            }
+        };
+        std::thread::Builder::new().name("orders".to_owned()).spawn(listen).context("start the thread that listens")?;
+        Ok(Orders { started, stop })
+    }
+
+    async fn wait_for_start(&mut self) -> Result<()> {
+        tokio::select! {
+            started = self.started.wait_for(|started| *started) => {
+                started.map(|_| ()).context("the input ended before the line `start`; or give --start-at-once")
+            }
+            () = self.stop.cancelled() => Ok(()),
+        }
+    }
+}
+
+/// Terminals that are connected now.
+pub(crate) fn connected(tally: &Tally) -> u64 {
+    tally.connected.load(Ordering::Relaxed)
+}
+
+/// Time between two progress lines.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);

@@ -1,0 +1,154 @@
+//! Terminals against a fake node: an honest one passes, each fault is survived, each lie is found.
+
+mod fake_node;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use clap::Parser;
+
+use super::*;
+use crate::client::{Endpoint, trust};
+use crate::journal::{JournalWriter, read_journal};
+use crate::printer::Pools;
+use crate::seed::Seed;
+use crate::world::{Plan, World, password, terminal_key};
+use fake_node::{FakeNode, Fault};
+
+const SEED: u64 = 5;
+
+#[derive(Parser)]
+struct Usual {
+    #[command(flatten)]
+    mix: Mix,
+}
+
+/// A day of a few terminals, played operation by operation.
+struct Day {
+    node: Arc<FakeNode>,
+    world: Arc<World>,
+    street: Arc<Street>,
+    tally: Arc<Tally>,
+    actors: Vec<Actor>,
+    writer: JournalWriter,
+    folder: tempfile::TempDir,
+}
+
+async fn begin(fault: Fault, mix: Mix) -> Day {
+    let plan = Plan { seed: Seed(SEED), terminal_count: 22, node_count: 1, game_codes: vec!["G0201".to_owned()] };
+    let world = Arc::new(World::make(&plan).unwrap());
+    let pools = Arc::new(Pools::print(plan.seed, &world.games).unwrap());
+    let (node, address, certificate) = FakeNode::start(world.clone(), pools.clone(), fault).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, certificate).unwrap();
+    let tls = trust(&ca).unwrap();
+    let (journal, writer) = Journal::create(&folder.path().join("day.jsonl")).unwrap();
+    let tally = Arc::new(Tally::new().unwrap());
+    let street = Arc::new(Street::new(&world, pools, 0..world.terminals.len()));
+    let mix = Arc::new(mix);
+    let actor = |terminal: &crate::world::Terminal| {
+        let outlet = &world.outlets[terminal.outlet];
+        let credentials = Credentials {
+            terminal_id: terminal.id.clone(),
+            operator_id: terminal.operator_id.clone(),
+            password: password(plan.seed, &terminal.operator_id),
+            key: terminal_key(plan.seed, &terminal.id),
+            outlet_id: outlet.id.clone(),
+            role: terminal.role.as_str(),
+        };
+        let endpoint = Endpoint::of_node(1, address, tls.clone()).unwrap();
+        Actor {
+            line: Line::new(endpoint, credentials, tally.clone(), plan.seed.dice("line", &terminal.id)),
+            street: street.clone(),
+            outlet: terminal.outlet,
+            node: 1,
+            role: terminal.role,
+            journal: journal.clone(),
+            tally: tally.clone(),
+            mix: mix.clone(),
+            dice: plan.seed.dice("day", &terminal.id),
+            run_id: Arc::from("test"),
+            serial: 0,
+            echo: None,
+        }
+    };
+    let actors = world.terminals.iter().map(actor).collect();
+    Day { node, world, street, tally, actors, writer, folder }
+}
+
+fn usual() -> Mix {
+    Usual::parse_from(["test"]).mix
+}
+
+impl Day {
+    /// Each terminal does `count` things in turn.
+    async fn play(&mut self, count: usize) {
+        for _ in 0..count {
+            for actor in &mut self.actors {
+                if actor.dice.chance(actor.mix.drop_connection) {
+                    actor.line.drop_connection();
+                }
+                let doing = actor.mix.draw(&mut actor.dice);
+                let outcome = actor.perform(doing).await;
+                actor.tally.count(outcome, Duration::from_millis(1));
+                actor.repeat_on_purpose().await;
+            }
+        }
+    }
+
+    fn failed(&self) -> u64 {
+        self.tally.failed.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn an_honest_node_passes_and_every_mutation_is_in_the_journal() {
+    let mut day = begin(Fault::None, Mix { resend: 100, drop_connection: 20, ..usual() }).await;
+    day.play(150).await;
+    assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+    assert!(day.tally.acked.load(Ordering::Relaxed) > 2_000);
+    for (index, outlet) in day.world.outlets.iter().enumerate() {
+        assert_eq!(day.street.shelf(index).balance_fen, Some(day.node.balance_fen(&outlet.id)), "outlet {}", outlet.id);
+    }
+    assert!(day.node.connections.load(Ordering::Relaxed) > 22, "no connection was ever dropped");
+    let Day { node, actors, writer, folder, .. } = day;
+    drop(actors);
+    let written = tokio::task::spawn_blocking(|| writer.finish()).await.unwrap().unwrap();
+    assert_eq!(written, node.applied.load(Ordering::Relaxed));
+    let journal = read_journal(&folder.path().join("day.jsonl")).unwrap();
+    for verb in [Verb::Receive, Verb::Return, Verb::Sell, Verb::Pay] {
+        assert!(journal.iter().any(|entry| entry.verb == verb), "seed {SEED}: no {verb:?} in the journal");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_asked_for_again_and_nothing_is_done_twice() {
+    let mut day = begin(Fault::LosesEveryReply(9), usual()).await;
+    day.play(10).await;
+    assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+}
+
+#[tokio::test]
+async fn an_ended_session_is_opened_again() {
+    let mut day = begin(Fault::EndsSessionsEvery(50), usual()).await;
+    day.play(10).await;
+    assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+}
+
+#[tokio::test]
+async fn a_busy_node_is_asked_again() {
+    let mut day = begin(Fault::IsBusyEvery(40), usual()).await;
+    day.play(5).await;
+    assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+}
+
+#[tokio::test]
+async fn every_lie_is_found() {
+    let lies = [Fault::PaysTooMuch, Fault::RepeatsDifferently, Fault::DeniesWinners, Fault::MiscountsMoney];
+    for lie in lies {
+        let mut day = begin(lie, Mix { resend: 500, ..usual() }).await;
+        day.play(60).await;
+        assert!(day.failed() > 0, "seed {SEED}: {lie:?} was not found");
+    }
+}
