@@ -1,6 +1,7 @@
 //! Watches the health of every node, four times a second.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -63,6 +64,24 @@ struct Shared {
     is_recording: AtomicBool,
 }
 
+/// Looks at every node once, now.
+pub async fn look_at_all(services: &mut BTreeMap<u16, Service>) -> BTreeMap<u16, Pulse> {
+    let mut pulses = BTreeMap::new();
+    for (&node, service) in services {
+        let reply = service.once("/health/ready").await.ok();
+        pulses.insert(node, reply.and_then(|reply| Pulse::read(&reply.json())).unwrap_or_default());
+    }
+    pulses
+}
+
+/// A client for the health of every node.
+pub fn services(cluster: &Cluster) -> Result<BTreeMap<u16, Service>> {
+    let service = |(&node, &address): (&u16, &SocketAddr)| {
+        Ok((node, Service::new(Endpoint::of_node(node, address, cluster.tls.clone())?, None, LOOK_LIMIT)))
+    };
+    cluster.nodes.iter().map(service).collect()
+}
+
 /// The watch over all nodes; ends when dropped.
 pub struct Watch {
     shared: Arc<Shared>,
@@ -78,8 +97,7 @@ impl Watch {
             is_recording: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
-        for (&node, &address) in &cluster.nodes {
-            let service = Service::new(Endpoint::of_node(node, address, cluster.tls.clone())?, None, LOOK_LIMIT);
+        for (node, service) in services(cluster)? {
             tasks.spawn(look_at(node, service, shared.clone()));
         }
         Ok(Watch { shared, _tasks: tasks })

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::args::{Crash, Victim};
 use super::child::{Usage, usage_of};
 use super::cluster::{Cluster, has_everything, is_connected};
-use super::health::Watch;
+use super::health::{Watch, look_at_all, services};
 use super::inspection::audit;
 use super::report::{Cpu, Latency, Memory, Operations, SyncLag, Terminals, table_by_prefecture, tenth};
 use super::screen::Live;
@@ -75,7 +75,7 @@ pub(super) async fn play(args: &DemoArgs, layout: &Layout, screen: &Screen, fami
     let mut workers = Workers::start(args, &play.binaries, layout, &play.world, play.family)?;
     play.ramp(&mut workers).await?;
     let loaded = play.load(&mut workers, &mut cluster, &watch).await?;
-    let drain = play.drain(&cluster, &watch).await?;
+    let drain = play.drain(&cluster).await?;
     let report = play.report(&loaded, &watch, drain);
     play.finish(report, &cluster, &workers).await
 }
@@ -191,27 +191,21 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Waits until the hub has all events, and the nodes all of the hub's.
-    async fn drain(&mut self, cluster: &Cluster, watch: &Watch) -> Result<Duration> {
+    /// Waits until the hub has all events, and the nodes all of the hub's. Every look is fresh: none is as old as the load.
+    async fn drain(&mut self, cluster: &Cluster) -> Result<Duration> {
         let from = Instant::now();
-        let mut seen: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut services = services(cluster)?;
         loop {
-            let pulses = watch.pulses();
-            let heads: BTreeMap<u16, u64> = pulses.iter().map(|(&node, pulse)| (node, pulse.head_seq)).collect();
-            // Twice the same, for a pulse may be as old as the load.
-            if pulses.values().all(|pulse| pulse.is_drained())
-                && heads == seen
-                && from.elapsed() > Duration::from_millis(300)
-            {
+            let pulses = look_at_all(&mut services).await;
+            let behind: Vec<_> = pulses.iter().filter(|(_, pulse)| !pulse.is_drained()).collect();
+            if behind.is_empty() {
                 break;
             }
-            seen = heads;
             self.family.check_alive()?;
             if from.elapsed() > DRAIN_LIMIT {
-                let behind: Vec<_> = pulses.iter().filter(|(_, pulse)| !pulse.is_drained()).collect();
                 bail!("the logs did not drain within {DRAIN_LIMIT:?}: {behind:?}");
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let drained = from.elapsed();
         cluster.wait_for_nodes("up to date", DRAIN_LIMIT, self.family, has_everything).await?;

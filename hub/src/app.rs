@@ -1,0 +1,55 @@
+//! What the parts of a running hub share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
+use jikai_schema::event::Actor;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::identity::TokenHash;
+use crate::ingest::{KeyVault, Links};
+use crate::sequencer::Sequencer;
+use crate::store::ReadPool;
+
+/// A running hub, shared by its handlers.
+#[derive(Clone)]
+pub struct App {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Everything that changes goes through it.
+    pub sequencer: Sequencer,
+    /// Read-only connections.
+    pub pool: ReadPool,
+    /// Opens batch keys.
+    pub vault: Arc<KeyVault>,
+    /// Keys of trusted printers.
+    pub printers: Arc<Vec<VerifyingKey>>,
+    /// How the nodes' links stand.
+    pub links: Arc<Links>,
+    /// The administrator's token.
+    pub token: TokenHash,
+    /// One import at a time: each may hold a whole file.
+    pub importing: Arc<Semaphore>,
+    /// Renders the metrics.
+    pub metrics: PrometheusHandle,
+}
+
+impl App {
+    /// On whose behalf the administrator's token acts.
+    pub fn administrator(&self) -> Actor {
+        Actor::Staff("administrator".to_string())
+    }
+
+    /// Where uploaded directories lie until they are imported.
+    pub fn inbox(&self) -> PathBuf {
+        self.data.join(INBOX)
+    }
+}
+
+/// Folder of uploaded directories.
+pub const INBOX: &str = "inbox";

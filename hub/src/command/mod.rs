@@ -1,0 +1,228 @@
+//! The command line.
+
+mod ca;
+mod client;
+mod digest;
+mod import;
+mod init;
+mod report;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The hub of an instant-ticket province: master data, stock, money, and the nodes' logs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jikai-hub",
+    version,
+    after_help = "Example:\n  jikai-hub init --data ./hub\n  jikai-hub run --data ./hub"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new hub: settings, authority, secrets, the administrator's token.
+    #[command(after_help = "Example:\n  jikai-hub init --data ./hub --environment training --printer-key printer.pub")]
+    Init(InitArgs),
+    /// Serve nodes and the centre until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Example:\n  jikai-hub run --data ./hub\nPrints `ready http=ADDRESS sync=ADDRESS` once both can be reached."
+    )]
+    Run(DataArg),
+    /// The hub's private certificate authority.
+    #[command(subcommand)]
+    Ca(CaCommand),
+    /// Import a list, a printed batch or a node into the running hub.
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Print a report of the running hub.
+    #[command(after_help = "Example:\n  jikai-hub report --data ./hub sales --by county --from 2026-11-01 --csv")]
+    Report(ReportArgs),
+    /// Print a digest of every table, or of one node's slice, to be compared with `jikai-node digest`.
+    #[command(after_help = "Example:\n  jikai-hub digest --data ./hub --node 3")]
+    Digest(DigestArgs),
+}
+
+const IMPORT_EXAMPLES: &str = "Examples:
+  jikai-hub import --data ./hub node --id 1 --name Shijiazhuang --prefectures 1301
+  jikai-hub import --data ./hub outlets outlets.csv
+  jikai-hub import --data ./hub batch ./printer/G0201-26001
+Importing again is harmless: equal parts are skipped.";
+
+#[derive(Debug, Args)]
+struct DataArg {
+    /// The hub's data directory.
+    #[arg(long, env = "JIKAI_HUB_DATA")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct InitArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Stores of different environments never talk to each other.
+    #[arg(long, value_parser = ["production", "training", "test"], default_value = "test")]
+    environment: String,
+    /// Where the centre's API listens: loopback only. Port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where nodes connect (QUIC, UDP).
+    #[arg(long, default_value = "127.0.0.1:0")]
+    sync_listen: SocketAddr,
+    /// File with the Ed25519 public key of a trusted printer, hex. May be given several times.
+    #[arg(long)]
+    printer_key: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CaCommand {
+    /// Sign the certificate request of a node.
+    #[command(after_help = "Example:\n  jikai-hub ca sign --data ./hub --csr node.csr --node 3 --out node.pem")]
+    Sign(SignArgs),
+    /// Print the authority's certificate, PEM.
+    #[command(after_help = "Example:\n  jikai-hub ca show --data ./hub > ca.pem")]
+    Show(DataArg),
+}
+
+#[derive(Debug, Args)]
+struct SignArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The request that `jikai-node init` wrote.
+    #[arg(long)]
+    csr: PathBuf,
+    /// The node that the certificate will name.
+    #[arg(long)]
+    node: u16,
+    /// Where to write the certificate.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct ImportArgs {
+    #[command(flatten)]
+    data: DataArg,
+    #[command(subcommand)]
+    what: ImportWhat,
+}
+
+#[derive(Debug, Subcommand)]
+enum ImportWhat {
+    /// Counties and their prefectures: code,name,prefecture_code,prefecture_name,townships
+    Divisions(FileArg),
+    /// Townships: code,name,county_code
+    Townships(FileArg),
+    /// Games with their prize lists, a line a level
+    Games(FileArg),
+    /// Outlets: outlet_id,name,township_code
+    Outlets(FileArg),
+    /// Terminals: terminal_id,outlet_id,kind,public_key_hex
+    Terminals(FileArg),
+    /// Operators: operator_id,outlet_id,name,role,password_hash
+    Operators(FileArg),
+    /// Packs sent to outlets: shipment_id,outlet_id,game_code,batch,first_pack,last_pack
+    Shipments(FileArg),
+    /// Deposits that arrived: deposit_id,outlet_id,amount_yuan
+    Deposits(FileArg),
+    /// Batches to be sold from now on: game_code,batch,approval_number,notice_day
+    Openings(FileArg),
+    /// Holds on packs: pack,hold (none, frozen, stolen, lost, damaged)
+    Holds(FileArg),
+    /// Announced ends of redemption: game_code,batch,ends_at
+    RedemptionEnds(FileArg),
+    /// A printer's directory: PACKAGE, SIGNATURE, MAP, REWARD, CODES
+    Batch(DirectoryArg),
+    /// Register a node and the prefectures that it serves
+    Node(NodeArgs),
+}
+
+#[derive(Debug, Args)]
+struct FileArg {
+    /// The CSV file, with its header line.
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct DirectoryArg {
+    /// The directory.
+    directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct NodeArgs {
+    /// Its number, 1 to 4095.
+    #[arg(long)]
+    id: u16,
+    /// Display name.
+    #[arg(long)]
+    name: String,
+    /// GB/T 2260 codes, comma-separated, such as 1301,1302.
+    #[arg(long, value_delimiter = ',', required = true)]
+    prefectures: Vec<u16>,
+}
+
+#[derive(Debug, Args)]
+struct ReportArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Which report.
+    #[arg(value_enum)]
+    report: ReportName,
+    /// What it is divided by. The ledger is divided by kind of account.
+    #[arg(long, value_parser = ["prefecture", "county", "outlet", "game", "day"], default_value = "prefecture")]
+    by: String,
+    /// First business day, such as 2026-11-01.
+    #[arg(long)]
+    from: Option<String>,
+    /// Last business day.
+    #[arg(long)]
+    to: Option<String>,
+    /// Print JSON.
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print CSV.
+    #[arg(long)]
+    csv: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ReportName {
+    Sales,
+    Stock,
+    Claims,
+    Deposits,
+    Ledger,
+}
+
+#[derive(Debug, Args)]
+struct DigestArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Only the slice of this node.
+    #[arg(long)]
+    node: Option<u16>,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn execute(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Init(args) => init::init(&args),
+            Command::Run(args) => run::run(&args),
+            Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
+            Command::Ca(CaCommand::Show(args)) => ca::show(&args),
+            Command::Import(args) => import::import(&args.data.data, &args.what),
+            Command::Report(args) => report::report(&args),
+            Command::Digest(args) => digest::digest(&args),
+        }
+    }
+}

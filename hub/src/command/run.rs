@@ -1,0 +1,181 @@
+//! `run`: puts the parts together, serves, and stops in order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::{TlsIdentity, create_private_dir, https_server, write_private_file};
+use jikai_sync::transport::{HubEndpoint, HubOptions};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::DataArg;
+use super::client::{ENDPOINTS_FILE, Endpoints};
+use crate::app::{App, INBOX};
+use crate::config::Config;
+use crate::http;
+use crate::identity::{IdentityFiles, TokenHash};
+use crate::ingest::{KeyVault, Links, NodeGate};
+use crate::log::LocalLog;
+use crate::sequencer::Sequencer;
+use crate::store::{self, ReadPool};
+
+/// Open files that a hub needs, with room.
+const OPEN_FILES_MIN: u64 = 1_024;
+/// How long the parts may take to end once nobody is served any more.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+pub(super) fn run(args: &DataArg) -> anyhow::Result<()> {
+    let config = Config::load(&args.data)?;
+    raise_open_files()?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let served = runtime.block_on(serve(&args.data, config, metrics));
+    runtime.shutdown_timeout(STOP_WAIT);
+    served
+}
+
+fn raise_open_files() -> anyhow::Result<()> {
+    let got = rlimit::increase_nofile_limit(u64::MAX).context("raise the limit of open files")?;
+    if got < OPEN_FILES_MIN {
+        bail!(
+            "only {got} files may be open, {OPEN_FILES_MIN} are needed: raise the hard limit (ulimit -Hn) and start again"
+        );
+    }
+    Ok(())
+}
+
+async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
+    let files = IdentityFiles::new(data);
+    let _only_one = Lock::take(data)?;
+    clear_inbox(data)?;
+    let (tls, vault) = (files.tls()?, Arc::new(KeyVault::new(files.master_key()?)));
+    let log = Box::new(LocalLog::open(data).context("open the command log")?);
+    let state = store::open(data).context("open the state")?;
+    let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
+    let pool = ReadPool::open(data, config.readers.max(1))?;
+    let links = Arc::new(Links::default());
+    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone());
+    let options = HubOptions {
+        listen: config.sync_listen,
+        connections_max: config.nodes_max,
+        segmentation_offload: config.segmentation_offload,
+    };
+    let endpoint = HubEndpoint::bind(&tls, &options, Arc::new(gate))?;
+    let sync = endpoint.local_address().context("read the sync address")?;
+    let app = App {
+        data: data.to_owned(),
+        printers: Arc::new(crate::import::printer_keys(&config.printer_keys)?),
+        config: Arc::new(config),
+        sequencer: sequencer.clone(),
+        pool,
+        vault,
+        links,
+        token: TokenHash::of(&files.token()?),
+        importing: Arc::new(Semaphore::new(1)),
+        metrics,
+    };
+    tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
+    let stopping = CancellationToken::new();
+    let syncing = tokio::spawn(endpoint.run(stopping.clone()));
+    let failed = sequencer.failed();
+    drop(sequencer);
+    let served = serve_centre(app, &tls, sync, failed.clone()).await;
+    stopping.cancel();
+    let ended = async move {
+        let _ = syncing.await;
+        tokio::task::spawn_blocking(move || sequencing.join()).await
+    };
+    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+        tracing::warn!("something still held the log; what was answered is on disk");
+    }
+    let failure = failed.borrow().clone();
+    match failure {
+        Some(failure) => {
+            bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log")
+        }
+        None => served,
+    }
+}
+
+/// Two hubs on one directory would write one log.
+struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] std::fs::File);
+
+impl Lock {
+    fn take(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join("hub.lock");
+        let file = std::fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(_) => bail!("another hub runs on {}: stop it first", data.display()),
+        }
+    }
+}
+
+/// Directories of an import that was cut off hold security codes: they do not stay.
+fn clear_inbox(data: &Path) -> anyhow::Result<()> {
+    let inbox = data.join(INBOX);
+    if inbox.exists() {
+        std::fs::remove_dir_all(&inbox).with_context(|| format!("clear {}", inbox.display()))?;
+    }
+    Ok(create_private_dir(&inbox)?)
+}
+
+/// Serves until SIGTERM, SIGINT or a failure of the state; requests that have begun are answered.
+async fn serve_centre(
+    app: App,
+    tls: &TlsIdentity,
+    sync: SocketAddr,
+    failed: watch::Receiver<Option<String>>,
+) -> anyhow::Result<()> {
+    let tls = RustlsConfig::from_config(Arc::new(https_server(tls)?));
+    let handle: Handle<SocketAddr> = Handle::new();
+    let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
+    let server =
+        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(http::router(app).into_make_service());
+    let announcing = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            if let Some(http) = handle.listening().await
+                && let Err(error) = announce(&data, &Endpoints { http, sync })
+            {
+                tracing::error!(%error, "the addresses could not be written");
+            }
+        }
+    });
+    let stopping = tokio::spawn(async move {
+        stop_signal(failed).await;
+        handle.graceful_shutdown(Some(Duration::from_millis(drain_ms_max)));
+    });
+    let served = server.await.with_context(|| format!("serve the centre on {listen}"));
+    announcing.abort();
+    stopping.abort();
+    served
+}
+
+fn announce(data: &Path, endpoints: &Endpoints) -> anyhow::Result<()> {
+    write_private_file(&data.join(ENDPOINTS_FILE), serde_json::to_string(endpoints)?.as_bytes())?;
+    println!("ready http={} sync={}", endpoints.http, endpoints.sync);
+    Ok(std::io::stdout().flush()?)
+}
+
+async fn stop_signal(mut failed: watch::Receiver<Option<String>>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        _ = failed.wait_for(Option::is_some) => {}
+    }
+    tracing::info!("stopping: the centre first, then the nodes, then the log");
+}

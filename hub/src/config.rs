@@ -1,0 +1,165 @@
+//! Settings: `hub.toml` in the data directory. Unknown keys are refused.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use jikai_schema::money::{Money, RatePpm, SaleShares};
+use serde::{Deserialize, Serialize};
+
+/// File name inside the data directory.
+pub const CONFIG_FILE: &str = "hub.toml";
+
+/// Settings of a hub. Every key carries its unit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// production, training or test.
+    pub environment: String,
+    /// Where the centre's API listens. Loopback only until staff have rights of their own.
+    pub listen: SocketAddr,
+    /// Where nodes connect (QUIC).
+    pub sync_listen: SocketAddr,
+    /// Ed25519 public keys of trusted printers, hex.
+    pub printer_keys: Vec<String>,
+    /// Read-only connections.
+    pub readers: usize,
+    /// Most nodes connected at once.
+    pub nodes_max: usize,
+    /// UDP segmentation offload; some virtual network cards cannot do it.
+    pub segmentation_offload: bool,
+    /// Largest uploaded file. Bytes.
+    pub import_bytes_max: usize,
+    /// Largest body of any other request. Bytes.
+    pub body_bytes_max: usize,
+    /// How long an importing or reporting request may take while the hub stops. Milliseconds.
+    pub drain_ms_max: u64,
+    /// Rates and limits of imported games; the game list does not carry them.
+    pub game: GameParameters,
+}
+
+/// Rates and limits of imported games.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GameParameters {
+    /// Share of the prize fund, parts per million.
+    pub prize_fund_ppm: u32,
+    /// Share of the welfare fund, parts per million.
+    pub welfare_fund_ppm: u32,
+    /// Commission of the outlet, parts per million; out of the issue fee.
+    pub commission_ppm: u32,
+    /// Highest prize that an outlet pays. Fen.
+    pub outlet_limit_fen: i64,
+    /// Highest prize that a city centre pays. Fen.
+    pub city_limit_fen: i64,
+}
+
+impl GameParameters {
+    /// The values of the demo province.
+    pub const DEMO: GameParameters = GameParameters {
+        prize_fund_ppm: 650_000,
+        welfare_fund_ppm: 200_000,
+        commission_ppm: 80_000,
+        outlet_limit_fen: 1_000_000,
+        city_limit_fen: 5_000_000,
+    };
+
+    /// The shares, if they leave enough to pay the commission.
+    pub fn shares(&self) -> Option<SaleShares> {
+        let rate = RatePpm::new;
+        SaleShares::new(rate(self.prize_fund_ppm)?, rate(self.welfare_fund_ppm)?, rate(self.commission_ppm)?)
+    }
+
+    /// Highest prizes that an outlet and a city centre pay.
+    pub fn limits(&self) -> (Money, Money) {
+        (Money::from_fen(self.outlet_limit_fen), Money::from_fen(self.city_limit_fen))
+    }
+}
+
+impl Config {
+    /// Settings of a new hub.
+    pub fn new(environment: String, listen: SocketAddr, sync_listen: SocketAddr, printer_keys: Vec<String>) -> Self {
+        Config {
+            environment,
+            listen,
+            sync_listen,
+            printer_keys,
+            readers: 4,
+            nodes_max: 256,
+            segmentation_offload: true,
+            import_bytes_max: 32 << 20,
+            body_bytes_max: 64 << 10,
+            drain_ms_max: 10_000,
+            game: GameParameters::DEMO,
+        }
+    }
+
+    /// Reads and checks the settings in `data`.
+    pub fn load(data: &Path) -> anyhow::Result<Self> {
+        let path = data.join(CONFIG_FILE);
+        let hint = || format!("read {}: run `jikai-hub init --data {}` first", path.display(), data.display());
+        let text = std::fs::read_to_string(&path).with_context(hint)?;
+        let config: Config = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
+        config.check().with_context(|| format!("check {}", path.display()))?;
+        Ok(config)
+    }
+
+    /// Writes the settings into `data`.
+    pub fn save(&self, data: &Path) -> anyhow::Result<()> {
+        let path = data.join(CONFIG_FILE);
+        let text = toml::to_string_pretty(self).context("write the settings")?;
+        std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// Refuses what must not be set.
+    pub fn check(&self) -> anyhow::Result<()> {
+        if !self.listen.ip().is_loopback() {
+            bail!(
+                "listen = {}: the centre's API has one administrator's token and no rights yet, so it listens on \
+                 loopback only. Set listen to 127.0.0.1 and reach it through a tunnel.",
+                self.listen
+            );
+        }
+        if self.game.shares().is_none() {
+            bail!("game: the shares leave an issue fee that does not pay the commission");
+        }
+        crate::import::printer_keys(&self.printer_keys).context("read printer_keys")?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(listen: &str) -> Config {
+        Config::new("test".into(), listen.parse().unwrap(), "0.0.0.0:0".parse().unwrap(), Vec::new())
+    }
+
+    #[test]
+    fn settings_come_back_and_an_unknown_key_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        config("127.0.0.1:0").save(data.path()).unwrap();
+        assert_eq!(Config::load(data.path()).unwrap().environment, "test");
+        let path = data.path().join(CONFIG_FILE);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("surprise = 1\n{text}")).unwrap();
+        assert!(format!("{:#}", Config::load(data.path()).unwrap_err()).contains("surprise"));
+    }
+
+    #[test]
+    fn an_address_beyond_loopback_is_refused() {
+        assert!(config("127.0.0.1:0").check().is_ok());
+        assert!(config("[::1]:0").check().is_ok());
+        for open in ["0.0.0.0:8443", "192.168.1.5:8443", "[::]:0"] {
+            assert!(config(open).check().unwrap_err().to_string().contains("loopback"), "{open}");
+        }
+    }
+
+    #[test]
+    fn a_printer_key_that_is_none_is_refused() {
+        let mut bad = config("127.0.0.1:0");
+        bad.printer_keys.push("abcd".into());
+        assert!(bad.check().is_err());
+    }
+}

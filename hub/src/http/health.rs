@@ -1,0 +1,76 @@
+//! `/health` and `/metrics`.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::machine::applied_position;
+
+/// The process answers.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LiveView {
+    status: &'static str,
+}
+
+/// How the hub stands. `status` is `ready` only when its state answered just now.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReadyView {
+    status: &'static str,
+    applied_index: u64,
+}
+
+/// The process is alive.
+#[utoipa::path(get, path = "/health/live", responses((status = 200, body = LiveView)))]
+pub(super) async fn live() -> Json<LiveView> {
+    Json(LiveView { status: "live" })
+}
+
+/// The state answers and follows the log. Errors: 503 where that cannot be said: unknown is never healthy.
+#[utoipa::path(get, path = "/health/ready", responses((status = 200, body = ReadyView), (status = 503, body = Problem)))]
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
+    let unknown = |detail: String| {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "state_unknown", detail, "Look at the hub's log and disk.")
+    };
+    if let Some(failure) = app.sequencer.failed().borrow().clone() {
+        return Err(unknown(failure));
+    }
+    let read = app.pool.read(|store| applied_position(store)).await;
+    let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
+    Ok(Json(ReadyView { status: "ready", applied_index: applied.get() }))
+}
+
+/// Metrics in the Prometheus text format.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
+pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
+    let page = app.pool.read(crate::reports::nodes).await??;
+    let now_ms = app.sequencer.now_ms();
+    metrics::gauge!("jikai_applied_index").set(page.applied.get() as f64);
+    for line in page.rows {
+        let (link, node) = (app.links.view(line.node, now_ms), line.node.to_string());
+        metrics::gauge!("jikai_node_up_next", "node" => node.clone()).set(line.up_next as f64);
+        metrics::gauge!("jikai_node_down_head", "node" => node.clone()).set(line.down_head as f64);
+        metrics::gauge!("jikai_node_down_acked", "node" => node.clone()).set(link.down_acked as f64);
+        metrics::gauge!("jikai_node_quarantined", "node" => node.clone()).set(line.quarantined as f64);
+        metrics::gauge!("jikai_node_lag_ms", "node" => node.clone()).set(link.lag_ms as f64);
+        metrics::gauge!("jikai_node_connected", "node" => node).set(if link.connected { 1.0 } else { 0.0 });
+    }
+    Ok(app.metrics.render())
+}
+
+/// Counts requests by route and status, and their time.
+pub(super) async fn count(request: Request<Body>, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let route = request.extensions().get::<MatchedPath>().map_or("none".to_string(), |path| path.as_str().to_string());
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("jikai_requests_total", "route" => route.clone(), "status" => status).increment(1);
+    metrics::histogram!("jikai_request_ms", "route" => route).record(started.elapsed().as_secs_f64() * 1e3);
+    response.into_response()
+}

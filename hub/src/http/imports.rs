@@ -1,0 +1,112 @@
+//! `/v1/imports`: lists as CSV, printed batches as directories in the hub's inbox.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::import::{self, Kind, printer};
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct ImportedView {
+    kind: &'static str,
+    /// Lines read.
+    lines: u64,
+    /// Events written.
+    events: u64,
+    /// Parts that were there already, equal.
+    existing: u64,
+    applied_index: u64,
+}
+
+/// Imports a list: CSV with the header of its kind. Errors: 422 `invalid_line` names line and column, nothing was
+/// imported; 404 and 409 name the line that the rules refuse, those before it are imported.
+#[utoipa::path(post, path = "/v1/imports/lists/{kind}", params(("kind" = String, Path, description = "such as outlets")),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, body = ImportedView), (status = 404, body = Problem), (status = 409, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Path(kind): Path<String>,
+    body: Bytes,
+) -> Result<Json<ImportedView>, Problem> {
+    let Some(kind) = Kind::named(&kind) else {
+        let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
+        return Err(Problem::invalid("kind", format!("`{kind}` is none of {}", known.join(", "))));
+    };
+    let _one_at_a_time = app.importing.acquire().await;
+    let (game, actor) = (app.config.game, app.administrator());
+    let done = import::import(&app.sequencer, &app.pool, game, &actor, kind, body.into()).await?;
+    tracing::info!(kind = kind.name(), lines = done.lines, events = done.events, "a list was imported");
+    Ok(Json(ImportedView {
+        kind: kind.name(),
+        lines: done.lines,
+        events: done.events,
+        existing: done.existing,
+        applied_index: app.sequencer.applied().get(),
+    }))
+}
+
+/// A directory to import.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BatchBody {
+    /// Absolute path inside the hub's inbox.
+    directory: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct BatchView {
+    batch: u32,
+    /// Such as `G0201-26001`.
+    name: String,
+    packs: u64,
+    /// Packs that were there already.
+    existing: u64,
+    tickets: u64,
+    applied_index: u64,
+}
+
+/// Imports a printer's directory from the inbox; afterwards the copy in the inbox is gone, imported or not.
+#[utoipa::path(post, path = "/v1/imports/batches", request_body = BatchBody,
+    responses((status = 200, body = BatchView), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn batch(State(app): State<App>, Json(body): Json<BatchBody>) -> Result<Json<BatchView>, Problem> {
+    let directory = inside(&app.inbox(), FilePath::new(&body.directory))?;
+    let actor = app.administrator();
+    let _one_at_a_time = app.importing.acquire().await;
+    let imported =
+        printer::import_batch(&app.sequencer, &app.pool, &app.vault, app.printers.clone(), &actor, directory.clone());
+    let imported = imported.await;
+    // The directory holds every security code: it does not stay.
+    if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
+        tracing::error!(%error, directory = %directory.display(), "security codes stay in the inbox: remove them by hand");
+    }
+    let done = imported?;
+    tracing::info!(batch = done.name, packs = done.packs, tickets = done.tickets, "a batch was imported");
+    Ok(Json(BatchView {
+        batch: done.batch.get(),
+        name: done.name,
+        packs: done.packs,
+        existing: done.existing,
+        tickets: done.tickets,
+        applied_index: app.sequencer.applied().get(),
+    }))
+}
+
+/// The directory with all links resolved, which must lie in the inbox.
+fn inside(inbox: &FilePath, directory: &FilePath) -> Result<PathBuf, Problem> {
+    let hint = "Use `jikai-hub import --data DIR batch PATH`, which brings the directory into the inbox.";
+    let refuse = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_directory", detail, hint);
+    let inbox = inbox.canonicalize().map_err(|error| refuse(format!("the inbox cannot be read: {error}")))?;
+    let found = directory.canonicalize().map_err(|error| refuse(format!("{}: {error}", directory.display())))?;
+    if found == inbox || !found.starts_with(&inbox) || !found.is_dir() {
+        return Err(refuse(format!("{} is no directory in the hub's inbox", directory.display())));
+    }
+    Ok(found)
+}

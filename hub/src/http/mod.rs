@@ -1,0 +1,86 @@
+//! The centre's API under `/v1`: JSON over HTTPS, one file a resource. Handlers map and ask; rules live in the machine.
+
+mod auth;
+mod events;
+mod health;
+mod imports;
+mod nodes;
+mod problem;
+mod reports;
+#[cfg(test)]
+mod tests;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::log::LogPosition;
+
+pub use problem::Problem;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Jikai hub", description = "What the centre may ask of the hub. Amounts are decimal yuan."),
+    components(schemas(Problem))
+)]
+struct ApiDoc;
+
+/// Most rows of a page.
+const PAGE_ROWS_MAX: usize = 1_000;
+/// Rows of a page when none are asked for.
+const PAGE_ROWS_DEFAULT: usize = 200;
+
+/// All routes of the hub.
+pub fn router(app: App) -> Router {
+    let (body_bytes_max, import_bytes_max) = (app.config.body_bytes_max, app.config.import_bytes_max);
+    let imports = OpenApiRouter::new().routes(routes!(imports::list)).layer(DefaultBodyLimit::max(import_bytes_max));
+    let guarded = OpenApiRouter::new()
+        .routes(routes!(reports::sales))
+        .routes(routes!(reports::stock))
+        .routes(routes!(reports::claims))
+        .routes(routes!(reports::deposits))
+        .routes(routes!(reports::ledger))
+        .routes(routes!(reports::accounts))
+        .routes(routes!(events::of_hub))
+        .routes(routes!(events::of_node))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::register))
+        .routes(routes!(imports::batch))
+        .routes(routes!(health::metrics))
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .merge(imports)
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::require_token));
+    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .merge(guarded)
+        .split_for_parts();
+    router
+        .with_state(app)
+        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::middleware::from_fn(problem::as_problem))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+        .layer(axum::middleware::from_fn(health::count))
+}
+
+/// A page size as asked, within its bounds.
+fn page_rows(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE_ROWS_DEFAULT).clamp(1, PAGE_ROWS_MAX)
+}
+
+/// JSON lines with the place up to which the log was applied.
+fn json_lines(lines: Vec<u8>, applied: LogPosition) -> Response {
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    let headers = [
+        (axum::http::header::CONTENT_TYPE, kind),
+        (HeaderName::from_static("x-applied-index"), HeaderValue::from(applied.get())),
+    ];
+    (headers, lines).into_response()
+}

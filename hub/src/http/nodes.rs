@@ -1,0 +1,102 @@
+//! `/v1/nodes`: registration, and how the links stand.
+
+use axum::Json;
+use axum::extract::State;
+use jikai_schema::command::{Command, Outcome};
+use jikai_schema::event::MasterEvent;
+use jikai_schema::id::{NodeId, PrefectureCode};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::reports;
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct NodeView {
+    node: u16,
+    name: String,
+    /// Next position expected of the node's log.
+    up_next: u64,
+    /// Newest position of the node's feed.
+    down_head: u64,
+    /// Newest position that the node has applied, as far as it was heard since this hub started.
+    down_acked: u64,
+    connected: bool,
+    /// 0 when all that the node claims to have was taken in; else the age of what came last. A node that is not
+    /// connected may hold anything: the time since it was heard.
+    lag_ms: i64,
+    /// Events that could not be applied and wait for a person.
+    quarantined: u64,
+    /// Why the last session ended, where a reason was given.
+    refused: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct NodesView {
+    nodes: Vec<NodeView>,
+    applied_index: u64,
+}
+
+/// All registered nodes.
+#[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = NodesView)))]
+pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Problem> {
+    let page = app.pool.read(reports::nodes).await??;
+    let now_ms = app.sequencer.now_ms();
+    let view = |line: reports::NodeLine| {
+        let link = app.links.view(line.node, now_ms);
+        NodeView {
+            node: line.node.get(),
+            name: line.name,
+            up_next: line.up_next,
+            down_head: line.down_head,
+            down_acked: link.down_acked,
+            connected: link.connected,
+            lag_ms: link.lag_ms,
+            quarantined: line.quarantined,
+            refused: link.refused,
+        }
+    };
+    let nodes = page.rows.into_iter().map(view).collect();
+    Ok(Json(NodesView { nodes, applied_index: page.applied.get() }))
+}
+
+/// A node to register.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RegisterBody {
+    /// Its number, 1 to 4095.
+    id: u16,
+    /// Display name.
+    name: String,
+    /// Prefectures that it serves, such as 1301.
+    prefectures: Vec<u16>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct RegisteredView {
+    /// false when the node was registered just so before.
+    changed: bool,
+    applied_index: u64,
+}
+
+/// Registers a node, or changes its name and prefectures. Errors: 409 `prefecture_taken`, `exists_with_other`.
+#[utoipa::path(post, path = "/v1/nodes", request_body = RegisterBody,
+    responses((status = 200, body = RegisteredView), (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn register(
+    State(app): State<App>,
+    Json(body): Json<RegisterBody>,
+) -> Result<Json<RegisteredView>, Problem> {
+    let node = NodeId::new(body.id).map_err(|error| Problem::invalid("node", error.to_string()))?;
+    let prefectures: Result<_, _> = body.prefectures.into_iter().map(PrefectureCode::new).collect();
+    let prefectures = prefectures.map_err(|error| Problem::invalid("prefecture", error.to_string()))?;
+    let definition = MasterEvent::NodeDefined { node, name: body.name, prefectures };
+    let command = Command::DefineMaster(vec![definition]);
+    match app.sequencer.propose(app.administrator(), command).await? {
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        outcome => {
+            let changed = matches!(outcome, Outcome::Done { events: 1.., .. });
+            Ok(Json(RegisteredView { changed, applied_index: app.sequencer.applied().get() }))
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Errors as RFC 9457 problem details with a stable `code`, a sentence and a hint. One table of statuses.
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use jikai_schema::command::Refusal;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::import::ImportError;
+use crate::import::printer::PrinterError;
+use crate::log::LogError;
+use crate::reports::ReportError;
+use crate::sequencer::ProposeError;
+use crate::store::PoolError;
+
+/// A refused or failed request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// Names the kind of problem: `urn:jikai:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: String,
+    /// The HTTP status.
+    status: u16,
+    /// Stable code that programs act on.
+    pub code: String,
+    /// What is wrong, in a sentence.
+    pub detail: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+impl Problem {
+    /// A problem with its code, sentence and hint.
+    pub fn new(status: StatusCode, code: &str, detail: impl Into<String>, hint: &str) -> Self {
+        Problem {
+            kind: format!("urn:jikai:{code}"),
+            title: status.canonical_reason().unwrap_or("error").to_string(),
+            status: status.as_u16(),
+            code: code.to_string(),
+            detail: detail.into(),
+            hint: hint.to_string(),
+        }
+    }
+
+    /// A value that cannot be read: 422 `invalid_<what>`.
+    pub fn invalid(what: &str, detail: impl Into<String>) -> Self {
+        let code = format!("invalid_{what}");
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail, "Correct the value; /docs shows its form.")
+    }
+
+    /// A defect or a failing store: the details go to the log, not to the caller.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a request failed");
+        let hint = "Look at the hub's log; nothing that was answered before is lost.";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The hub could not do this.", hint)
+    }
+
+    fn refused(refusal: &Refusal, detail: String) -> Self {
+        let status = match refusal {
+            Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+            _ => StatusCode::CONFLICT,
+        };
+        let hint = match refusal {
+            Refusal::Unknown { .. } => "Define it first, or correct its id.",
+            Refusal::ExistsWithOther { .. } => {
+                "What exists is never overwritten: correct the contents, or use a new id."
+            }
+            Refusal::PackNotInWarehouse { .. } => "Import the batch whole, and ship only packs that were not shipped.",
+            _ => "Correct what breaks the rule, then send it again; equal parts are skipped.",
+        };
+        Problem::new(status, refusal.code(), detail, hint)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(&self)).into_response();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        Problem::refused(&refusal, refusal.to_string())
+    }
+}
+
+impl From<ProposeError> for Problem {
+    fn from(error: ProposeError) -> Self {
+        let unavailable = |code, hint| Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, error.to_string(), hint);
+        match &error {
+            ProposeError::TooLong { .. } => {
+                let hint = "Send it in smaller parts.";
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "command_too_long", error.to_string(), hint)
+            }
+            ProposeError::Log(LogError::Full) => {
+                unavailable("storage_full", "Nothing was changed. Make room on the hub's disk, then try again.")
+            }
+            ProposeError::Log(LogError::Storage(_)) => {
+                unavailable("storage_failed", "Nothing was changed. Look at the hub's log and disk.")
+            }
+            ProposeError::Stopped => unavailable("stopping", "Try again once the hub runs; equal parts are skipped."),
+        }
+    }
+}
+
+impl From<ImportError> for Problem {
+    fn from(error: ImportError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ImportError::Line(_) => {
+                let hint = "Nothing was imported. Correct the line, then import the file again.";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_line", detail, hint)
+            }
+            ImportError::Refused { refusal, .. } => Problem::refused(&refusal, detail),
+            ImportError::Propose { source, .. } => Problem { detail, ..source.into() },
+            ImportError::Store(error) => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<PrinterError> for Problem {
+    fn from(error: PrinterError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PrinterError::File { .. } | PrinterError::Line { .. } | PrinterError::Check { .. } => {
+                let hint = "Nothing was imported. Fetch the directory from the printer again, whole.";
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_printer_files", detail, hint)
+            }
+            PrinterError::Refused(refusal) => Problem::refused(&refusal, detail),
+            PrinterError::Propose(error) => error.into(),
+            PrinterError::Key(error) => Problem::internal(&error),
+            PrinterError::Internal(error) => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<ReportError> for Problem {
+    fn from(error: ReportError) -> Self {
+        match error {
+            ReportError::BadCursor(_) => Problem::invalid("after", error.to_string()),
+            ReportError::BadAxis(_) => Problem::invalid("by", error.to_string()),
+            ReportError::Store(_) | ReportError::History(_) | ReportError::Money(_) => Problem::internal(&error),
+        }
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        Problem::internal(&error)
+    }
+}
+
+pub(super) async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_route", "There is nothing at this address.", "See /docs.")
+}
+
+pub(super) async fn no_such_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", "This address has no such method.", "See /docs.")
+}
+
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    Problem::internal(&"a handler panicked").into_response()
+}
+
+/// Turns the framework's own plain-text refusals (bad query, wrong path, oversize body) into problem details.
+pub(super) async fn as_problem(request: Request<Body>, next: Next) -> Response {
+    let response = next.run(request).await;
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !response.status().is_client_error() || !plain {
+        return response;
+    }
+    let status = response.status();
+    let text = to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+    let detail = String::from_utf8_lossy(&text).into_owned();
+    let code = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "body_too_large",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "unsupported_media_type",
+        _ => "malformed_request",
+    };
+    Problem::new(status, code, detail, "Correct the request; /docs shows its form.").into_response()
+}

@@ -1,0 +1,108 @@
+//! Rows into commands of bounded size, several on their way at once, in the order of the file.
+
+use std::collections::VecDeque;
+
+use jikai_schema::command::{Command, Outcome};
+use jikai_schema::event::{Actor, MasterEvent};
+
+use super::{ImportError, Imported, Piece, Row};
+use crate::sequencer::{Pending, ProposeError, Sequencer};
+
+/// Most rows in one command.
+const CHUNK_ROWS_MAX: usize = 512;
+/// Commands on their way.
+const IN_FLIGHT_MAX: usize = 64;
+
+/// Proposes all rows. On a refusal the rows of its command are proposed one by one, to name the line.
+pub(super) async fn propose_all(sequencer: &Sequencer, actor: &Actor, rows: Vec<Row>) -> Result<Imported, ImportError> {
+    let mut done = Imported::default();
+    let mut in_flight: VecDeque<(Vec<Row>, Pending)> = VecDeque::new();
+    for chunk in chunks(rows) {
+        if in_flight.len() == IN_FLIGHT_MAX {
+            settle(sequencer, actor, &mut in_flight, &mut done).await?;
+        }
+        let line = chunk.first().map_or(0, |row| row.line);
+        let submitted = sequencer.submit(actor.clone(), command_of(&chunk)).await;
+        let pending = submitted.map_err(|source| ImportError::Propose { line, source })?;
+        in_flight.push_back((chunk, pending));
+    }
+    while !in_flight.is_empty() {
+        settle(sequencer, actor, &mut in_flight, &mut done).await?;
+    }
+    Ok(done)
+}
+
+/// Waits for the oldest command on its way.
+async fn settle(
+    sequencer: &Sequencer,
+    actor: &Actor,
+    in_flight: &mut VecDeque<(Vec<Row>, Pending)>,
+    done: &mut Imported,
+) -> Result<(), ImportError> {
+    let Some((chunk, pending)) = in_flight.pop_front() else { return Ok(()) };
+    let line = chunk.first().map_or(0, |row| row.line);
+    match pending.outcome().await {
+        Ok(Outcome::Refused(_)) => one_by_one(sequencer, actor, chunk, done).await,
+        outcome => count(line, outcome, done),
+    }
+}
+
+async fn one_by_one(
+    sequencer: &Sequencer,
+    actor: &Actor,
+    chunk: Vec<Row>,
+    done: &mut Imported,
+) -> Result<(), ImportError> {
+    for row in chunk {
+        let line = row.line;
+        count(line, sequencer.propose(actor.clone(), command_of(&[row])).await, done)?;
+    }
+    Ok(())
+}
+
+fn count(line: u64, outcome: Result<Outcome, ProposeError>, done: &mut Imported) -> Result<(), ImportError> {
+    match outcome.map_err(|source| ImportError::Propose { line, source })? {
+        Outcome::Done { events, existing } => {
+            done.events += events;
+            done.existing += existing;
+            Ok(())
+        }
+        Outcome::Refused(refusal) => Err(ImportError::Refused { line, refusal }),
+        Outcome::Ingested { .. } | Outcome::Batch { .. } => Ok(()),
+    }
+}
+
+/// Neighbouring rows of one sort share a command.
+fn chunks(rows: Vec<Row>) -> Vec<Vec<Row>> {
+    let mut chunks: Vec<Vec<Row>> = Vec::new();
+    for row in rows {
+        let joins = |last: &Vec<Row>| {
+            last.len() < CHUNK_ROWS_MAX
+                && matches!(
+                    (last.first().map(|first| &first.piece), &row.piece),
+                    (Some(Piece::Master(_)), Piece::Master(_)) | (Some(Piece::Deposit(_)), Piece::Deposit(_))
+                )
+        };
+        match chunks.last_mut() {
+            Some(last) if joins(last) => last.push(row),
+            _ => chunks.push(vec![row]),
+        }
+    }
+    chunks
+}
+
+fn command_of(chunk: &[Row]) -> Command {
+    if let [Row { piece: Piece::Command(command), .. }] = chunk {
+        return Command::clone(command);
+    }
+    let deposits: Vec<_> = chunk
+        .iter()
+        .filter_map(|row| if let Piece::Deposit(deposit) = &row.piece { Some(*deposit) } else { None })
+        .collect();
+    if !deposits.is_empty() {
+        return Command::CreditDeposits(deposits);
+    }
+    let definition =
+        |row: &Row| if let Piece::Master(event) = &row.piece { Some(MasterEvent::clone(event)) } else { None };
+    Command::DefineMaster(chunk.iter().filter_map(definition).collect())
+}

@@ -1,0 +1,107 @@
+//! Whether a node's session may open.
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::command::{Command, NodeBatch, Outcome};
+use jikai_schema::event::Actor;
+use jikai_schema::id::NodeId;
+use jikai_schema::store::SCHEMA_VERSION;
+use jikai_sync::transport::Admission;
+use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{NodeGate, as_session_refusal, unavailable};
+use crate::machine::NodeCursor;
+
+/// The hub was never restored from an old copy; a restore will raise it.
+const GENERATION: u32 = 1;
+/// Every store has epoch 1 until nodes can be replaced.
+const EPOCH: u32 = 1;
+
+/// What the hub knows of the node.
+struct Known {
+    cursor: Option<NodeCursor>,
+    down_head_seq: u64,
+    down_hash: Option<ChainHash>,
+}
+
+/// Checks, in this order: environment, schema version, registration, epoch, store, both logs. The first contact of a
+/// node registers its store.
+pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, RefusalV1> {
+    let node = hello.node;
+    if hello.environment != gate.environment {
+        return Err(RefusalV1::WrongEnvironment { ours: gate.environment.clone(), theirs: hello.environment });
+    }
+    if hello.schema_version > SCHEMA_VERSION {
+        return Err(RefusalV1::SchemaTooNew { ours: SCHEMA_VERSION, theirs: hello.schema_version });
+    }
+    let down_head = gate.sequencer.heads().watch(node).ok_or(RefusalV1::UnknownNode { node })?;
+    if hello.epoch < EPOCH {
+        return Err(RefusalV1::Fenced { node, ours: EPOCH, theirs: hello.epoch });
+    }
+    let down = hello.down;
+    let known = gate.read(move |store| known(store, node, down.next_seq)).await;
+    let known = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    check_down(down, &known)?;
+    let up = match known.cursor {
+        Some(cursor) if cursor.incarnation != hello.incarnation => return Err(RefusalV1::Incarnation { node }),
+        Some(cursor) => Cursor { next_seq: cursor.next_seq, hash: cursor.hash },
+        None => register(gate, node, hello.incarnation).await?,
+    };
+    check_up(hello.up_head, up)?;
+    gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
+    tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
+    let welcome = Welcome { up, hub_generation: GENERATION, endpoints: Vec::new() };
+    Ok(Admission { welcome, down_head })
+}
+
+fn known(store: &Connection, node: NodeId, down_next_seq: u64) -> Result<Known, rusqlite::Error> {
+    let head: Option<i64> = store
+        .prepare_cached("SELECT seq FROM feed_head WHERE node = ?1")?
+        .query_row([node.get()], |row| row.get(0))
+        .optional()?;
+    let down_hash = match down_next_seq {
+        0 => None,
+        1 => Some(ChainHash::GENESIS),
+        next_seq => store
+            .prepare_cached("SELECT hash FROM down_feed WHERE node = ?1 AND seq = ?2")?
+            .query_row((node.get(), next_seq as i64 - 1), |row| row.get(0).map(ChainHash::from_bytes))
+            .optional()?,
+    };
+    Ok(Known { cursor: NodeCursor::load(store, node)?, down_head_seq: head.unwrap_or(0) as u64, down_hash })
+}
+
+/// The node's place in its feed must be one of the feed's history.
+fn check_down(down: Cursor, known: &Known) -> Result<(), RefusalV1> {
+    if down.next_seq > known.down_head_seq + 1 {
+        return Err(RefusalV1::Rewound { ours: down.next_seq, theirs: known.down_head_seq + 1 });
+    }
+    if known.down_hash != Some(down.hash) {
+        return Err(RefusalV1::Fork { at: down.next_seq });
+    }
+    Ok(())
+}
+
+/// The node's log must not be shorter than what was taken in of it.
+fn check_up(up_head: Cursor, up: Cursor) -> Result<(), RefusalV1> {
+    if up_head.next_seq < up.next_seq {
+        return Err(RefusalV1::Rewound { ours: up.next_seq, theirs: up_head.next_seq });
+    }
+    if up_head.next_seq == up.next_seq && up_head.hash != up.hash {
+        return Err(RefusalV1::Fork { at: up.next_seq });
+    }
+    Ok(())
+}
+
+/// An empty batch registers the store, on every replica.
+async fn register(gate: &NodeGate, node: NodeId, incarnation: [u8; 16]) -> Result<Cursor, RefusalV1> {
+    let (first_seq, genesis) = (1, ChainHash::GENESIS);
+    let batch = NodeBatch { node, incarnation, first_seq, prev_hash: genesis, last_hash: genesis, events: Vec::new() };
+    match gate.sequencer.propose(Actor::System, Command::IngestEvents(batch)).await.map_err(unavailable)? {
+        Outcome::Ingested { next_seq, hash, .. } => {
+            tracing::info!(%node, "the store of a node is registered");
+            Ok(Cursor { next_seq, hash })
+        }
+        Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
+        other => Err(RefusalV1::Unavailable { why: format!("unexpected outcome {other:?}") }),
+    }
+}

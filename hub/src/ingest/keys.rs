@@ -1,0 +1,91 @@
+//! Batch keys: encrypted in the state, opened only to seal a batch and to hand them to a node. Never logged.
+
+use jikai_schema::id::{BatchNo, NodeId};
+use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PlainKey};
+use jikai_schema::seal::BatchKey;
+use jikai_schema::vault::{MasterKey, VaultError};
+use rand::TryRng;
+use rand::rngs::SysRng;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::NodeGate;
+
+/// The master key of this machine.
+pub struct KeyVault {
+    master: MasterKey,
+}
+
+/// A key that cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The state failed.
+    #[error("the batch keys cannot be read: {0}")]
+    Storage(#[from] rusqlite::Error),
+    /// Wrapped under another master key.
+    #[error("batch {0}: {1}; restore secrets/master.key of this machine")]
+    Vault(BatchNo, VaultError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl KeyVault {
+    /// Opens keys with this master key.
+    pub fn new(master: MasterKey) -> Self {
+        KeyVault { master }
+    }
+
+    /// A fresh key for a batch, with its wrapped form.
+    pub fn make(&self, batch: BatchNo) -> Result<Vec<u8>, KeyError> {
+        let (mut key, mut nonce) = ([0; 32], [0; 12]);
+        SysRng
+            .try_fill_bytes(&mut key)
+            .and_then(|()| SysRng.try_fill_bytes(&mut nonce))
+            .map_err(|_| KeyError::Random)?;
+        Ok(self.master.wrap(batch, &BatchKey::from_bytes(key), nonce))
+    }
+
+    /// The key of an imported batch; `None` for one that was not imported.
+    pub fn read(&self, state: &Connection, batch: BatchNo) -> Result<Option<BatchKey>, KeyError> {
+        let wrapped: Option<Vec<u8>> = state
+            .prepare_cached("SELECT wrapped FROM batch_key WHERE batch = ?1")?
+            .query_row([batch.get()], |row| row.get(0))
+            .optional()?;
+        let Some(wrapped) = wrapped else { return Ok(None) };
+        self.master.unwrap(batch, &wrapped).map(Some).map_err(|error| KeyError::Vault(batch, error))
+    }
+}
+
+/// Answers a request of a node that the connection has authenticated.
+pub(super) async fn answer(gate: &NodeGate, node: NodeId, request: Vec<u8>) -> Vec<u8> {
+    let reply = match NodeRequest::decode(&request) {
+        Ok(NodeRequest::BatchKeys { batches }) if batches.len() <= KEYS_MAX => keys_of(gate, node, batches).await,
+        Ok(NodeRequest::BatchKeys { .. }) => Err(format!("at most {KEYS_MAX} keys are given at once")),
+        Err(error) => Err(format!("the request cannot be read: {error}")),
+    };
+    let reply = reply.unwrap_or_else(|reason| {
+        tracing::warn!(%node, reason, "a request of a node was refused");
+        HubReply::Refused(reason)
+    });
+    reply.encode().unwrap_or_default()
+}
+
+/// Keys of those batches that are imported; every node is told of every batch, and may be sent packs of it.
+async fn keys_of(gate: &NodeGate, node: NodeId, batches: Vec<BatchNo>) -> Result<HubReply, String> {
+    let vault = gate.vault.clone();
+    let read = move |state: &mut Connection| -> Result<Vec<(BatchNo, PlainKey)>, KeyError> {
+        let mut keys = Vec::new();
+        for batch in batches {
+            if let Some(key) = vault.read(state, batch)? {
+                keys.push((batch, PlainKey(*key.as_bytes())));
+            }
+        }
+        Ok(keys)
+    };
+    let keys = gate.pool.read(read).await.map_err(|error| error.to_string())?.map_err(|error| {
+        tracing::error!(%error, "a batch key cannot be opened");
+        "the hub cannot open its batch keys".to_string()
+    })?;
+    tracing::info!(%node, keys = keys.len(), "a node was given batch keys");
+    Ok(HubReply::BatchKeys(keys))
+}

@@ -1,0 +1,101 @@
+//! How each node's link stands. In memory: a hub that has just started knows nothing until the nodes report.
+
+use std::collections::BTreeMap;
+
+use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
+use parking_lot::Mutex;
+
+/// State of one link.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Link {
+    connected: bool,
+    /// Next position expected of the node's log.
+    up_next: u64,
+    /// Newest position that the node itself claims to have.
+    up_head_claimed: u64,
+    /// When the newest event taken in was decided.
+    newest_at_ms: Option<TimeMs>,
+    down_acked: u64,
+    heard_at_ms: TimeMs,
+    refused: Option<String>,
+}
+
+/// One link as reports show it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkView {
+    /// Whether a session is open.
+    pub connected: bool,
+    /// Newest position of its feed that the node has applied.
+    pub down_acked: u64,
+    /// 0 when everything that the node claims to have was taken in; else the age of what came last.
+    pub lag_ms: i64,
+    /// Why the last session ended, where a reason was given.
+    pub refused: Option<String>,
+}
+
+/// The links of all nodes.
+#[derive(Default)]
+pub struct Links(Mutex<BTreeMap<NodeId, Link>>);
+
+impl Links {
+    pub(super) fn connected(&self, node: NodeId, up_next: u64, up_head_claimed: u64, down_acked: u64, now_ms: TimeMs) {
+        let mut links = self.0.lock();
+        let link = links.entry(node).or_default();
+        let newest_at_ms = link.newest_at_ms;
+        *link = Link {
+            connected: true,
+            up_next,
+            up_head_claimed,
+            newest_at_ms,
+            down_acked,
+            heard_at_ms: now_ms,
+            refused: None,
+        };
+    }
+
+    pub(super) fn ingested(
+        &self,
+        node: NodeId,
+        up_next: u64,
+        up_head_claimed: u64,
+        newest_at_ms: Option<TimeMs>,
+        now_ms: TimeMs,
+    ) {
+        let mut links = self.0.lock();
+        let link = links.entry(node).or_default();
+        link.up_next = up_next;
+        link.up_head_claimed = link.up_head_claimed.max(up_head_claimed);
+        link.newest_at_ms = newest_at_ms.or(link.newest_at_ms);
+        link.heard_at_ms = now_ms;
+    }
+
+    pub(super) fn down_acked(&self, node: NodeId, acked: u64, now_ms: TimeMs) {
+        let mut links = self.0.lock();
+        let link = links.entry(node).or_default();
+        link.down_acked = link.down_acked.max(acked);
+        link.heard_at_ms = now_ms;
+    }
+
+    pub(super) fn disconnected(&self, node: NodeId, refused: Option<String>, now_ms: TimeMs) {
+        let mut links = self.0.lock();
+        let link = links.entry(node).or_default();
+        link.connected = false;
+        link.refused = refused;
+        link.heard_at_ms = now_ms;
+    }
+
+    /// A node's link now. One that is not connected may hold anything: its lag is the time since it was heard.
+    pub fn view(&self, node: NodeId, now_ms: TimeMs) -> LinkView {
+        let links = self.0.lock();
+        let Some(link) = links.get(&node) else { return LinkView::default() };
+        let since = |at_ms: TimeMs| (now_ms.ms() - at_ms.ms()).max(0);
+        let caught_up = link.up_next > link.up_head_claimed;
+        let lag_ms = match (link.connected, caught_up) {
+            (false, _) => since(link.heard_at_ms),
+            (true, true) => 0,
+            (true, false) => since(link.newest_at_ms.unwrap_or(link.heard_at_ms)),
+        };
+        LinkView { connected: link.connected, down_acked: link.down_acked, lag_ms, refused: link.refused.clone() }
+    }
+}

@@ -1,0 +1,19 @@
+//! The hub: decides what happens at the centre, takes in what the nodes decided, and reports on both.
+//!
+//! Every change is a `Command` in one totally ordered log. Read in this order: [`config`], [`identity`], [`store`] (what
+//! it stands on) → [`log`] (the ordered log, later replicated) → [`machine`] (what a command does, the same on every
+//! replica) → [`sequencer`] (group commit, replay) → [`ingest`] (the nodes' logs and feeds) → [`import`] (files into
+//! commands) → [`reports`] (reads) → [`http`] (the centre's API) → [`app`] and [`command`] (how it is put together).
+
+pub mod app;
+pub mod command;
+pub mod config;
+pub mod http;
+pub mod identity;
+pub mod import;
+pub mod ingest;
+pub mod log;
+pub mod machine;
+pub mod reports;
+pub mod sequencer;
+pub mod store;

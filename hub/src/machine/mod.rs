@@ -1,0 +1,165 @@
+//! The machine: what each command does to the state. Deterministic: the same log gives the same bytes on every replica.
+//!
+//! Nothing here reads a clock or draws a number; whoever proposed the command did. Each command is **read → check in a
+//! documented order → "after this point the command must succeed" → write**; a refused command changes nothing. A
+//! [`Machine`] lives for one transaction and may apply many commands in it: rows that several of them touch are written
+//! once, with the place up to which the log was applied.
+
+mod batches;
+mod emit;
+mod error;
+mod history;
+mod ingest;
+mod master;
+mod money;
+mod packs;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use jikai_schema::command::{Command, Outcome, Proposal, Refusal};
+use jikai_schema::event::Actor;
+use jikai_schema::id::NodeId;
+use jikai_schema::projection::Projection;
+use jikai_schema::time::TimeMs;
+use rusqlite::{Connection, Transaction};
+
+use crate::log::LogPosition;
+
+use emit::Feeds;
+use error::Stop;
+pub use error::StorageError;
+pub use history::{NodeHistory, StoredNodeEvent};
+pub use ingest::NodeCursor;
+
+/// Longest staff name that an event remembers. Bytes.
+const STAFF_BYTES_MAX: usize = 64;
+/// Longest display name. Bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+/// The state during one transaction.
+pub struct Machine<'tx> {
+    tx: &'tx Connection,
+    projection: Projection<'tx>,
+    position: LogPosition,
+    at_ms: TimeMs,
+    feeds: Feeds,
+    cursors: BTreeMap<NodeId, Option<NodeCursor>>,
+}
+
+/// What a transaction will have changed once it is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// Place up to which the log is applied.
+    pub position: LogPosition,
+    /// Newest positions of the nodes' feeds that grew.
+    pub feed_heads: Vec<(NodeId, u64)>,
+}
+
+/// When and by whom a command was proposed.
+#[derive(Clone, Copy)]
+struct Stamp<'a> {
+    at_ms: TimeMs,
+    actor: &'a Actor,
+}
+
+/// Applies one committed command in a transaction of its own. `Err` means storage failed: the replica stops. A refused
+/// command is `Ok(Outcome::Refused(_))`.
+pub fn apply(tx: &Transaction<'_>, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
+    let mut machine = Machine::begin(tx)?;
+    let outcome = machine.apply(at, proposal)?;
+    machine.finish()?;
+    Ok(outcome)
+}
+
+/// Place up to which the log was applied to a store.
+pub fn applied_position(store: &Connection) -> Result<LogPosition, rusqlite::Error> {
+    let position: i64 = store.prepare_cached("SELECT position FROM applied")?.query_row([], |row| row.get(0))?;
+    Ok(LogPosition::new(position as u64))
+}
+
+impl<'tx> Machine<'tx> {
+    /// Starts over the rows of a transaction.
+    pub fn begin(tx: &'tx Transaction<'_>) -> Result<Self, StorageError> {
+        let tx: &Connection = tx;
+        let at_ms = tx.prepare_cached("SELECT at_ms FROM applied")?.query_row([], |row| row.get(0))?;
+        Ok(Machine {
+            tx,
+            projection: Projection::new(tx),
+            position: applied_position(tx)?,
+            at_ms: TimeMs::from_ms(at_ms),
+            feeds: Feeds::load(tx)?,
+            cursors: BTreeMap::new(),
+        })
+    }
+
+    /// Applies one command of the entry at `at`.
+    pub fn apply(&mut self, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
+        if at != self.position && at != self.position.next() {
+            return Err(StorageError::OutOfOrder { at, applied: self.position });
+        }
+        self.position = at;
+        match self.dispatch(proposal) {
+            Ok(outcome) => Ok(outcome),
+            Err(Stop::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
+            Err(Stop::Storage(error)) => Err(error),
+        }
+    }
+
+    /// Takes note of an entry without commands.
+    pub fn pass(&mut self, at: LogPosition) {
+        self.position = self.position.max(at);
+    }
+
+    /// Writes what was gathered. The transaction may be committed after it.
+    pub fn finish(self) -> Result<Applied, StorageError> {
+        self.projection.flush()?;
+        for (node, cursor) in &self.cursors {
+            if let Some(cursor) = cursor {
+                cursor.save(self.tx, *node)?;
+            }
+        }
+        let feed_heads = self.feeds.save(self.tx)?;
+        self.tx
+            .prepare_cached("UPDATE applied SET position = ?1, at_ms = ?2")?
+            .execute((self.position.get() as i64, self.at_ms.ms()))?;
+        Ok(Applied { position: self.position, feed_heads })
+    }
+
+    fn dispatch(&mut self, proposal: &Proposal) -> Result<Outcome, Stop> {
+        if matches!(&proposal.actor, Actor::Staff(name) if name.len() > STAFF_BYTES_MAX || name.is_empty()) {
+            return Err(rule("invalid_actor", "a staff name has 1 to 64 bytes").into());
+        }
+        let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor };
+        match &proposal.command {
+            Command::IngestEvents(batch) => self.ingest_events(batch),
+            Command::DefineMaster(definitions) => self.define_master(stamp, definitions),
+            Command::ImportBatch { facts, wrapped_key } => self.import_batch(stamp, facts, wrapped_key),
+            Command::StockPacks { batch, packs } => self.stock_packs(*batch, packs),
+            Command::ChangeSale { batch, state, approval } => {
+                self.change_sale(stamp, *batch, *state, approval.as_ref().map(|(number, day)| (number.as_str(), *day)))
+            }
+            Command::AnnounceRedemptionEnd { batch, ends_at_ms } => {
+                self.announce_redemption_end(stamp, *batch, *ends_at_ms)
+            }
+            Command::ShipPacks { shipment, outlet, packs } => self.ship_packs(stamp, *shipment, *outlet, packs),
+            Command::HoldPack { pack, hold } => self.hold_pack(stamp, *pack, *hold),
+            Command::CreditDeposits(deposits) => self.credit_deposits(stamp, deposits),
+            Command::ReserveBatch { game, code } => self.reserve_batch(*game, *code),
+        }
+    }
+}
+
+fn rule(code: &str, rule: impl Into<String>) -> Refusal {
+    Refusal::Rule { code: code.to_string(), rule: rule.into() }
+}
+
+fn unknown(kind: &str, id: impl core::fmt::Display) -> Refusal {
+    Refusal::Unknown { kind: kind.to_string(), id: id.to_string() }
+}
+
+fn exists_with_other(kind: &str, id: impl core::fmt::Display) -> Refusal {
+    Refusal::ExistsWithOther { kind: kind.to_string(), id: id.to_string() }
+}

@@ -1,0 +1,45 @@
+//! The registered nodes and how far their logs go.
+
+use jikai_schema::id::NodeId;
+use rusqlite::Connection;
+
+use super::{Page, ReportError, at_once};
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeLine {
+    /// Its number.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Next position expected of its log.
+    pub up_next: u64,
+    /// Newest position of its feed.
+    pub down_head: u64,
+    /// Events of it in quarantine.
+    pub quarantined: u64,
+}
+
+/// All registered nodes.
+pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> {
+    at_once(store, |store, applied| {
+        let sql = "SELECT node.node, name, coalesce(next_seq, 1), coalesce(feed_head.seq, 0), \
+                   (SELECT count(*) FROM quarantine WHERE quarantine.node = node.node) \
+                   FROM node LEFT JOIN node_cursor USING (node) LEFT JOIN feed_head USING (node) ORDER BY node.node";
+        let mut statement = store.prepare_cached(sql)?;
+        let mut found = statement.query([])?;
+        let mut rows = Vec::new();
+        while let Some(row) = found.next()? {
+            let Ok(node) = NodeId::new(row.get(0)?) else { continue };
+            let count = |at: usize| row.get::<_, i64>(at).map(|number| number as u64);
+            rows.push(NodeLine {
+                node,
+                name: row.get(1)?,
+                up_next: count(2)?,
+                down_head: count(3)?,
+                quarantined: count(4)?,
+            });
+        }
+        Ok(Page { rows, totals: (), applied, next: None })
+    })
+}

@@ -1,0 +1,161 @@
+//! The sequencer: everything that changes the hub passes through here, in one order.
+//!
+//! Proposals queue; one thread takes what has queued, appends it to the log as **one** entry (one fsync), applies all of
+//! it in **one** transaction, and only then answers all. While an entry is on its way the next one gathers by itself.
+
+mod feeds;
+mod replay;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::sync::Arc;
+
+use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
+use jikai_schema::event::Actor;
+use jikai_schema::time::TimeMs;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use crate::log::{CommandLog, LogError, LogPosition};
+
+pub use feeds::FeedHeads;
+pub use replay::{ReplayError, replay};
+
+/// Proposals that may wait; whoever proposes more waits for room.
+const QUEUE_MAX: usize = 1_024;
+/// Bytes of proposals that may wait. KiB.
+const QUEUE_KIB_MAX: u32 = 64 * 1024;
+/// Most proposals in one entry.
+const ENTRY_COMMANDS_MAX: usize = 512;
+/// Weight of proposals after which an entry is closed; one more may follow, so that it stays below the limit of an entry.
+const ENTRY_WEIGHT_MAX: usize = ENTRY_BYTES_MAX / 2;
+
+/// Tells the time, so that tests can.
+pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
+
+/// A proposal that was not committed, or whose fate is not known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProposeError {
+    /// Longer than a command may be.
+    #[error("the command has about {bytes} bytes, {COMMAND_BYTES_MAX} are allowed")]
+    TooLong {
+        /// Its approximate length.
+        bytes: usize,
+    },
+    /// The log could not take it. Nothing was changed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The hub is shutting down, or has stopped after a failure. After a restart the log tells whether it was committed.
+    #[error("the hub is stopping")]
+    Stopped,
+}
+
+/// A proposal on its way.
+struct Task {
+    proposal: Proposal,
+    weight: usize,
+    answer: oneshot::Sender<Result<Outcome, ProposeError>>,
+    /// Its room in the queue.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A proposal that stands in the queue.
+pub struct Pending(oneshot::Receiver<Result<Outcome, ProposeError>>);
+
+impl Pending {
+    /// Waits until the command is committed and applied.
+    pub async fn outcome(self) -> Result<Outcome, ProposeError> {
+        self.0.await.map_err(|_| ProposeError::Stopped)?
+    }
+}
+
+/// Proposes commands. Cheap to clone.
+#[derive(Clone)]
+pub struct Sequencer {
+    tasks: mpsc::Sender<Task>,
+    room_kib: Arc<Semaphore>,
+    clock: Clock,
+    applied: watch::Receiver<LogPosition>,
+    heads: FeedHeads,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Sequencer {
+    /// Applies what the log is ahead of the state, then starts the thread. It ends when every clone is gone, or when
+    /// the state can no longer follow the log; the handle lets the caller wait for that.
+    pub fn start(
+        log: Box<dyn CommandLog>,
+        mut state: Connection,
+        clock: Clock,
+    ) -> Result<(Sequencer, std::thread::JoinHandle<()>), ReplayError> {
+        let position = replay(log.as_ref(), &mut state)?;
+        let heads = FeedHeads::load(&state)?;
+        let (tasks, queue) = mpsc::channel(QUEUE_MAX);
+        let (applied, watch_applied) = watch::channel(position);
+        let (failed, watch_failed) = watch::channel(None);
+        let thread = thread::SequencerThread { log, state, applied, heads: heads.clone(), failed };
+        let handle = std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn(move || thread.run(queue))
+            .expect("a thread can be started at start-up");
+        let room_kib = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
+        Ok((Sequencer { tasks, room_kib, clock, applied: watch_applied, heads, failed: watch_failed }, handle))
+    }
+
+    /// Stamps a command and queues it; waits while the queue is full. Commands of one caller keep their order.
+    pub async fn submit(&self, actor: Actor, command: Command) -> Result<Pending, ProposeError> {
+        let weight = weight_of(&command);
+        if weight > COMMAND_BYTES_MAX {
+            return Err(ProposeError::TooLong { bytes: weight });
+        }
+        let kib = weight.div_ceil(1024) as u32;
+        let room = self.room_kib.clone().acquire_many_owned(kib).await.map_err(|_| ProposeError::Stopped)?;
+        let proposal = Proposal { at_ms: (self.clock)(), actor, command };
+        let (answer, outcome) = oneshot::channel();
+        let task = Task { proposal, weight, answer, _room: room };
+        self.tasks.send(task).await.map_err(|_| ProposeError::Stopped)?;
+        Ok(Pending(outcome))
+    }
+
+    /// Proposes a command and waits until it is committed and applied.
+    pub async fn propose(&self, actor: Actor, command: Command) -> Result<Outcome, ProposeError> {
+        self.submit(actor, command).await?.outcome().await
+    }
+
+    /// Place up to which the log is applied and committed.
+    pub fn applied(&self) -> LogPosition {
+        *self.applied.borrow()
+    }
+
+    /// Newest positions of the nodes' feeds.
+    pub fn heads(&self) -> &FeedHeads {
+        &self.heads
+    }
+
+    /// Becomes `Some` with the reason when the state can no longer follow the log: the process must end.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.failed.clone()
+    }
+
+    /// The clock that stamps proposals.
+    pub fn now_ms(&self) -> TimeMs {
+        (self.clock)()
+    }
+}
+
+/// Upper estimate of a command's encoded bytes.
+fn weight_of(command: &Command) -> usize {
+    const PART: usize = 64;
+    let variable = match command {
+        Command::IngestEvents(batch) => batch.events.iter().map(|event| event.len() + 4).sum(),
+        Command::DefineMaster(definitions) => definitions.len() * 1_024,
+        Command::ImportBatch { facts, wrapped_key } => facts.levels.len() * 16 + wrapped_key.len(),
+        Command::StockPacks { packs, .. } => packs.iter().map(|(_, records)| records.len() + 8).sum(),
+        Command::ShipPacks { packs, .. } => packs.len() * 10,
+        Command::CreditDeposits(deposits) => deposits.len() * 30,
+        Command::ChangeSale { approval, .. } => approval.as_ref().map_or(0, |(number, _)| number.len()),
+        Command::AnnounceRedemptionEnd { .. } | Command::HoldPack { .. } | Command::ReserveBatch { .. } => 0,
+    };
+    variable + 4 * PART
+}

@@ -1,0 +1,92 @@
+//! The thread that appends and applies.
+
+use jikai_schema::command::{Outcome, Proposal, encode_entry};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{ENTRY_COMMANDS_MAX, ENTRY_WEIGHT_MAX, FeedHeads, ProposeError, Task};
+use crate::log::{CommandLog, LogError, LogPosition};
+use crate::machine::{Applied, Machine, StorageError};
+
+pub(super) struct SequencerThread {
+    pub(super) log: Box<dyn CommandLog>,
+    pub(super) state: Connection,
+    pub(super) applied: watch::Sender<LogPosition>,
+    pub(super) heads: FeedHeads,
+    pub(super) failed: watch::Sender<Option<String>>,
+}
+
+type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
+
+impl SequencerThread {
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Task>) {
+        while let Some(first) = queue.blocking_recv() {
+            let (proposals, answers) = gather(first, &mut queue);
+            if let Err(error) = self.commit(&proposals, answers) {
+                let hint = if error.is_disk_full() {
+                    "make room on its disk, then start the hub again"
+                } else {
+                    "start the hub again"
+                };
+                tracing::error!(%error, hint, "the log has an entry that the state could not apply: the hub stops, the log wins");
+                self.failed.send_replace(Some(error.to_string()));
+                return;
+            }
+        }
+    }
+
+    /// `Err` when the entry is in the log and not in the state.
+    fn commit(&mut self, proposals: &[Proposal], answers: Vec<Answer>) -> Result<(), StorageError> {
+        let at = match self.append(proposals) {
+            Ok(at) => at,
+            Err(error) => {
+                tracing::warn!(%error, commands = proposals.len(), "the command log refused an entry; nothing was changed");
+                metrics::counter!("jikai_log_refused_total").increment(1);
+                answers.into_iter().for_each(|answer| drop(answer.send(Err(ProposeError::Log(error.clone())))));
+                return Ok(());
+            }
+        };
+        let (outcomes, applied) = self.apply(at, proposals)?;
+        self.applied.send_replace(applied.position);
+        for (node, head_seq) in applied.feed_heads {
+            self.heads.publish(node, head_seq);
+        }
+        metrics::counter!("jikai_commands_total").increment(proposals.len() as u64);
+        metrics::counter!("jikai_log_entries_total").increment(1);
+        for (answer, outcome) in answers.into_iter().zip(outcomes) {
+            // Whoever asked may have gone; the command is committed all the same.
+            let _ = answer.send(Ok(outcome));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, proposals: &[Proposal]) -> Result<LogPosition, LogError> {
+        let entry = encode_entry(proposals).map_err(|error| LogError::Storage(error.to_string()))?;
+        self.log.append(&entry)
+    }
+
+    fn apply(&mut self, at: LogPosition, proposals: &[Proposal]) -> Result<(Vec<Outcome>, Applied), StorageError> {
+        let tx = self.state.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut machine = Machine::begin(&tx)?;
+        let mut outcomes = Vec::with_capacity(proposals.len());
+        for proposal in proposals {
+            outcomes.push(machine.apply(at, proposal)?);
+        }
+        let applied = machine.finish()?;
+        tx.commit()?;
+        Ok((outcomes, applied))
+    }
+}
+
+/// Takes what has queued, bounded by count and weight.
+fn gather(first: Task, queue: &mut mpsc::Receiver<Task>) -> (Vec<Proposal>, Vec<Answer>) {
+    let mut weight = first.weight;
+    let (mut proposals, mut answers) = (vec![first.proposal], vec![first.answer]);
+    while proposals.len() < ENTRY_COMMANDS_MAX && weight < ENTRY_WEIGHT_MAX {
+        let Ok(task) = queue.try_recv() else { break };
+        weight += task.weight;
+        proposals.push(task.proposal);
+        answers.push(task.answer);
+    }
+    (proposals, answers)
+}

@@ -1,0 +1,34 @@
+//! The hub's state: the shared tables and its own, rebuilt from the command log where they fall behind.
+
+mod pool;
+
+use std::path::Path;
+
+use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, migrate, open_writer};
+use rusqlite::Connection;
+
+pub use pool::{PoolError, ReadPool};
+
+/// Tables of the hub alone.
+pub const HUB_MIGRATIONS: &[Migration] = &[include_str!("0001_hub.sql")];
+
+/// File name of the state inside the data directory.
+pub const STATE_FILE: &str = "state.db";
+
+/// Opens the writing connection and brings both sets of tables to this build's version.
+pub fn open(data: &Path) -> Result<Connection, StoreError> {
+    let mut connection = open_writer(&data.join(STATE_FILE), Durability::Replayable)?;
+    prepare(&mut connection)?;
+    Ok(connection)
+}
+
+/// Brings both sets of tables to this build's version.
+pub fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    migrate(connection, "projection", MIGRATIONS)?;
+    migrate(connection, "hub", HUB_MIGRATIONS)
+}
+
+/// Opens a connection that only reads.
+pub fn open_reader(data: &Path) -> Result<Connection, StoreError> {
+    store::open_reader(&data.join(STATE_FILE))
+}
