@@ -14,6 +14,8 @@ pub mod import;
 pub mod ingest;
 pub mod log;
 pub mod machine;
+#[cfg(test)]
+mod province;
 pub mod reports;
 pub mod sequencer;
 pub mod store;

@@ -62,7 +62,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let state = store::open(data).context("open the state")?;
     let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let links = Arc::new(Links::default());
+    let links = Arc::new(Links::new(TimeMs::now()));
     let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone());
     let options = HubOptions {
         listen: config.sync_listen,

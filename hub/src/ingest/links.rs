@@ -35,12 +35,19 @@ pub struct LinkView {
 }
 
 /// The links of all nodes.
-#[derive(Default)]
-pub struct Links(Mutex<BTreeMap<NodeId, Link>>);
+pub struct Links {
+    started_at_ms: TimeMs,
+    links: Mutex<BTreeMap<NodeId, Link>>,
+}
 
 impl Links {
+    /// Nobody was heard yet.
+    pub fn new(started_at_ms: TimeMs) -> Self {
+        Links { started_at_ms, links: Mutex::default() }
+    }
+
     pub(super) fn connected(&self, node: NodeId, up_next: u64, up_head_claimed: u64, down_acked: u64, now_ms: TimeMs) {
-        let mut links = self.0.lock();
+        let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         let newest_at_ms = link.newest_at_ms;
         *link = Link {
@@ -62,7 +69,7 @@ impl Links {
         newest_at_ms: Option<TimeMs>,
         now_ms: TimeMs,
     ) {
-        let mut links = self.0.lock();
+        let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         link.up_next = up_next;
         link.up_head_claimed = link.up_head_claimed.max(up_head_claimed);
@@ -71,14 +78,14 @@ impl Links {
     }
 
     pub(super) fn down_acked(&self, node: NodeId, acked: u64, now_ms: TimeMs) {
-        let mut links = self.0.lock();
+        let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         link.down_acked = link.down_acked.max(acked);
         link.heard_at_ms = now_ms;
     }
 
     pub(super) fn disconnected(&self, node: NodeId, refused: Option<String>, now_ms: TimeMs) {
-        let mut links = self.0.lock();
+        let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         link.connected = false;
         link.refused = refused;
@@ -87,9 +94,11 @@ impl Links {
 
     /// A node's link now. One that is not connected may hold anything: its lag is the time since it was heard.
     pub fn view(&self, node: NodeId, now_ms: TimeMs) -> LinkView {
-        let links = self.0.lock();
-        let Some(link) = links.get(&node) else { return LinkView::default() };
+        let links = self.links.lock();
         let since = |at_ms: TimeMs| (now_ms.ms() - at_ms.ms()).max(0);
+        let Some(link) = links.get(&node) else {
+            return LinkView { lag_ms: since(self.started_at_ms), ..LinkView::default() };
+        };
         let caught_up = link.up_next > link.up_head_claimed;
         let lag_ms = match (link.connected, caught_up) {
             (false, _) => since(link.heard_at_ms),

@@ -1,1 +1,188 @@
+use std::sync::Arc;
 
+use jikai_schema::chain::ChainHash;
+use jikai_schema::command::{Command, NodeBatch};
+use jikai_schema::peer::{HubReply, NodeRequest};
+use jikai_schema::seal::BatchKey;
+use jikai_schema::store::SCHEMA_VERSION;
+use jikai_schema::vault::MasterKey;
+use jikai_sync::session::VerifiedBatch;
+use jikai_sync::transport::HubStore;
+use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+
+use super::NodeGate;
+use crate::province::*;
+
+fn gate(hub: &Running) -> NodeGate {
+    NodeGate::new("test".into(), hub.sequencer.clone(), hub.pool.clone(), hub.vault.clone(), hub.links.clone())
+}
+
+fn hello(log: &NodeLog) -> Hello {
+    Hello {
+        environment: "test".into(),
+        node: log.node,
+        incarnation: log.incarnation,
+        epoch: 1,
+        schema_version: SCHEMA_VERSION,
+        up_head: Cursor { next_seq: log.next_seq, hash: log.hash },
+        down: Cursor::START,
+    }
+}
+
+fn verified(batch: NodeBatch) -> VerifiedBatch {
+    let NodeBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
+    let head_seq = first_seq + events.len() as u64 - 1;
+    VerifiedBatch { first_seq, prev_hash, last_hash, head_seq, events }
+}
+
+async fn refused(gate: &NodeGate, hello: Hello) -> RefusalV1 {
+    gate.admit(hello).await.map(|_| ()).unwrap_err()
+}
+
+#[tokio::test]
+async fn a_known_node_is_admitted_and_told_where_to_go_on() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let mut log = NodeLog::new(1);
+    let admission = gate.admit(hello(&log)).await.unwrap();
+    assert_eq!(admission.welcome.up, Cursor::START);
+    assert_eq!(*admission.down_head.borrow(), hub.sequencer.heads().head(node(1)));
+    let batch = verified(log.batch(vec![check_in(1, 13_010_001), sell(1, 0, 13_010_001)]));
+    let end = batch.end();
+    assert_eq!(gate.ingest(log.node, log.incarnation, batch.clone()).await, Ok(end));
+    assert_eq!(gate.ingest(log.node, log.incarnation, batch).await, Ok(end), "again");
+    assert_eq!(gate.admit(hello(&log)).await.unwrap().welcome.up, end);
+}
+
+#[tokio::test]
+async fn a_greeting_that_does_not_fit_is_refused_with_its_reason() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let mut log = NodeLog::new(1);
+    gate.admit(hello(&log)).await.unwrap();
+    let batch = verified(log.batch(vec![check_in(1, 13_010_001), sell(1, 0, 13_010_001)]));
+    gate.ingest(log.node, log.incarnation, batch).await.unwrap();
+    let good = || hello(&log);
+    let node_1 = log.node;
+
+    let refusal = refused(&gate, Hello { environment: "production".into(), ..good() }).await;
+    assert_eq!(refusal, RefusalV1::WrongEnvironment { ours: "test".into(), theirs: "production".into() });
+    let refusal = refused(&gate, Hello { schema_version: SCHEMA_VERSION + 1, ..good() }).await;
+    assert_eq!(refusal, RefusalV1::SchemaTooNew { ours: SCHEMA_VERSION, theirs: SCHEMA_VERSION + 1 });
+    assert_eq!(refused(&gate, Hello { node: node(9), ..good() }).await, RefusalV1::UnknownNode { node: node(9) });
+    let refusal = refused(&gate, Hello { epoch: 0, ..good() }).await;
+    assert_eq!(refusal, RefusalV1::Fenced { node: node_1, ours: 1, theirs: 0 });
+    let refusal = refused(&gate, Hello { incarnation: [9; 16], ..good() }).await;
+    assert_eq!(refusal, RefusalV1::Incarnation { node: node_1 });
+    let refusal = refused(&gate, Hello { up_head: Cursor::START, ..good() }).await;
+    assert_eq!(refusal, RefusalV1::Rewound { ours: 3, theirs: 1 });
+    let other = ChainHash::from_bytes([1; 32]);
+    let refusal = refused(&gate, Hello { up_head: Cursor { next_seq: 3, hash: other }, ..good() }).await;
+    assert_eq!(refusal, RefusalV1::Fork { at: 3 });
+    assert!(gate.admit(good()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_nodes_place_in_its_feed_must_be_one_of_the_feeds_history() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let log = NodeLog::new(1);
+    let at = |next_seq, hash| Hello { down: Cursor { next_seq, hash }, ..hello(&log) };
+    let records = gate.read_down(log.node, 1, 3, usize::MAX).await.unwrap();
+    let third = records.iter().fold(ChainHash::GENESIS, |hash, record| hash.next(&record.bytes));
+    assert!(gate.admit(at(4, third)).await.is_ok());
+    assert_eq!(refused(&gate, at(4, ChainHash::GENESIS)).await, RefusalV1::Fork { at: 4 });
+    assert_eq!(refused(&gate, at(0, ChainHash::GENESIS)).await, RefusalV1::Fork { at: 0 });
+    let head = hub.sequencer.heads().head(log.node);
+    assert_eq!(refused(&gate, at(head + 2, third)).await, RefusalV1::Rewound { ours: head + 2, theirs: head + 1 });
+}
+
+#[tokio::test]
+async fn a_refused_greeting_registers_nothing() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let log = NodeLog::new(1);
+    let stranger = Hello { incarnation: [9; 16], down: Cursor { next_seq: 9_999, hash: ChainHash::GENESIS }, ..hello(&log) };
+    refused(&gate, stranger).await;
+    assert!(gate.admit(hello(&log)).await.is_ok());
+}
+
+#[tokio::test]
+async fn gaps_and_forks_end_the_session_with_both_positions() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let mut log = NodeLog::new(1);
+    let first = verified(log.batch(vec![check_in(1, 13_010_001)]));
+    let second = verified(log.batch(vec![sell(1, 0, 13_010_001)]));
+    let gap = gate.ingest(log.node, log.incarnation, second).await;
+    assert_eq!(gap, Err(RefusalV1::Gap { expected: 1, found: 2 }));
+    gate.ingest(log.node, log.incarnation, first).await.unwrap();
+    let other = verified(NodeLog::new(1).batch(vec![check_in(2, 13_010_001)]));
+    assert_eq!(gate.ingest(log.node, log.incarnation, other.clone()).await, Err(RefusalV1::Fork { at: 2 }));
+    assert_eq!(gate.ingest(log.node, [9; 16], other).await, Err(RefusalV1::Incarnation { node: log.node }));
+}
+
+#[tokio::test]
+async fn a_feed_is_read_in_pages_of_events_and_bytes_and_never_empty_when_there_is_one() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let head = hub.sequencer.heads().head(node(1));
+    let all = gate.read_down(node(1), 1, usize::MAX >> 1, usize::MAX).await.unwrap();
+    assert!(all.iter().map(|record| record.seq).eq(1..=head));
+    assert_eq!(gate.read_down(node(1), 2, 3, usize::MAX).await.unwrap(), all[1..4]);
+    assert_eq!(gate.read_down(node(1), 2, 3, 1).await.unwrap(), all[1..2]);
+    assert_eq!(gate.read_down(node(1), head + 1, 3, 1).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_link_that_is_silent_is_never_caught_up() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let later = jikai_schema::time::TimeMs::from_ms(NOW_MS + 60_000);
+    let view = || hub.links.view(node(1), later);
+    assert_eq!((view().connected, view().lag_ms), (false, 60_000), "never heard");
+    let mut log = NodeLog::new(1);
+    gate.admit(hello(&log)).await.unwrap();
+    assert_eq!((view().connected, view().lag_ms), (true, 0));
+    let mut batch = verified(log.batch(vec![check_in(1, 13_010_001)]));
+    batch.head_seq = 50;
+    gate.ingest(log.node, log.incarnation, batch).await.unwrap();
+    assert!(view().lag_ms > 50_000, "the node says that it has more");
+    gate.down_acked(log.node, Cursor { next_seq: 8, hash: ChainHash::GENESIS });
+    assert_eq!(view().down_acked, 7);
+    gate.disconnected(log.node, Some(&RefusalV1::Superseded));
+    assert!(!view().connected && view().lag_ms > 50_000 && view().refused.is_some());
+}
+
+#[tokio::test]
+async fn keys_are_given_for_imported_batches_only() {
+    let hub = Running::empty();
+    let wrapped = MasterKey::from_bytes([3; 32]).wrap(batch(), &BatchKey::from_bytes([8; 32]), [1; 12]);
+    for command in set_up().into_iter().take(3) {
+        let command = match command {
+            Command::ImportBatch { facts, .. } => Command::ImportBatch { facts, wrapped_key: wrapped.clone() },
+            other => other,
+        };
+        hub.ask(command).await;
+    }
+    let gate = gate(&hub);
+    let unknown = jikai_schema::id::BatchNo::new(7).unwrap();
+    let request = NodeRequest::BatchKeys { batches: vec![batch(), unknown] }.encode().unwrap();
+    let reply = HubReply::decode(&gate.answer(node(1), request).await).unwrap();
+    let HubReply::BatchKeys(keys) = reply else { panic!("{reply:?}") };
+    assert_eq!(keys.iter().map(|(batch, key)| (*batch, key.0)).collect::<Vec<_>>(), [(batch(), [8; 32])]);
+    let too_many = NodeRequest::BatchKeys { batches: vec![batch(); 1_001] }.encode().unwrap();
+    for bad in [too_many, vec![], vec![1, 99]] {
+        let reply = HubReply::decode(&gate.answer(node(1), bad).await).unwrap();
+        assert!(matches!(reply, HubReply::Refused(_)));
+    }
+}
+
+#[tokio::test]
+async fn keys_of_another_master_key_are_refused_without_saying_more() {
+    let hub = Running::set_up().await;
+    let gate = NodeGate { vault: Arc::new(super::KeyVault::new(MasterKey::from_bytes([4; 32]))), ..gate(&hub) };
+    let request = NodeRequest::BatchKeys { batches: vec![batch()] }.encode().unwrap();
+    let reply = HubReply::decode(&gate.answer(node(1), request).await).unwrap();
+    assert_eq!(reply, HubReply::Refused("the hub cannot open its batch keys".into()));
+}

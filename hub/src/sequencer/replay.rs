@@ -59,7 +59,7 @@ pub fn replay(log: &dyn CommandLog, state: &mut Connection) -> Result<LogPositio
     Ok(applied)
 }
 
-fn apply_entries(state: &mut Connection, entries: &[LogEntry]) -> Result<LogPosition, ReplayError> {
+pub(super) fn apply_entries(state: &mut Connection, entries: &[LogEntry]) -> Result<LogPosition, ReplayError> {
     let tx = state.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut machine = Machine::begin(&tx)?;
     for entry in entries {

@@ -1,0 +1,7 @@
+//! Every command's success beside its refusals.
+
+mod batches;
+mod determinism;
+mod ingest;
+mod master;
+mod stock;

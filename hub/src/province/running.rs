@@ -1,0 +1,84 @@
+//! A running hub without a network: log, state, sequencer and read pool in a temporary directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jikai_schema::command::{Command, Outcome};
+use jikai_schema::event::Actor;
+use jikai_schema::time::TimeMs;
+use jikai_schema::vault::MasterKey;
+use tempfile::TempDir;
+
+use super::{NOW_MS, digest_of, set_up};
+use crate::ingest::{KeyVault, Links};
+use crate::log::{CommandLog, LocalLog};
+use crate::sequencer::Sequencer;
+use crate::store::{self, ReadPool, STATE_FILE};
+
+/// What a test needs of a running hub.
+pub struct Running {
+    pub data: Arc<TempDir>,
+    pub sequencer: Sequencer,
+    pub pool: ReadPool,
+    pub vault: Arc<KeyVault>,
+    pub links: Arc<Links>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// A new hub, still empty.
+    pub fn empty() -> Self {
+        Running::over(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// A hub over what is in a directory.
+    pub fn over(data: Arc<TempDir>) -> Self {
+        let log = Box::new(LocalLog::open(data.path()).unwrap());
+        Running::with_log(data, log)
+    }
+
+    pub fn with_log(data: Arc<TempDir>, log: Box<dyn CommandLog>) -> Self {
+        let state = store::open(data.path()).unwrap();
+        let ticks = AtomicI64::new(NOW_MS);
+        let clock = Arc::new(move || TimeMs::from_ms(ticks.fetch_add(1, Ordering::Relaxed)));
+        let (sequencer, thread) = Sequencer::start(log, state, clock).unwrap();
+        let pool = ReadPool::open(data.path(), 2).unwrap();
+        let vault = Arc::new(KeyVault::new(MasterKey::from_bytes([3; 32])));
+        let links = Arc::new(Links::new(TimeMs::from_ms(NOW_MS)));
+        Running { data, sequencer, pool, vault, links, thread }
+    }
+
+    /// A hub whose province has come to life.
+    pub async fn set_up() -> Self {
+        let running = Running::empty();
+        for command in set_up() {
+            let outcome = running.ask(command).await;
+            assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+        }
+        running
+    }
+
+    pub async fn ask(&self, command: Command) -> Outcome {
+        self.sequencer.propose(Actor::System, command).await.unwrap()
+    }
+
+    /// Stops everything; the directory stays.
+    pub fn stop(self) -> Arc<TempDir> {
+        let Running { data, sequencer, pool, thread, .. } = self;
+        drop((sequencer, pool));
+        thread.join().unwrap();
+        data
+    }
+
+    pub fn digest(data: &Path) -> [u8; 32] {
+        digest_of(&store::open_reader(data).unwrap(), "")
+    }
+
+    /// Removes the state; the log stays.
+    pub fn lose_state(data: &Path) {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(data.join(format!("{STATE_FILE}{suffix}")));
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a terminal may do, and each refusal beside its success, through the real writer and store.
+
+mod outlet;
+
+use jikai_node::decide::{PackSelection, Verb};
+use jikai_node::store::{self, OwnLog};
+use jikai_node::writer::{WriteError, Writer};
+use jikai_schema::barcode::{parse_pack, parse_ticket};
+use jikai_schema::event::*;
+use jikai_schema::id::BatchNo;
+use jikai_schema::rules::ClaimAnswer;
+use jikai_schema::time::TimeMs;
+use outlet::*;
+use tempfile::TempDir;
+
+struct Counter {
+    data: TempDir,
+    writer: Writer,
+    feed: Feed,
+    keys_used: u32,
+}
+
+impl Counter {
+    async fn open() -> Counter {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path());
+        let (writer, _) = start(data.path());
+        let mut feed = Feed::new();
+        feed.send(&writer, world()).await;
+        Counter { data, writer, feed, keys_used: 0 }
+    }
+
+    async fn ask(&mut self, caller: jikai_node::decide::Caller, verb: Verb) -> String {
+        self.keys_used += 1;
+        outcome(&self.writer.ask(request(caller, &format!("key-{}", self.keys_used), verb)).await)
+    }
+
+    async fn hub(&mut self, event: MasterEvent) {
+        self.feed.send(&self.writer, vec![master(event)]).await;
+    }
+
+    async fn answers(&mut self, codes: &[(u32, u16)]) -> Vec<ClaimAnswer> {
+        let codes = codes.iter().map(|(pack, ticket)| barcode(*pack, *ticket)).collect();
+        let asked = request(owner(1), "never-repeated", Verb::InquireClaims(codes));
+        self.writer.ask(asked).await.unwrap().judgements.iter().map(|judgement| judgement.answer).collect()
+    }
+}
+
+fn packs(numbers: &[u32]) -> Verb {
+    let packs = numbers.iter().map(|number| parse_pack(&format!("J1001-26001-{number:07}")).unwrap());
+    Verb::ReceivePacks(PackSelection::Packs(packs.collect()))
+}
+
+fn returns(number: u32) -> Verb {
+    Verb::ReturnPacks(vec![parse_pack(&format!("J1001-26001-{number:07}")).unwrap()])
+}
+
+fn sells(pack: u32, ticket: u16) -> Verb {
+    Verb::SellTickets(vec![parse_ticket(&format!("J1001-26001-{pack:07}-{ticket:03}")).unwrap()])
+}
+
+fn pays(codes: &[(u32, u16)]) -> Verb {
+    Verb::PayClaims(codes.iter().map(|(pack, ticket)| barcode(*pack, *ticket)).collect())
+}
+
+#[tokio::test]
+async fn packs_are_received_only_by_the_owner_once_and_while_the_money_lasts() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(clerk(1), packs(&[1])).await, "owner_required");
+    assert_eq!(counter.ask(owner(1), packs(&[9])).await, "pack_not_yours");
+    assert_eq!(counter.ask(owner(1), packs(&[99])).await, "pack_not_yours");
+    assert_eq!(counter.ask(owner(1), packs(&[1, 1])).await, "named_twice");
+    assert_eq!(counter.ask(owner(1), Verb::ReceivePacks(PackSelection::Shipment(6))).await, "shipment_unknown");
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "pack_already_checked_in");
+    assert_eq!(counter.ask(owner(1), Verb::ReceivePacks(PackSelection::Shipment(5))).await, "done");
+    assert_eq!(counter.ask(owner(1), Verb::ReceivePacks(PackSelection::Shipment(5))).await, "shipment_unknown");
+    // 1000.00 − 8 × 100.00 + 8 × 8.00 = 264.00: two more packs, not three.
+    let more = (10..=12).map(|number| shipped(number, 1)).collect();
+    counter.feed.send(&counter.writer, more).await;
+    assert_eq!(counter.ask(owner(1), packs(&[10, 11, 12])).await, "insufficient_balance");
+    assert_eq!(counter.ask(owner(1), packs(&[10, 11])).await, "done");
+    assert_eq!(counter.ask(owner(1), packs(&[12])).await, "insufficient_balance");
+}
+
+#[tokio::test]
+async fn a_pack_is_not_put_on_sale_while_its_batch_outlet_or_a_hold_forbids() {
+    let mut counter = Counter::open().await;
+    let batch = BatchNo::new(1).unwrap();
+    counter.hub(MasterEvent::BatchSaleChanged { batch, state: SaleState::Paused }).await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "batch_not_on_sale");
+    counter.hub(MasterEvent::BatchSaleChanged { batch, state: SaleState::Open }).await;
+    let hold = |hold| vec![EventBody::Pack(PackEvent::HoldChanged { pack: pack(1), node: node(), hold })];
+    counter.feed.send(&counter.writer, hold(PackHold::Frozen)).await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "pack_held");
+    counter.feed.send(&counter.writer, hold(PackHold::None)).await;
+    let suspend = |status| MasterEvent::OutletDefined { outlet: outlet(1), node: node(), township: 1, name: "x".into(), status };
+    counter.hub(suspend(OutletStatus::Suspended)).await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "outlet_suspended");
+    counter.hub(suspend(OutletStatus::Active)).await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+}
+
+#[tokio::test]
+async fn only_an_untouched_pack_goes_back() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), returns(1)).await, "pack_not_checked_in");
+    assert_eq!(counter.ask(owner(1), packs(&[1, 2, 3])).await, "done");
+    assert_eq!(counter.ask(clerk(1), returns(1)).await, "owner_required");
+    assert_eq!(counter.ask(owner(1), sells(1, 4)).await, "done");
+    assert_eq!(counter.ask(owner(1), returns(1)).await, "pack_touched");
+    assert_eq!(counter.ask(owner(1), pays(&[(2, 2)])).await, "done");
+    assert_eq!(counter.ask(owner(1), returns(2)).await, "pack_touched");
+    assert_eq!(counter.ask(owner(1), returns(3)).await, "done");
+    assert_eq!(counter.ask(owner(1), returns(3)).await, "pack_not_checked_in");
+}
+
+#[tokio::test]
+async fn a_ticket_is_sold_once_from_a_pack_on_sale_here() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(clerk(1), sells(1, 4)).await, "pack_not_checked_in");
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    assert_eq!(counter.ask(clerk(1), sells(1, 4)).await, "done");
+    assert_eq!(counter.ask(clerk(1), sells(1, 4)).await, "ticket_already_sold");
+    assert_eq!(counter.ask(clerk(1), sells(1, TICKETS)).await, "ticket_unknown");
+    assert_eq!(counter.ask(owner(2), sells(1, 5)).await, "pack_not_yours");
+    assert_eq!(counter.ask(owner(1), pays(&[(1, 2)])).await, "done");
+    assert_eq!(counter.ask(clerk(1), sells(1, 2)).await, "ticket_already_paid");
+}
+
+#[tokio::test]
+async fn every_answer_to_a_presented_ticket_is_told_apart() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.answers(&[(1, 2)]).await, [ClaimAnswer::PackNotCheckedIn]);
+    assert_eq!(counter.ask(owner(1), packs(&[1, 2])).await, "done");
+    let told: Vec<&str> = counter.answers(&[(1, 0), (1, 1), (1, 2), (1, 3), (50, 0)]).await.iter().map(ClaimAnswer::code).collect();
+    assert_eq!(told, ["go_to_province_centre", "go_to_city_centre", "won", "not_a_winner", "try_later"]);
+    assert_eq!(counter.ask(clerk(1), pays(&[(1, 2)])).await, "done");
+    assert!(matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::AlreadyPaidHere { .. }]));
+    assert_eq!(counter.ask(owner(2), pays(&[(1, 2)])).await, "already_paid_elsewhere");
+    assert_eq!(counter.answers(&[(101, 0)]).await, [ClaimAnswer::ForeignTicket]);
+    for (hold, told) in [(PackHold::Stolen, "pack_stolen"), (PackHold::Lost, "pack_lost"), (PackHold::Damaged, "pack_damaged")] {
+        let body = EventBody::Pack(PackEvent::HoldChanged { pack: pack(2), node: node(), hold });
+        counter.feed.send(&counter.writer, vec![body]).await;
+        assert_eq!(counter.ask(owner(1), pays(&[(2, 2)])).await, told);
+    }
+    let ends_at_ms = TimeMs::from_ms(NOW_MS);
+    counter.hub(MasterEvent::RedemptionEndAnnounced { batch: BatchNo::new(1).unwrap(), ends_at_ms }).await;
+    assert_eq!(counter.answers(&[(1, 3)]).await, [ClaimAnswer::RedemptionClosed]);
+}
+
+#[tokio::test]
+async fn several_tickets_are_paid_all_or_none() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1, 2])).await, "done");
+    let before = counter.writer.head().borrow().seq;
+    assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (2, 3)])).await, "not_a_winner");
+    assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (1, 2)])).await, "named_twice");
+    assert_eq!(counter.writer.head().borrow().seq, before, "a refused request leaves no trace");
+    assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (2, 2)])).await, "done");
+}
+
+#[tokio::test]
+async fn five_different_wrong_codes_lock_a_ticket_and_a_repeated_one_counts_once() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    let wrong = |variant| Verb::PayClaims(vec![jikai_schema::barcode::SecurityBarcode::parse(&wrong_code(1, 2, variant)).unwrap()]);
+    for variant in ['A', 'A', 'B', 'B', 'C', 'D', 'A'] {
+        assert_eq!(counter.ask(clerk(1), wrong(variant)).await, "wrong_code");
+    }
+    assert!(matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::Won { .. }]), "four different ones do not lock");
+    assert_eq!(counter.ask(clerk(1), wrong('E')).await, "wrong_code");
+    assert_eq!(counter.ask(clerk(1), pays(&[(1, 2)])).await, "locked");
+}
+
+#[tokio::test]
+async fn a_repeated_key_gives_the_same_events_also_after_a_restart_and_another_body_is_refused() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    let paid = request(clerk(1), "the-same-key-0001", pays(&[(1, 2)]));
+    let first = counter.writer.ask(paid.clone()).await.unwrap();
+    assert_eq!(counter.writer.ask(paid.clone()).await.unwrap(), first);
+    let other = request(clerk(1), "the-same-key-0001", sells(1, 5));
+    assert_eq!(outcome(&counter.writer.ask(other).await), "idempotency_key_reused");
+    let Counter { data, writer, .. } = counter;
+    drop(writer);
+    let (writer, _) = start(data.path());
+    assert_eq!(writer.ask(paid).await.unwrap(), first);
+    assert_eq!(writer.head().borrow().seq, first.seq);
+}
+
+#[tokio::test]
+async fn a_gap_or_fork_of_the_feed_is_refused_and_a_poison_event_waits_in_quarantine() {
+    let mut counter = Counter::open().await;
+    let next = counter.feed.batch(vec![deposit(7, "1.00")]);
+    let gap = jikai_node::writer::DownBatch { first_seq: next.first_seq + 1, ..next.clone() };
+    let fork = jikai_node::writer::DownBatch { prev_hash: next.last_hash, ..next.clone() };
+    assert!(counter.writer.apply_down(gap).await.is_err());
+    assert!(counter.writer.apply_down(fork).await.is_err());
+    assert!(counter.writer.apply_down(next.clone()).await.is_ok());
+    assert!(counter.writer.apply_down(next).await.is_err(), "a run is applied once");
+    let unknown_pack = PackEvent::HoldChanged { pack: pack(77), node: node(), hold: PackHold::Lost };
+    counter.feed.send(&counter.writer, vec![EventBody::Pack(unknown_pack), deposit(8, "2.00")]).await;
+    let store = store::open_reader(counter.data.path()).unwrap();
+    let count = |sql: &str| store.query_row::<i64, _, _>(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM quarantine"), 1);
+    assert_eq!(count("SELECT count(*) FROM deposit WHERE deposit = 8"), 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_the_request_and_leaves_the_store_whole() {
+    let data = tempfile::tempdir().unwrap();
+    init(data.path());
+    let (writer, keys) = start(data.path());
+    Feed::new().send(&writer, world()).await;
+    drop(writer);
+    // The page limit stands for the end of the disk: SQLite reports the same error for both.
+    let connection = store::open(data.path()).unwrap();
+    let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
+    let (writer, _thread) = Writer::start(connection, keys, clock()).unwrap();
+    let mut refused = None;
+    for number in 0..200 {
+        let verb = Verb::OpenSession { token: TokenTag([number; 16]), expires_at_ms: TimeMs::from_ms(NOW_MS + 1) };
+        let result = writer.ask(request(owner(1), &format!("session-{number}"), verb)).await;
+        if let Err(error) = result {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(refused, Some(WriteError::StorageFull)), "{refused:?}");
+    let seq = writer.head().borrow().seq;
+    drop(writer);
+    let (writer, _) = start(data.path());
+    assert_eq!(writer.head().borrow().seq, seq, "what was acknowledged is there, what was refused is not");
+    assert_eq!(outcome(&writer.ask(request(owner(1), "room-again-00001", packs(&[1]))).await), "done");
+    let store = store::open_reader(data.path()).unwrap();
+    let whole: String = store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+    let events = OwnLog(&store).read(1, 1_000, usize::MAX).unwrap();
+    let head = events.iter().fold(jikai_schema::chain::ChainHash::GENESIS, |hash, event| hash.next(&event.bytes));
+    assert_eq!(events.last().map(|event| event.hash), Some(head), "the chain is whole");
+}
