@@ -1,5 +1,7 @@
 //! What a terminal may do, and each refusal beside its success, through the real writer and store.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod outlet;
 
 use jikai_node::decide::{PackSelection, Verb};
@@ -94,7 +96,8 @@ async fn a_pack_is_not_put_on_sale_while_its_batch_outlet_or_a_hold_forbids() {
     counter.feed.send(&counter.writer, hold(PackHold::Frozen)).await;
     assert_eq!(counter.ask(owner(1), packs(&[1])).await, "pack_held");
     counter.feed.send(&counter.writer, hold(PackHold::None)).await;
-    let suspend = |status| MasterEvent::OutletDefined { outlet: outlet(1), node: node(), township: 1, name: "x".into(), status };
+    let suspend =
+        |status| MasterEvent::OutletDefined { outlet: outlet(1), node: node(), township: 1, name: "x".into(), status };
     counter.hub(suspend(OutletStatus::Suspended)).await;
     assert_eq!(counter.ask(owner(1), packs(&[1])).await, "outlet_suspended");
     counter.hub(suspend(OutletStatus::Active)).await;
@@ -133,13 +136,16 @@ async fn every_answer_to_a_presented_ticket_is_told_apart() {
     let mut counter = Counter::open().await;
     assert_eq!(counter.answers(&[(1, 2)]).await, [ClaimAnswer::PackNotCheckedIn]);
     assert_eq!(counter.ask(owner(1), packs(&[1, 2])).await, "done");
-    let told: Vec<&str> = counter.answers(&[(1, 0), (1, 1), (1, 2), (1, 3), (50, 0)]).await.iter().map(ClaimAnswer::code).collect();
+    let told: Vec<&str> =
+        counter.answers(&[(1, 0), (1, 1), (1, 2), (1, 3), (50, 0)]).await.iter().map(ClaimAnswer::code).collect();
     assert_eq!(told, ["go_to_province_centre", "go_to_city_centre", "won", "not_a_winner", "try_later"]);
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2)])).await, "done");
     assert!(matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::AlreadyPaidHere { .. }]));
     assert_eq!(counter.ask(owner(2), pays(&[(1, 2)])).await, "already_paid_elsewhere");
     assert_eq!(counter.answers(&[(101, 0)]).await, [ClaimAnswer::ForeignTicket]);
-    for (hold, told) in [(PackHold::Stolen, "pack_stolen"), (PackHold::Lost, "pack_lost"), (PackHold::Damaged, "pack_damaged")] {
+    for (hold, told) in
+        [(PackHold::Stolen, "pack_stolen"), (PackHold::Lost, "pack_lost"), (PackHold::Damaged, "pack_damaged")]
+    {
         let body = EventBody::Pack(PackEvent::HoldChanged { pack: pack(2), node: node(), hold });
         counter.feed.send(&counter.writer, vec![body]).await;
         assert_eq!(counter.ask(owner(1), pays(&[(2, 2)])).await, told);
@@ -164,11 +170,16 @@ async fn several_tickets_are_paid_all_or_none() {
 async fn five_different_wrong_codes_lock_a_ticket_and_a_repeated_one_counts_once() {
     let mut counter = Counter::open().await;
     assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
-    let wrong = |variant| Verb::PayClaims(vec![jikai_schema::barcode::SecurityBarcode::parse(&wrong_code(1, 2, variant)).unwrap()]);
+    let wrong = |variant| {
+        Verb::PayClaims(vec![jikai_schema::barcode::SecurityBarcode::parse(&wrong_code(1, 2, variant)).unwrap()])
+    };
     for variant in ['A', 'A', 'B', 'B', 'C', 'D', 'A'] {
         assert_eq!(counter.ask(clerk(1), wrong(variant)).await, "wrong_code");
     }
-    assert!(matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::Won { .. }]), "four different ones do not lock");
+    assert!(
+        matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::Won { .. }]),
+        "four different ones do not lock"
+    );
     assert_eq!(counter.ask(clerk(1), wrong('E')).await, "wrong_code");
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2)])).await, "locked");
 }

@@ -182,7 +182,7 @@ mod tests {
         let code = SecurityBarcode::parse("J2015000020013842184DKTSANFUBVYUNAORAG016").unwrap();
         assert_eq!(code.ticket.to_string(), "J2015-00002-0013842-184");
         assert_eq!(code.code, SecurityCode::new("DKTSANFUBVYUNAOR").unwrap());
-        assert_eq!(format!("{code:?}").contains("DKTS"), false);
+        assert!(!format!("{code:?}").contains("DKTS"));
     }
 
     #[test]

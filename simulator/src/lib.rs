@@ -13,8 +13,6 @@
 //! - [`audit`]: the account that the auditor keeps of its own ([`check`])
 //! - [`demo`]: all of it together
 
-#![cfg_attr(test, expect(clippy::unwrap_used, reason = "a test may panic"))]
-
 pub mod amount;
 pub mod audit;
 pub mod check;

@@ -2,6 +2,8 @@
 //!
 //! One seed decides everything. A failure prints how to run it again.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::VecDeque;
 
 use jikai_schema::chain::ChainHash;
@@ -88,13 +90,28 @@ fn node() -> NodeId {
 impl World {
     fn new(seed: u64) -> Self {
         let random = StdRng::seed_from_u64(seed);
-        World { random, now_ms: 0, up: Log::default(), down: Log::default(), link: None, trace: Vec::new(), ended: Vec::new() }
+        World {
+            random,
+            now_ms: 0,
+            up: Log::default(),
+            down: Log::default(),
+            link: None,
+            trace: Vec::new(),
+            ended: Vec::new(),
+        }
     }
 
     fn connect(&mut self) {
         let (up_head, down) = (self.up.head(), self.down.durable());
-        let hello =
-            Hello { environment: "test".into(), node: node(), incarnation: [1; 16], epoch: 1, schema_version: 1, up_head, down };
+        let hello = Hello {
+            environment: "test".into(),
+            node: node(),
+            incarnation: [1; 16],
+            epoch: 1,
+            schema_version: 1,
+            up_head,
+            down,
+        };
         let (node, hub) = (NodeSession::new(hello, self.now_ms), HubSession::new(self.now_ms));
         let empty = || [VecDeque::new(), VecDeque::new()];
         self.link = Some(Link { node, hub, to_hub: empty(), to_node: empty(), committing: VecDeque::new() });
@@ -154,12 +171,15 @@ impl World {
     /// Performs what both ends want; `true` when the session has ended.
     fn perform(&mut self) -> bool {
         let link = self.link.as_mut().unwrap();
-        loop {
-            let Some(action) = link.node.poll() else { break };
+        while let Some(action) = link.node.poll() {
             match action {
                 Action::Send(stream, bytes) => link.to_hub[stream as usize].extend(bytes),
-                Action::LocateUp(welcome) => link.node.located(Some(self.up.hash_at(welcome.up.next_seq - 1)), self.now_ms),
-                Action::ReadLog { from_seq, events_max, .. } => link.node.log_read(&self.up.read(from_seq, events_max), self.now_ms),
+                Action::LocateUp(welcome) => {
+                    link.node.located(Some(self.up.hash_at(welcome.up.next_seq - 1)), self.now_ms)
+                }
+                Action::ReadLog { from_seq, events_max, .. } => {
+                    link.node.log_read(&self.up.read(from_seq, events_max), self.now_ms)
+                }
                 Action::Deliver(batch) => link.node.delivered(self.down.take(&batch), self.now_ms),
                 Action::Close(refusal) => {
                     self.ended.push(refusal);
@@ -168,15 +188,16 @@ impl World {
                 Action::Acked(_) | Action::Admit(_) => {}
             }
         }
-        loop {
-            let Some(action) = link.hub.poll() else { return false };
+        while let Some(action) = link.hub.poll() {
             match action {
                 Action::Send(stream, bytes) => link.to_node[stream as usize].extend(bytes),
                 Action::Admit(_) => {
                     let welcome = Welcome { up: self.up.durable(), hub_generation: 1, endpoints: Vec::new() };
                     link.hub.admitted(welcome, self.down.records.len() as u64, self.now_ms);
                 }
-                Action::ReadLog { from_seq, events_max, .. } => link.hub.log_read(&self.down.read(from_seq, events_max), self.now_ms),
+                Action::ReadLog { from_seq, events_max, .. } => {
+                    link.hub.log_read(&self.down.read(from_seq, events_max), self.now_ms)
+                }
                 Action::Deliver(batch) => link.committing.push_back(batch),
                 Action::Close(refusal) => {
                     self.ended.push(refusal);
@@ -185,6 +206,7 @@ impl World {
                 Action::Acked(_) | Action::LocateUp(_) => {}
             }
         }
+        false
     }
 
     fn is_settled(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The rules of the repository, as tests: sizes, layering, determinism, habits. See `tests/DESIGN.md` for each rule's why.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -102,7 +102,8 @@ async fn a_refused_greeting_registers_nothing() {
     let hub = Running::set_up().await;
     let gate = gate(&hub);
     let log = NodeLog::new(1);
-    let stranger = Hello { incarnation: [9; 16], down: Cursor { next_seq: 9_999, hash: ChainHash::GENESIS }, ..hello(&log) };
+    let stranger =
+        Hello { incarnation: [9; 16], down: Cursor { next_seq: 9_999, hash: ChainHash::GENESIS }, ..hello(&log) };
     refused(&gate, stranger).await;
     assert!(gate.admit(hello(&log)).await.is_ok());
 }

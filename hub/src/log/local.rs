@@ -36,12 +36,6 @@ impl LocalLog {
         let last = newest(&store)?;
         Ok(LocalLog { store, last })
     }
-
-    /// The file behind the log, for tests that make it fail.
-    #[cfg(test)]
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.store
-    }
 }
 
 fn newest(store: &Connection) -> Result<LogPosition, rusqlite::Error> {

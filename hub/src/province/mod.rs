@@ -4,12 +4,14 @@ mod running;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
-use jikai_schema::command::{Command, Deposit, NodeBatch, Outcome, Proposal, Refusal, encode_entry};
+use jikai_schema::command::{Command, Deposit, NodeBatch, Outcome, Proposal, Refusal};
 use jikai_schema::event::{
     Actor, BatchFacts, Event, EventBody, EventKey, MasterEvent, OperatorRole, OutletStatus, PackEvent, PrizeLevel,
     SaleState, TerminalKind, TicketEvent,
 };
-use jikai_schema::id::{BatchCode, BatchNo, GameCode, NodeId, OperatorId, OutletId, PackId, PrefectureCode, TerminalId};
+use jikai_schema::id::{
+    BatchCode, BatchNo, GameCode, NodeId, OperatorId, OutletId, PackId, PrefectureCode, TerminalId,
+};
 use jikai_schema::money::{Money, RatePpm, SaleShares};
 use jikai_schema::seal::RECORD_BYTES;
 use jikai_schema::time::{BusinessDay, TimeMs};
@@ -175,11 +177,6 @@ pub fn proposal(at_ms: i64, command: Command) -> Proposal {
     Proposal { at_ms: TimeMs::from_ms(at_ms), actor: Actor::System, command }
 }
 
-/// An entry with one command, as the sequencer would write it.
-pub fn entry(at_ms: i64, command: Command) -> Vec<u8> {
-    encode_entry(&[proposal(at_ms, command)]).unwrap()
-}
-
 /// A node's log, as its decider would write it.
 pub struct NodeLog {
     pub node: NodeId,
@@ -270,7 +267,11 @@ impl Hub {
         let before = digest_of(&self.state, "applied");
         match self.ask(command.clone()) {
             Outcome::Refused(refusal) => {
-                assert_eq!(digest_of(&self.state, "applied"), before, "a refused command changed something: {command:?}");
+                assert_eq!(
+                    digest_of(&self.state, "applied"),
+                    before,
+                    "a refused command changed something: {command:?}"
+                );
                 refusal
             }
             other => panic!("{command:?} was not refused: {other:?}"),

@@ -1,1 +1,156 @@
+use jikai_schema::command::Command;
+use jikai_schema::money::Money;
+use serde_json::Value;
 
+use super::*;
+use crate::province::{Hub, NodeLog, check_in, claim, node, sell, set_up, ship, yuan};
+
+/// A province with a day's work: two packs checked in, three tickets sold, two claims, all at 13010001 and 13020001.
+fn worked() -> Hub {
+    let mut hub = Hub::set_up();
+    let (mut first, mut second) = (NodeLog::new(1), NodeLog::new(2));
+    let one = first.batch(vec![
+        check_in(1, 13_010_001),
+        check_in(2, 13_010_001),
+        sell(1, 0, 13_010_001),
+        sell(1, 1, 13_010_001),
+        claim(1, 0, 13_010_001, "10.00"),
+    ]);
+    let two = second.batch(vec![check_in(3, 13_020_001), sell(3, 0, 13_020_001), claim(3, 0, 13_020_001, "100.00")]);
+    hub.ask(Command::IngestEvents(one));
+    hub.ask(Command::IngestEvents(two));
+    hub
+}
+
+fn keys(page: &Page<RollupLine, jikai_schema::projection::OutletDay>) -> Vec<(&str, i64)> {
+    page.rows.iter().map(|line| (line.key.as_str(), line.sums.charge_fen)).collect()
+}
+
+#[test]
+fn sales_add_up_whatever_they_are_divided_by() {
+    let mut hub = worked();
+    let mut sales = |by| rollup(&mut hub.state, Sums::OfGames, &Query::all(by, 100)).unwrap();
+    let by_prefecture = sales(Axis::Prefecture);
+    assert_eq!(keys(&by_prefecture), [("1301", 4_000), ("1302", 2_000)]);
+    assert_eq!(by_prefecture.rows[0].name, "division 1301");
+    assert_eq!(keys(&sales(Axis::County)), [("130102", 4_000), ("130202", 2_000)]);
+    assert_eq!(keys(&sales(Axis::Outlet)), [("13010001", 4_000), ("13020001", 2_000)]);
+    assert_eq!(keys(&sales(Axis::Game)), [("G0201", 6_000)]);
+    let by_day = sales(Axis::Day);
+    assert_eq!(keys(&by_day), [("2026-11-23", 6_000)]);
+    for page in [by_prefecture, by_day] {
+        assert_eq!((page.totals.charge_fen, page.totals.packs_checked_in, page.totals.tickets_sold), (6_000, 3, 3));
+        assert_eq!((page.totals.claims, page.totals.prize_fen), (2, 11_000));
+        assert_eq!(page.applied.get(), hub_position(&page));
+    }
+}
+
+fn hub_position<Row, Totals>(page: &Page<Row, Totals>) -> u64 {
+    let expected = set_up().len() as u64 + 2;
+    assert_eq!(page.applied.get(), expected);
+    expected
+}
+
+#[test]
+fn days_bound_a_report_and_pages_end_with_a_key_to_go_on_behind() {
+    let mut hub = worked();
+    let all = Query::all(Axis::Outlet, 1);
+    let first = rollup(&mut hub.state, Sums::OfGames, &all).unwrap();
+    assert_eq!((keys(&first), first.next.as_deref()), (vec![("13010001", 4_000)], Some("13010001")));
+    assert_eq!(first.totals.charge_fen, 6_000, "totals are of the whole report");
+    let rest = rollup(&mut hub.state, Sums::OfGames, &Query { after: first.next, ..all.clone() }).unwrap();
+    assert_eq!((keys(&rest), rest.next.as_deref()), (vec![("13020001", 2_000)], None));
+    let day: BusinessDay = "2026-11-23".parse().unwrap();
+    for (from, to, rows) in [(day, day, 1), (day.plus_days(1), day.plus_days(9), 0), (day.plus_days(-9), day.plus_days(-1), 0)] {
+        let page = rollup(&mut hub.state, Sums::OfGames, &Query { from, to, ..Query::all(Axis::Day, 9) }).unwrap();
+        assert_eq!((page.rows.len(), page.totals.charge_fen), (rows, rows as i64 * 6_000));
+    }
+}
+
+#[test]
+fn deposits_have_no_game_and_stock_no_day() {
+    let mut hub = worked();
+    let page = rollup(&mut hub.state, Sums::OfMoney, &Query::all(Axis::Prefecture, 9)).unwrap();
+    let deposits: Vec<_> = page.rows.iter().map(|line| (line.key.as_str(), line.sums.deposits, line.sums.deposit_fen)).collect();
+    assert_eq!(deposits, [("1301", 1, 100_000), ("1302", 1, 50_000)]);
+    assert!(matches!(rollup(&mut hub.state, Sums::OfMoney, &Query::all(Axis::Game, 9)), Err(ReportError::BadAxis("game"))));
+    assert!(matches!(stock(&mut hub.state, &Query::all(Axis::Day, 9)), Err(ReportError::BadAxis("day"))));
+    let bad = Query { after: Some("x".into()), ..Query::all(Axis::Game, 9) };
+    assert!(matches!(rollup(&mut hub.state, Sums::OfGames, &bad), Err(ReportError::BadCursor(_))));
+}
+
+#[test]
+fn stock_counts_packs_by_state_and_place() {
+    let mut hub = worked();
+    hub.ask(ship(9, 13_010_002, 4..=6));
+    let page = stock(&mut hub.state, &Query::all(Axis::Outlet, 9)).unwrap();
+    let counts: Vec<_> = page.rows.iter().map(|line| (line.key.as_str(), line.count.in_transit, line.count.active, line.count.face_fen)).collect();
+    assert_eq!(counts, [("13010001", 0, 2, 4_000), ("13010002", 3, 0, 6_000), ("13020001", 0, 1, 2_000)]);
+    assert_eq!((page.totals.in_transit, page.totals.active, page.totals.face_fen), (3, 3, 12_000));
+    let by_game = stock(&mut hub.state, &Query::all(Axis::Game, 9)).unwrap();
+    assert_eq!((by_game.rows.len(), by_game.rows[0].key.as_str(), by_game.rows[0].name.as_str()), (1, "G0201", "燕赵红"));
+    let empty = stock(&mut Hub::empty().state, &Query::all(Axis::County, 9)).unwrap();
+    assert_eq!((empty.rows.len(), empty.totals), (0, StockCount::default()));
+}
+
+#[test]
+fn the_ledger_sums_to_zero_and_accounts_are_paged() {
+    let mut hub = worked();
+    let page = ledger(&mut hub.state).unwrap();
+    assert_eq!(page.totals, Money::ZERO);
+    assert!(page.rows.iter().any(|line| line.kind.name() == "bank_clearing" && line.balance == yuan("-1500.00")));
+    let (mut after, mut seen) = (None, Vec::new());
+    loop {
+        let page = accounts(&mut hub.state, after.as_deref(), 2).unwrap();
+        seen.extend(page.rows.iter().map(|line| line.account.key()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len() as i64, hub.count("SELECT count(*) FROM account"));
+    assert!(seen.is_sorted());
+    assert!(matches!(accounts(&mut hub.state, Some("x"), 2), Err(ReportError::BadCursor(_))));
+}
+
+fn lines(bytes: &[u8]) -> Vec<Value> {
+    bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
+/// Every line follows from the one before.
+fn check_chain(lines: &[Value]) {
+    let mut prev = "0".repeat(64);
+    for line in lines {
+        assert_eq!(line["prev"], prev.as_str());
+        prev = line["hash"].as_str().unwrap().to_string();
+    }
+}
+
+#[test]
+fn logs_are_exported_with_their_chains_page_by_page() {
+    let mut hub = worked();
+    let whole = lines(&hub_events(&mut hub.state, 0, 1_000).unwrap());
+    assert_eq!(whole.len() as i64, hub.count("SELECT count(*) FROM hub_log"));
+    check_chain(&whole);
+    assert_eq!(lines(&hub_events(&mut hub.state, 3, 2).unwrap()), whole[3..5]);
+    assert_eq!(hub_events(&mut hub.state, 9_999, 2).unwrap(), b"");
+    let own = lines(&node_events(&mut hub.state, node(1), 0, 1_000).unwrap());
+    check_chain(&own);
+    assert_eq!(own.iter().map(|line| line["event"]["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["pack_checked_in", "pack_checked_in", "ticket_sold", "ticket_sold", "ticket_claimed"]);
+    assert_eq!(own[0]["event"]["pack"], "G0201-26001-0000001");
+    assert_eq!(lines(&node_events(&mut hub.state, node(1), 3, 1).unwrap()), own[3..4]);
+    assert_eq!(node_events(&mut hub.state, node(7), 0, 9).unwrap(), b"");
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_exported_too_so_that_the_chain_goes_through() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    hub.ask(Command::IngestEvents(log.raw_batch(vec![vec![7; 9]])));
+    hub.ask(Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)])));
+    let own = lines(&node_events(&mut hub.state, node(1), 0, 9).unwrap());
+    check_chain(&own);
+    assert_eq!(own[0]["event"]["kind"], "unreadable");
+    let nodes = nodes(&mut hub.state).unwrap().rows;
+    assert_eq!((nodes[0].up_next, nodes[0].quarantined, nodes[1].up_next), (3, 1, 1));
+}

@@ -4,6 +4,8 @@
 //! outlets; every claim is of a random ticket, each ticket once, `synchronous=FULL`. Product and bare loop take turns, round
 //! by round, so that a change of the machine's speed falls on both; medians and their ratio are printed.
 
+#![expect(clippy::unwrap_used, reason = "a bench may panic")]
+
 mod bare;
 mod world;
 

@@ -187,7 +187,12 @@ fn outlet_bodies(number: u32) -> Vec<EventBody> {
     let name = "站点".to_string();
     vec![
         master(MasterEvent::OutletDefined { outlet, node, township: 130_102_001, name, status: OutletStatus::Active }),
-        master(MasterEvent::TerminalDefined { terminal: terminal(number), node, kind: TerminalKind::Dedicated, public_key }),
+        master(MasterEvent::TerminalDefined {
+            terminal: terminal(number),
+            node,
+            kind: TerminalKind::Dedicated,
+            public_key,
+        }),
         person(owner(number), "owner"),
         person(clerk(number), "clerk"),
     ]

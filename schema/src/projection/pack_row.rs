@@ -226,7 +226,7 @@ impl PackRow {
         let (face, prize_fund, welfare_fund, commission) = (fen(8)?, fen(9)?, fen(10)?, fen(11)?);
         let issue_fee = face.checked_sub(prize_fund)?.checked_sub(welfare_fund)?;
         let claims: Vec<u8> = row.get(14)?;
-        if claims.len() % CLAIM_BYTES != 0 {
+        if !claims.len().is_multiple_of(CLAIM_BYTES) {
             return Err(damaged());
         }
         Ok(PackRow {

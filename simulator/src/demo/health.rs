@@ -1,6 +1,6 @@
 //! Watches the health of every node, four times a second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,6 +20,8 @@ use crate::terminal::{latencies, locked};
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Time for one answer.
 const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// Heads that are remembered: an hour of looks.
+const HEADS_MAX: usize = 4 * 3_600;
 
 /// What a node said last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -119,15 +121,37 @@ impl Watch {
     }
 }
 
+/// When each head of a node's log was seen first: the watch's own measure of the lag, for a node stamps its events with a
+/// clock that runs ahead when it is busy, and then claims too little.
+#[derive(Debug, Default)]
+struct Heads(VecDeque<(Instant, u64)>);
+
+impl Heads {
+    /// Notes a look. Returns for how long at least the hub has been missing something that was seen. Milliseconds.
+    fn note(&mut self, seen: Instant, head_seq: u64, acked_seq: u64) -> u64 {
+        if self.0.back().is_none_or(|&(_, last)| last < head_seq) && self.0.len() < HEADS_MAX {
+            self.0.push_back((seen, head_seq));
+        }
+        while self.0.front().is_some_and(|&(_, head)| head <= acked_seq) {
+            self.0.pop_front();
+        }
+        self.0.front().map_or(0, |&(first, _)| (seen - first).as_millis() as u64)
+    }
+}
+
 /// Looks again and again. A look that is not answered counts with the time it took: a silent node has no small lag.
 async fn look_at(node: u16, mut service: Service, shared: Arc<Shared>) {
     let mut beat = tokio::time::interval(LOOK_EVERY);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heads = Heads::default();
     loop {
         beat.tick().await;
         let asked = Instant::now();
         let reply = service.once("/health/ready").await.ok();
-        let pulse = reply.and_then(|reply| Pulse::read(&reply.json()));
+        let mut pulse = reply.and_then(|reply| Pulse::read(&reply.json()));
+        if let Some(pulse) = &mut pulse {
+            pulse.lag_ms = pulse.lag_ms.max(heads.note(asked, pulse.head_seq, pulse.acked_seq));
+        }
         let waited_ms = asked.elapsed().as_millis() as u64;
         let sample_ms = pulse.as_ref().map_or(waited_ms.max(1), |pulse| pulse.lag_ms);
         if shared.is_recording.load(Ordering::Relaxed) {
@@ -158,5 +182,18 @@ mod tests {
         assert!(!ready(9, false).is_drained());
         assert!(!Pulse::default().is_drained());
         assert_eq!(Pulse::read(&json!({ "status": "ready" })), None);
+    }
+
+    #[test]
+    fn the_lag_is_measured_from_the_first_sight_of_what_the_hub_misses() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let mut heads = Heads::default();
+        assert_eq!(heads.note(at(0), 10, 10), 0);
+        assert_eq!(heads.note(at(250), 15, 10), 0);
+        assert_eq!(heads.note(at(500), 20, 12), 250);
+        assert_eq!(heads.note(at(750), 20, 15), 250);
+        assert_eq!(heads.note(at(1_000), 30, 19), 500);
+        assert_eq!(heads.note(at(1_250), 30, 30), 0);
     }
 }

@@ -131,12 +131,14 @@ fn a_sale_opens_only_with_an_approval_and_a_notice_of_ten_days() {
 #[test]
 fn the_end_of_redemption_is_announced_before_it_comes_and_never_moved_forward() {
     let mut hub = Hub::set_up();
-    let announce = |ends_at_ms| Command::AnnounceRedemptionEnd { batch: batch(), ends_at_ms: TimeMs::from_ms(ends_at_ms) };
+    let announce =
+        |ends_at_ms| Command::AnnounceRedemptionEnd { batch: batch(), ends_at_ms: TimeMs::from_ms(ends_at_ms) };
     assert_eq!(hub.refuse(announce(NOW_MS)).code(), "redemption_end_past");
     assert_eq!(hub.ask(announce(NOW_MS + 1000)), done(1, 0));
     assert_eq!(hub.ask(announce(NOW_MS + 1000)), done(0, 1));
     assert_eq!(hub.ask(announce(NOW_MS + 2000)), done(1, 0));
     assert_eq!(hub.refuse(announce(NOW_MS + 1500)).code(), "redemption_end_earlier");
-    let unknown = Command::AnnounceRedemptionEnd { batch: BatchNo::new(9).unwrap(), ends_at_ms: TimeMs::from_ms(i64::MAX) };
+    let unknown =
+        Command::AnnounceRedemptionEnd { batch: BatchNo::new(9).unwrap(), ends_at_ms: TimeMs::from_ms(i64::MAX) };
     assert_eq!(hub.refuse(unknown).code(), "unknown");
 }

@@ -28,7 +28,13 @@ fn what_a_node_decided_is_applied_and_kept() {
     for batch in &batches {
         hub.ask(Command::IngestEvents(batch.clone()));
     }
-    let empty = NodeBatch { first_seq: log.next_seq, prev_hash: log.hash, last_hash: log.hash, events: Vec::new(), ..batches[0].clone() };
+    let empty = NodeBatch {
+        first_seq: log.next_seq,
+        prev_hash: log.hash,
+        last_hash: log.hash,
+        events: Vec::new(),
+        ..batches[0].clone()
+    };
     assert_eq!(hub.ask(Command::IngestEvents(empty)), ingested(&log, 0));
     assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
     assert_eq!(hub.count("SELECT sum(claims) FROM outlet_day"), 2);
@@ -38,7 +44,10 @@ fn what_a_node_decided_is_applied_and_kept() {
     let sent: Vec<&Vec<u8>> = batches.iter().flat_map(|batch| &batch.events).collect();
     assert!(kept.iter().map(|event| &event.bytes).eq(sent));
     assert_eq!(kept.last().map(|event| event.prev.next(&event.bytes)), Some(log.hash));
-    assert_eq!(history.events_after(3, 2, usize::MAX).unwrap().iter().map(|event| event.seq).collect::<Vec<_>>(), [4, 5]);
+    assert_eq!(
+        history.events_after(3, 2, usize::MAX).unwrap().iter().map(|event| event.seq).collect::<Vec<_>>(),
+        [4, 5]
+    );
     assert_eq!(history.events_after(u64::MAX, 2, usize::MAX).unwrap(), Vec::new());
 }
 
@@ -116,16 +125,17 @@ fn poison_is_quarantined_and_never_blocks_the_stream() {
     let mut log = NodeLog::new(1);
     let good = log.batch(vec![check_in(1, 13_010_001)]);
     hub.ask(Command::IngestEvents(good.clone()));
-    let deposit = MoneyEvent::DepositCredited { deposit: 77, outlet: outlet(13_010_001), node: log.node, amount: yuan("9.00") };
+    let deposit =
+        MoneyEvent::DepositCredited { deposit: 77, outlet: outlet(13_010_001), node: log.node, amount: yuan("9.00") };
     let poison = vec![
-        check_in(9, 13_010_001),                                          // never shipped
-        check_in(3, 13_020_001),                                          // another node's pack
-        EventBody::Money(deposit),                                        // the hub's business
-        EventBody::Master(MasterEvent::BatchDefined(facts())),            // the hub's business
-        sell(1, 999, 13_010_001),                                         // no such ticket
+        check_in(9, 13_010_001),                               // never shipped
+        check_in(3, 13_020_001),                               // another node's pack
+        EventBody::Money(deposit),                             // the hub's business
+        EventBody::Master(MasterEvent::BatchDefined(facts())), // the hub's business
+        sell(1, 999, 13_010_001),                              // no such ticket
     ];
     let mut events = log.batch(poison).events;
-    events.extend([Vec::new(), vec![1, 2, 3], good.events[0].clone()]);    // unreadable, and a wrong position
+    events.extend([Vec::new(), vec![1, 2, 3], good.events[0].clone()]); // unreadable, and a wrong position
     let mut log = NodeLog::new(1);
     log.raw_batch(good.events.clone());
     let batch = log.raw_batch(events);

@@ -39,7 +39,10 @@ fn equal_definitions_are_skipped_and_changed_ones_replace() {
 fn a_list_with_one_bad_line_defines_nothing() {
     let mut hub = Hub::set_up();
     let good = define_outlet(13_010_077, 130_102_001);
-    assert_eq!(hub.refuse(define(vec![good.clone(), define_outlet(13_030_001, 130_102_001)])).code(), "outlet_outside_prefecture");
+    assert_eq!(
+        hub.refuse(define(vec![good.clone(), define_outlet(13_030_001, 130_102_001)])).code(),
+        "outlet_outside_prefecture"
+    );
     assert_eq!(hub.ask(define(vec![good])), done(1, 0));
 }
 
@@ -90,7 +93,11 @@ fn an_outlet_gets_the_node_that_serves_its_prefecture() {
     assert_eq!(refused(define_outlet(13_010_009, 130_102_999)), "unknown");
     assert_eq!(refused(define_outlet(13_010_009, 130_102)), "invalid_township");
     let mut hub = Hub::set_up();
-    hub.ask(define(vec![define_division(1303, 0), define_division(130_302, 1303), define_division(130_302_001, 130_302)]));
+    hub.ask(define(vec![
+        define_division(1303, 0),
+        define_division(130_302, 1303),
+        define_division(130_302_001, 130_302),
+    ]));
     assert_eq!(hub.refuse(define(vec![define_outlet(13_030_001, 130_302_001)])).code(), "prefecture_unserved");
 }
 

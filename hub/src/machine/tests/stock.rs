@@ -30,7 +30,10 @@ fn a_consignment_may_grow_and_be_sent_again() {
 #[test]
 fn a_pack_goes_out_once_to_one_outlet_that_may_trade() {
     let mut hub = Hub::set_up();
-    assert_eq!(hub.refuse(ship(1, 13_010_002, 5..=5)), Refusal::ExistsWithOther { kind: "shipment".into(), id: "1".into() });
+    assert_eq!(
+        hub.refuse(ship(1, 13_010_002, 5..=5)),
+        Refusal::ExistsWithOther { kind: "shipment".into(), id: "1".into() }
+    );
     assert_eq!(hub.refuse(ship(9, 13_010_001, 1..=1)).code(), "exists_with_other");
     assert_eq!(hub.refuse(ship(9, 13_010_002, 4..=11)), Refusal::PackNotInWarehouse { pack: pack(11) });
     assert_eq!(hub.refuse(ship(9, 13_019_999, 4..=4)).code(), "unknown");
