@@ -26,6 +26,27 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<()> {
     out.write_all(text.as_bytes()).context("print the report")
 }
 
+/// Figures in the order in which people read them; JSON objects have none.
+const COLUMNS: [&str; 17] = [
+    "packs_checked_in",
+    "packs_returned",
+    "tickets_sold",
+    "charge_yuan",
+    "commission_yuan",
+    "return_yuan",
+    "net_sales_yuan",
+    "claims",
+    "prize_yuan",
+    "deposits",
+    "deposit_yuan",
+    "in_transit",
+    "active",
+    "sold_out",
+    "returned",
+    "face_yuan",
+    "accounts",
+];
+
 /// Fetches all pages into one report.
 async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
     let name = args.report.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
@@ -52,20 +73,23 @@ async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
 }
 
 /// A report as rows of text.
-struct Table {
+pub(super) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
     totals: Vec<String>,
 }
 
 impl Table {
-    fn of(report: &Value) -> Self {
+    pub(super) fn of(report: &Value) -> Self {
         let none = Map::new();
         let totals = report["totals"].as_object().unwrap_or(&none);
         let rows = report["rows"].as_array().map_or(&[][..], Vec::as_slice);
         let figures = rows.first().and_then(Value::as_object).unwrap_or(totals);
         let mut header = vec!["key".to_string(), "name".to_string()];
-        header.extend(figures.keys().filter(|key| *key != "key" && *key != "name").cloned());
+        let position = |column: &str| COLUMNS.iter().position(|known| *known == column).unwrap_or(COLUMNS.len());
+        let mut columns: Vec<String> = figures.keys().filter(|key| *key != "key" && *key != "name").cloned().collect();
+        columns.sort_by_key(|column| position(column));
+        header.append(&mut columns);
         let cells = |row: &Value| header.iter().map(|column| plain(&row[column.as_str()])).collect();
         let mut total_cells: Vec<String> =
             header.iter().map(|column| totals.get(column).map(plain).unwrap_or_default()).collect();
@@ -73,7 +97,7 @@ impl Table {
         Table { rows: rows.iter().map(cells).collect(), header, totals: total_cells }
     }
 
-    fn csv(&self) -> anyhow::Result<String> {
+    pub(super) fn csv(&self) -> anyhow::Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for row in std::iter::once(&self.header).chain(&self.rows).chain([&self.totals]) {
             writer.write_record(row.iter().map(|cell| unformula(cell)))?;
@@ -81,7 +105,7 @@ impl Table {
         String::from_utf8(writer.into_inner().context("write CSV")?).context("write CSV")
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let all = || std::iter::once(&self.header).chain(&self.rows).chain([&self.totals]);
         let widths: Vec<usize> =
             (0..self.header.len()).map(|at| all().map(|row| width(&row[at])).max().unwrap_or(0)).collect();

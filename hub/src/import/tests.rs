@@ -40,8 +40,21 @@ async fn refused(hub: &Running, kind: Kind, rows: &str, line: u64, code: &str) {
 #[tokio::test]
 async fn lists_of_divisions_and_townships() {
     let hub = Running::empty();
-    good(&hub, Kind::Divisions, "130102,长安区,1301,石家庄市,16\n130104,桥西区,1301,石家庄市,17\n130202,路南区,1302,唐山市,9\n", 5).await;
-    bad(&hub, Kind::Divisions, "130102,长安区,1301,石家庄市,16\n130104,桥西区,13x1,石家庄市,17\n", 3, "prefecture_code").await;
+    good(
+        &hub,
+        Kind::Divisions,
+        "130102,长安区,1301,石家庄市,16\n130104,桥西区,1301,石家庄市,17\n130202,路南区,1302,唐山市,9\n",
+        5,
+    )
+    .await;
+    bad(
+        &hub,
+        Kind::Divisions,
+        "130102,长安区,1301,石家庄市,16\n130104,桥西区,13x1,石家庄市,17\n",
+        3,
+        "prefecture_code",
+    )
+    .await;
     bad(&hub, Kind::Divisions, "130102,,1301,石家庄市,16\n", 2, "name").await;
     good(&hub, Kind::Townships, "130102001,建北街道,130102\n", 1).await;
     bad(&hub, Kind::Townships, "130102001,建北街道\n", 2, "all").await;
@@ -57,7 +70,14 @@ async fn lists_of_games_with_whole_prize_lists() {
     bad(&hub, Kind::Games, &first.replace(",3,5,2", ",3,5,3"), 2, "prize_yuan").await;
     bad(&hub, Kind::Games, &first.replace(",3,5,2", ",4,5,2"), 4, "prize_level").await;
     bad(&hub, Kind::Games, &first.replacen("燕赵红", "燕", 1), 3, "game_name").await;
-    bad(&hub, Kind::Games, &first.replace(",100,1,100,1", ",105,1,100,1").replace(",100,", ",105,"), 2, "tickets_per_pool").await;
+    bad(
+        &hub,
+        Kind::Games,
+        &first.replace(",100,1,100,1", ",105,1,100,1").replace(",100,", ",105,"),
+        2,
+        "tickets_per_pool",
+    )
+    .await;
     bad(&hub, Kind::Games, &format!("{first}{second}{first}"), 6, "game_code").await;
     bad(&hub, Kind::Games, "X0201,燕赵红,2,10,2,100,1,130,1\n", 2, "game_code").await;
     bad(&hub, Kind::Games, "G0201,燕赵红,2.001,10,2,100,1,130,1\n", 2, "price_yuan").await;
@@ -84,12 +104,19 @@ async fn lists_of_outlets_terminals_and_operators() {
 #[tokio::test]
 async fn lists_of_shipments_take_whole_consignments() {
     let hub = Running::set_up().await;
-    good(&hub, Kind::Shipments, "7,13010002,G0201,26001,4,4\n7,13010002,G0201,26001,5,6\n8,13010001,G0201,26001,7,7\n", 4).await;
+    good(
+        &hub,
+        Kind::Shipments,
+        "7,13010002,G0201,26001,4,4\n7,13010002,G0201,26001,5,6\n8,13010001,G0201,26001,7,7\n",
+        4,
+    )
+    .await;
     bad(&hub, Kind::Shipments, "9,13010002,G0201,26001,8,8\n9,13010001,G0201,26001,9,9\n", 3, "outlet_id").await;
     bad(&hub, Kind::Shipments, "9,13010002,G0201,26009,8,8\n", 2, "batch").await;
     bad(&hub, Kind::Shipments, "9,13010002,G0201,26001,8,7\n", 2, "last_pack").await;
     bad(&hub, Kind::Shipments, "9,13010002,G0201,26001,0,7\n", 2, "first_pack").await;
-    refused(&hub, Kind::Shipments, "9,13010002,G0201,26001,8,8\n10,13010002,G0201,26001,1,1\n", 3, "exists_with_other").await;
+    refused(&hub, Kind::Shipments, "9,13010002,G0201,26001,8,8\n10,13010002,G0201,26001,1,1\n", 3, "exists_with_other")
+        .await;
     refused(&hub, Kind::Shipments, "11,13010002,G0201,26001,11,11\n", 2, "pack_not_in_warehouse").await;
 }
 
@@ -100,8 +127,11 @@ async fn lists_of_deposits() {
     bad(&hub, Kind::Deposits, "52,13010001,100.001\n", 2, "amount_yuan").await;
     bad(&hub, Kind::Deposits, "52,13010001,-5\n", 2, "amount_yuan").await;
     bad(&hub, Kind::Deposits, "x,13010001,5\n", 2, "deposit_id").await;
-    refused(&hub, Kind::Deposits, "53,13010001,5.00\n50,13010001,100.01\n54,13010001,5.00\n", 3, "exists_with_other").await;
-    let count = hub.pool.read(|store| store.query_row("SELECT count(*) FROM deposit WHERE deposit > 49", [], |row| row.get::<_, i64>(0)));
+    refused(&hub, Kind::Deposits, "53,13010001,5.00\n50,13010001,100.01\n54,13010001,5.00\n", 3, "exists_with_other")
+        .await;
+    let count = hub.pool.read(|store| {
+        store.query_row("SELECT count(*) FROM deposit WHERE deposit > 49", [], |row| row.get::<_, i64>(0))
+    });
     assert_eq!(count.await.unwrap().unwrap(), 3, "those before the refused line are credited, those behind are not");
 }
 

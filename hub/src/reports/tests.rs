@@ -61,7 +61,9 @@ fn days_bound_a_report_and_pages_end_with_a_key_to_go_on_behind() {
     let rest = rollup(&mut hub.state, Sums::OfGames, &Query { after: first.next, ..all.clone() }).unwrap();
     assert_eq!((keys(&rest), rest.next.as_deref()), (vec![("13020001", 2_000)], None));
     let day: BusinessDay = "2026-11-23".parse().unwrap();
-    for (from, to, rows) in [(day, day, 1), (day.plus_days(1), day.plus_days(9), 0), (day.plus_days(-9), day.plus_days(-1), 0)] {
+    for (from, to, rows) in
+        [(day, day, 1), (day.plus_days(1), day.plus_days(9), 0), (day.plus_days(-9), day.plus_days(-1), 0)]
+    {
         let page = rollup(&mut hub.state, Sums::OfGames, &Query { from, to, ..Query::all(Axis::Day, 9) }).unwrap();
         assert_eq!((page.rows.len(), page.totals.charge_fen), (rows, rows as i64 * 6_000));
     }
@@ -71,9 +73,13 @@ fn days_bound_a_report_and_pages_end_with_a_key_to_go_on_behind() {
 fn deposits_have_no_game_and_stock_no_day() {
     let mut hub = worked();
     let page = rollup(&mut hub.state, Sums::OfMoney, &Query::all(Axis::Prefecture, 9)).unwrap();
-    let deposits: Vec<_> = page.rows.iter().map(|line| (line.key.as_str(), line.sums.deposits, line.sums.deposit_fen)).collect();
+    let deposits: Vec<_> =
+        page.rows.iter().map(|line| (line.key.as_str(), line.sums.deposits, line.sums.deposit_fen)).collect();
     assert_eq!(deposits, [("1301", 1, 100_000), ("1302", 1, 50_000)]);
-    assert!(matches!(rollup(&mut hub.state, Sums::OfMoney, &Query::all(Axis::Game, 9)), Err(ReportError::BadAxis("game"))));
+    assert!(matches!(
+        rollup(&mut hub.state, Sums::OfMoney, &Query::all(Axis::Game, 9)),
+        Err(ReportError::BadAxis("game"))
+    ));
     assert!(matches!(stock(&mut hub.state, &Query::all(Axis::Day, 9)), Err(ReportError::BadAxis("day"))));
     let bad = Query { after: Some("x".into()), ..Query::all(Axis::Game, 9) };
     assert!(matches!(rollup(&mut hub.state, Sums::OfGames, &bad), Err(ReportError::BadCursor(_))));
@@ -84,11 +90,18 @@ fn stock_counts_packs_by_state_and_place() {
     let mut hub = worked();
     hub.ask(ship(9, 13_010_002, 4..=6));
     let page = stock(&mut hub.state, &Query::all(Axis::Outlet, 9)).unwrap();
-    let counts: Vec<_> = page.rows.iter().map(|line| (line.key.as_str(), line.count.in_transit, line.count.active, line.count.face_fen)).collect();
+    let counts: Vec<_> = page
+        .rows
+        .iter()
+        .map(|line| (line.key.as_str(), line.count.in_transit, line.count.active, line.count.face_fen))
+        .collect();
     assert_eq!(counts, [("13010001", 0, 2, 4_000), ("13010002", 3, 0, 6_000), ("13020001", 0, 1, 2_000)]);
     assert_eq!((page.totals.in_transit, page.totals.active, page.totals.face_fen), (3, 3, 12_000));
     let by_game = stock(&mut hub.state, &Query::all(Axis::Game, 9)).unwrap();
-    assert_eq!((by_game.rows.len(), by_game.rows[0].key.as_str(), by_game.rows[0].name.as_str()), (1, "G0201", "燕赵红"));
+    assert_eq!(
+        (by_game.rows.len(), by_game.rows[0].key.as_str(), by_game.rows[0].name.as_str()),
+        (1, "G0201", "燕赵红")
+    );
     let empty = stock(&mut Hub::empty().state, &Query::all(Axis::County, 9)).unwrap();
     assert_eq!((empty.rows.len(), empty.totals), (0, StockCount::default()));
 }
@@ -114,7 +127,11 @@ fn the_ledger_sums_to_zero_and_accounts_are_paged() {
 }
 
 fn lines(bytes: &[u8]) -> Vec<Value> {
-    bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| serde_json::from_slice(line).unwrap()).collect()
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
 }
 
 /// Every line follows from the one before.
@@ -136,7 +153,10 @@ fn logs_are_exported_with_their_chains_page_by_page() {
     assert_eq!(hub_events(&mut hub.state, 9_999, 2).unwrap(), b"");
     let own = lines(&node_events(&mut hub.state, node(1), 0, 1_000).unwrap());
     check_chain(&own);
-    assert_eq!(own.iter().map(|line| line["event"]["kind"].as_str().unwrap()).collect::<Vec<_>>(), ["pack_checked_in", "pack_checked_in", "ticket_sold", "ticket_sold", "ticket_claimed"]);
+    assert_eq!(
+        own.iter().map(|line| line["event"]["kind"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["pack_checked_in", "pack_checked_in", "ticket_sold", "ticket_sold", "ticket_claimed"]
+    );
     assert_eq!(own[0]["event"]["pack"], "G0201-26001-0000001");
     assert_eq!(lines(&node_events(&mut hub.state, node(1), 3, 1).unwrap()), own[3..4]);
     assert_eq!(node_events(&mut hub.state, node(7), 0, 9).unwrap(), b"");

@@ -49,7 +49,7 @@ pub(super) fn receive(
     Ok(Decision::all(asked.request, events))
 }
 
-/// Checks: owner → packs known and shipped here, each once → no hold → checked in → untouched.
+/// Checks: owner → packs known and shipped here, each once → no hold → untouched → checked in.
 pub(super) fn give_back(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,

@@ -10,8 +10,8 @@ use jikai_schema::projection::{PackState, Projection, ProjectionError};
 
 use super::{Asked, Caller, DecideError, Decision, Refusal, check_outlet_active, pack_id};
 
-/// Checks: outlet active → each ticket once → pack at this outlet → ticket printed → no hold → checked in → batch on
-/// sale → not sold, not paid.
+/// Checks: outlet active → each ticket once → pack at this outlet → ticket printed → no hold → not sold, not
+/// paid → checked in → batch on sale.
 pub(super) fn sell(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,

@@ -18,7 +18,7 @@ use super::caller::{JsonBody, SignedIn};
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::{Caller, Verb};
-use crate::session::{Credentials, LoginError, load_secrets, prove};
+use crate::session::{Challenges, Credentials, LoginError, load_secrets, prove};
 use crate::writer::Request;
 
 /// Ask for a challenge.
@@ -85,7 +85,7 @@ pub(super) async fn challenge(
     // An unknown terminal gets a challenge too: the answer does not tell which terminals exist.
     let expires_at_ms = match known.await?? {
         Some(()) => app.challenges.issue(terminal, challenge.clone(), now_ms).ms(),
-        None => now_ms.ms(),
+        None => Challenges::expiry(now_ms).ms(),
     };
     Ok(Json(ChallengeView { challenge, expires_at_ms }))
 }

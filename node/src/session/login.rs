@@ -54,9 +54,14 @@ pub struct Challenges(Mutex<HashMap<TerminalId, (String, TimeMs)>>);
 impl Challenges {
     /// Remembers a challenge for a known terminal (so bounded by their number); gives the instant it expires.
     pub fn issue(&self, terminal: TerminalId, challenge: String, now_ms: TimeMs) -> TimeMs {
-        let expires_at_ms = TimeMs::from_ms(now_ms.ms() + CHALLENGE_MS);
+        let expires_at_ms = Self::expiry(now_ms);
         self.0.lock().insert(terminal, (challenge, expires_at_ms));
         expires_at_ms
+    }
+
+    /// When a challenge handed out now expires, remembered or not.
+    pub fn expiry(now_ms: TimeMs) -> TimeMs {
+        TimeMs::from_ms(now_ms.ms() + CHALLENGE_MS)
     }
 
     /// Takes the challenge back: `true` once, in time, for the very text.

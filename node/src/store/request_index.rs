@@ -10,7 +10,7 @@ use jikai_schema::codec;
 use jikai_schema::event::RequestKey;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::OwnLog;
+use super::{OwnLog, StoredEvent};
 
 /// Entries kept in memory before they are merged. At 200 requests a second: one merge in about three minutes.
 const MERGE_AT: usize = 32_768;
@@ -31,15 +31,16 @@ impl RequestIndex {
     pub fn load(store: &Connection) -> Result<Self, rusqlite::Error> {
         let merged: i64 = store.query_row("SELECT coalesce(max(seq), 0) FROM request_index", [], |row| row.get(0))?;
         let mut index = RequestIndex::default();
+        let last_merged = request_at(store, merged as u64)?;
         let mut from_seq = merged as u64 + 1;
         loop {
             let run = OwnLog(store).read(from_seq, REPLAY_RUN, usize::MAX)?;
             let Some(last) = run.last() else { return Ok(index) };
             from_seq = last.seq + 1;
             for stored in &run {
-                if let Ok(codec_event) = codec::decode_event(&stored.bytes)
-                    && let Some(request) = codec_event.request
-                {
+                // The last merged request may have further events here: its entry stays that of the first.
+                let request = request_of(stored).filter(|request| Some(*request) != last_merged);
+                if let Some(request) = request {
                     index.recent.entry(request.index_key()).or_insert(stored.seq);
                 }
             }
@@ -98,4 +99,13 @@ impl RequestIndex {
             self.recent.remove(&key);
         }
     }
+}
+
+fn request_at(store: &Connection, seq: u64) -> Result<Option<RequestKey>, rusqlite::Error> {
+    let stored = OwnLog(store).read(seq, 1, usize::MAX)?;
+    Ok(stored.first().filter(|stored| stored.seq == seq).and_then(request_of))
+}
+
+fn request_of(stored: &StoredEvent) -> Option<RequestKey> {
+    codec::decode_event(&stored.bytes).ok().and_then(|event| event.request)
 }

@@ -1,9 +1,10 @@
 //! One transaction: decide, append, apply, commit, answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use jikai_schema::codec;
+use jikai_schema::codec::{self, CodecError};
 use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Projection, ProjectionError};
@@ -67,8 +68,28 @@ impl Core {
         }
     }
 
-    /// Applies a run of the hub's feed and moves the cursor, in one transaction.
+    /// Applies a run of the hub's feed and moves the cursor, in one transaction. An event that breaks a table's rule may
+    /// have had half its effect by then: everything is rolled back and run again, with that event in quarantine.
     pub(super) fn commit_down(&mut self, batch: &DownBatch) -> Result<DownCursor, WriteError> {
+        let mut poison = BTreeMap::new();
+        loop {
+            let mut culprit = None;
+            match self.run_down(batch, &poison, &mut culprit) {
+                Ok(cursor) => return Ok(cursor),
+                Err(error) => match culprit {
+                    Some((seq, reason)) => poison.insert(seq, reason),
+                    None => return Err(error),
+                },
+            };
+        }
+    }
+
+    fn run_down(
+        &mut self,
+        batch: &DownBatch,
+        poison: &BTreeMap<u64, String>,
+        culprit: &mut Option<(u64, String)>,
+    ) -> Result<DownCursor, WriteError> {
         run_transaction(&mut self.store, &mut self.times, |store| {
             let cursor = DownCursor::load(store)?;
             if batch.first_seq != cursor.next_seq || batch.prev_hash != cursor.hash {
@@ -79,7 +100,18 @@ impl Core {
             }
             let mut projection = Projection::new(store);
             for (seq, bytes) in (batch.first_seq..).zip(&batch.events) {
-                apply_hub_event(&mut projection, store, seq, bytes)?;
+                let applied = match poison.get(&seq) {
+                    Some(reason) => Applied::Poison(reason.clone()),
+                    None => apply_hub_event(&mut projection, bytes)?,
+                };
+                match applied {
+                    Applied::Whole => {}
+                    Applied::Poison(reason) => quarantine(store, seq, &reason, bytes)?,
+                    Applied::Half(reason) => {
+                        *culprit = Some((seq, reason.clone()));
+                        return Err(WriteError::Storage(reason));
+                    }
+                }
             }
             projection.flush()?;
             let next = DownCursor { next_seq: batch.first_seq + batch.events.len() as u64, hash: batch.last_hash };
@@ -89,22 +121,40 @@ impl Core {
     }
 }
 
-/// Applies one event of the hub; a bad one waits in quarantine and never blocks the stream.
-fn apply_hub_event(
-    projection: &mut Projection<'_>,
-    store: &Connection,
-    seq: u64,
-    bytes: &[u8],
-) -> Result<(), WriteError> {
-    let reason = match codec::decode_event(bytes) {
-        Ok(event) if !event.key.origin.is_hub() => "not an event of the hub".to_string(),
-        Ok(event) => match projection.apply(&event) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_poison() => error.to_string(),
-            Err(error) => return Err(error.into()),
-        },
-        Err(error) => error.to_string(),
+/// What became of one event of the hub.
+enum Applied {
+    Whole,
+    /// Refused before it changed anything, for this reason.
+    Poison(String),
+    /// A table refused it in the middle.
+    Half(String),
+}
+
+/// Applies one event of the hub. One of a newer version is an error: it stops the stream until this node is upgraded,
+/// for what is skipped would be missing for ever.
+fn apply_hub_event(projection: &mut Projection<'_>, bytes: &[u8]) -> Result<Applied, WriteError> {
+    let event = match codec::decode_event(bytes) {
+        Ok(event) => event,
+        Err(error @ CodecError::UnknownVersion(_)) => return Err(WriteError::Storage(error.to_string())),
+        Err(error) => return Ok(Applied::Poison(error.to_string())),
     };
+    if !event.key.origin.is_hub() {
+        return Ok(Applied::Poison("not an event of the hub".to_string()));
+    }
+    match projection.apply(&event) {
+        Ok(()) => Ok(Applied::Whole),
+        Err(error) if error.is_poison() => Ok(Applied::Poison(error.to_string())),
+        Err(ProjectionError::Storage(error))
+            if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) =>
+        {
+            Ok(Applied::Half(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts a bad event of the hub aside: it never blocks the stream.
+fn quarantine(store: &Connection, seq: u64, reason: &str, bytes: &[u8]) -> Result<(), WriteError> {
     tracing::error!(seq, reason, "an event of the hub waits in quarantine");
     metrics::counter!("jikai_quarantined_total").increment(1);
     store.prepare_cached("INSERT INTO quarantine VALUES (?1, ?2, ?3)")?.execute(params![seq as i64, reason, bytes])?;
@@ -161,7 +211,10 @@ impl Batch<'_, '_> {
         let events = self.write(request.caller.actor(), now_ms, events)?;
         match refusal {
             Some(refusal) => Ok(Err(count_refusal(refusal))),
-            None => Ok(Ok(Reply { events, judgements, seq: self.head.seq })),
+            None => {
+                let seq = events.last().map_or(0, |event| event.key.seq);
+                Ok(Ok(Reply { events, judgements, seq }))
+            }
         }
     }
 

@@ -160,13 +160,15 @@ fn ticks_from(stat: &str, skipped: usize) -> f64 {
 /// All processes of a run.
 pub struct Family {
     children: Vec<Child>,
+    /// What processes had used that were killed on purpose.
+    killed: Vec<(String, Usage)>,
     logs: PathBuf,
 }
 
 impl Family {
     /// None yet.
     pub fn new(logs: PathBuf) -> Self {
-        Family { children: Vec::new(), logs }
+        Family { children: Vec::new(), killed: Vec::new(), logs }
     }
 
     /// Starts one more and keeps it.
@@ -184,12 +186,20 @@ impl Family {
     pub async fn kill(&mut self, name: &str) -> Result<()> {
         let at = self.children.iter().position(|child| child.name == name);
         let mut child = self.children.remove(at.with_context(|| format!("no process is called {name}"))?);
+        self.killed.push((child.name.clone(), child.usage()));
         child.process.kill().await.with_context(|| format!("kill {name}"))
     }
 
-    /// Usage of all whose name begins so.
+    /// Usage of all whose name begins so, also of those that were killed.
     pub fn usage(&self, name: &str) -> Vec<Usage> {
-        self.children.iter().filter(|child| child.name.starts_with(name)).map(Child::usage).collect()
+        let alive = self.children.iter().filter(|child| child.name.starts_with(name)).map(Child::usage);
+        let killed = self.killed.iter().filter(|(killed, _)| killed.starts_with(name)).map(|(_, usage)| *usage);
+        alive.chain(killed).collect()
+    }
+
+    /// CPU time of those that were killed. Seconds.
+    pub fn killed_cpu_seconds(&self) -> f64 {
+        self.killed.iter().map(|(_, usage)| usage.cpu_seconds).sum()
     }
 
     /// Stops all: terminals first, then the nodes together, then the hub.
@@ -253,6 +263,8 @@ mod tests {
             assert_eq!(child.wait_ready().await.unwrap(), [("http".to_owned(), "127.0.0.1:1".to_owned())]);
         }
         family.check_alive().unwrap();
+        assert_eq!(family.usage("node").len(), 2);
+        family.kill("node-2").await.unwrap();
         assert_eq!(family.usage("node").len(), 2);
         let pids: Vec<u32> = family.children.iter().map(|child| child.pid).collect();
         family.stop().await;

@@ -219,7 +219,7 @@ impl Play<'_> {
         let most = |usages: &[Usage]| tenth(usages.iter().map(|usage| usage.memory_mib).fold(0.0, f64::max));
         let cpu = |usages: &[Usage]| tenth(usages.iter().map(|usage| usage.cpu_seconds).sum());
         // Load processes that have ended are counted by the kernel with this one's children, no longer in /proc/PID.
-        let ended = ended_children_seconds() - self.commands_cpu_s;
+        let ended = ended_children_seconds() - self.commands_cpu_s - self.family.killed_cpu_seconds();
         let simulator = cpu(&loads) + usage_of("self").cpu_seconds + ended;
         Report {
             seed: self.world.plan.seed.0,

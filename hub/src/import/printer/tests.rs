@@ -46,9 +46,13 @@ impl Draft {
             ("print_completed_on", value("2026-01-15")),
         ];
         let map = "1\tAG001\t100\t1\n2\tAG002\t10\t2\n3\tAG003\t5\t2\n".to_string();
-        let line = |(pack, ticket, level): (u32, u16, u8)| format!("{pack:07}\t{ticket:03}\t{}AG00{level}\n", letters(pack, ticket));
+        let line = |(pack, ticket, level): (u32, u16, u8)| {
+            format!("{pack:07}\t{ticket:03}\t{}AG00{level}\n", letters(pack, ticket))
+        };
         let reward = WINNERS.into_iter().map(line).collect();
-        let code = |pack: u32| (0..TICKETS_PER_PACK).map(move |ticket| format!("{pack:07}{ticket:03}{}\n", letters(pack, ticket)));
+        let code = |pack: u32| {
+            (0..TICKETS_PER_PACK).map(move |ticket| format!("{pack:07}{ticket:03}{}\n", letters(pack, ticket)))
+        };
         let codes = (1..=PACKS).flat_map(code).collect();
         Draft { package, map, reward, codes }
     }
@@ -125,7 +129,8 @@ async fn a_good_directory_is_sealed_and_opens_with_the_printed_codes_only() {
         .read(move |store| {
             let key = vault.read(store, batch()).unwrap().unwrap();
             let mut statement = store.prepare("SELECT records FROM warehouse ORDER BY pack").unwrap();
-            let records: Vec<Vec<u8>> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            let records: Vec<Vec<u8>> =
+                statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
             (key, records)
         })
         .await
@@ -134,7 +139,8 @@ async fn a_good_directory_is_sealed_and_opens_with_the_printed_codes_only() {
         for ticket in 0..TICKETS_PER_PACK {
             let id = pack(number).ticket(ticket).unwrap();
             let record = seal::record_of(&records[number as usize - 1], id).unwrap();
-            let won = WINNERS.iter().find(|winner| (winner.0, winner.1) == (number, ticket)).map_or(0, |winner| winner.2);
+            let won =
+                WINNERS.iter().find(|winner| (winner.0, winner.1) == (number, ticket)).map_or(0, |winner| winner.2);
             let code = SecurityCode::new(&letters(number, ticket)).unwrap();
             assert_eq!(seal::open(&key, id, &code, record), Ok(won));
             let other = SecurityCode::new(&letters(number, ticket + 1)).unwrap();
@@ -156,7 +162,9 @@ async fn importing_again_keeps_key_and_records_and_goes_on_where_it_stopped() {
     let mut other = Draft::good();
     other.set("printer", "another");
     let other = other.write(&other.package_text());
-    assert!(matches!(import(&hub, other.path()).await, Err(PrinterError::Refused(refusal)) if refusal.code() == "exists_with_other"));
+    assert!(
+        matches!(import(&hub, other.path()).await, Err(PrinterError::Refused(refusal)) if refusal.code() == "exists_with_other")
+    );
 }
 
 #[tokio::test]
@@ -174,7 +182,8 @@ async fn a_package_that_was_altered_or_signed_by_somebody_else_is_refused() {
     std::fs::write(dir.path().join("SIGNATURE"), "junk").unwrap();
     assert!(refused(dir).await.contains("SIGNATURE"));
     let (hub, dir) = (hub().await, draft.write(&text));
-    let nobody = import_batch(&hub.sequencer, &hub.pool, &hub.vault, Arc::default(), &Actor::System, dir.path().to_owned());
+    let nobody =
+        import_batch(&hub.sequencer, &hub.pool, &hub.vault, Arc::default(), &Actor::System, dir.path().to_owned());
     assert!(nobody.await.unwrap_err().to_string().contains("printer_keys"));
 }
 
@@ -211,7 +220,11 @@ async fn every_file_must_have_the_hash_that_was_signed() {
         let dir = draft.write(&draft.package_text());
         let path = dir.path().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replacen("0000010", "0000001", 1).replacen("AG001", "AG009", 1).replacen('A', "B", 1)).unwrap();
+        std::fs::write(
+            &path,
+            text.replacen("0000010", "0000001", 1).replacen("AG001", "AG009", 1).replacen('A', "B", 1),
+        )
+        .unwrap();
         let error = refused(dir).await;
         assert!(error.contains(says), "{file}: {error}");
     }
@@ -226,7 +239,11 @@ async fn the_prize_list_must_take_65_percent_and_agree_with_the_winners() {
     assert!(spoiled(|draft| draft.map = draft.map.replace("3\tAG003", "4\tAG003")).await.contains("ascend from 1"));
     let first_line_gone = |draft: &mut Draft| draft.reward = draft.reward.split_once('\n').unwrap().1.into();
     assert!(spoiled(first_line_gone).await.contains("REWARD: has 4 lines"));
-    assert!(spoiled(|draft| draft.reward = draft.reward.replacen("AG003", "AG002", 1)).await.contains("level 2 has 3 lines"));
+    assert!(
+        spoiled(|draft| draft.reward = draft.reward.replacen("AG003", "AG002", 1))
+            .await
+            .contains("level 2 has 3 lines")
+    );
     assert!(spoiled(|draft| draft.reward = draft.reward.replacen("AG003", "AG009", 1)).await.contains("no such mark"));
 }
 

@@ -1,0 +1,266 @@
+//! The terminals' API over its router: who gets in, and what bad input is answered with.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+#[expect(dead_code, reason = "the rest is for the tests of the counter")]
+mod outlet;
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signer;
+use http_body_util::BodyExt;
+use jikai_node::app::App;
+use jikai_node::config::{Acknowledge, Config};
+use jikai_node::http::router;
+use jikai_node::session::{Challenges, Sessions, signed_text};
+use jikai_node::store::ReadPool;
+use jikai_node::uplink::LinkState;
+use jikai_schema::event::BatchNames;
+use jikai_schema::id::{OperatorId, TerminalId};
+use metrics_exporter_prometheus::PrometheusBuilder;
+use outlet::*;
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+struct Api {
+    router: axum::Router,
+    _data: TempDir,
+}
+
+struct Answer {
+    status: StatusCode,
+    kind: String,
+    body: Value,
+}
+
+impl Api {
+    async fn open(burst: u32) -> Api {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path());
+        let (writer, keys) = start(data.path());
+        Feed::new().send(&writer, world()).await;
+        let pool = ReadPool::open(data.path(), 2).unwrap();
+        let names = pool.read(|store| BatchNames::load(store)).await.unwrap().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
+        let app = App {
+            node: node(),
+            config: Arc::new(config),
+            writer,
+            pool,
+            keys,
+            sessions: Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap())),
+            challenges: Arc::new(Challenges::default()),
+            hashing: Arc::new(Semaphore::new(1)),
+            names: Arc::new(RwLock::new(Arc::new(names))),
+            link: watch::channel(LinkState::default()).1,
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            clock: clock(),
+        };
+        Api { router: router(app), _data: data }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, kind) = (response.status(), response.headers().get("content-type").cloned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let kind = kind.map_or(String::new(), |kind| kind.to_str().unwrap().to_string());
+        Answer { status, kind, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    async fn post(&self, token: Option<&str>, key: Option<&str>, path: &str, body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    async fn get(&self, token: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    async fn challenge(&self, terminal: TerminalId) -> String {
+        let body = json!({ "terminal_id": terminal.to_string() }).to_string();
+        let answer = self.post(None, None, "/v1/login/challenge", body).await;
+        answer.body["challenge"].as_str().unwrap().to_string()
+    }
+
+    async fn login(&self, operator: OperatorId, password: &str, challenge: &str) -> Answer {
+        let signature = device_key().sign(signed_text(terminal(1), operator, challenge).as_bytes());
+        let body = json!({
+            "terminal_id": terminal(1).to_string(), "operator_id": operator.to_string(), "password": password,
+            "challenge": challenge, "signature": STANDARD.encode(signature.to_bytes()),
+        });
+        self.post(None, None, "/v1/login", body.to_string()).await
+    }
+
+    async fn token(&self, operator: OperatorId) -> String {
+        let challenge = self.challenge(terminal(1)).await;
+        let answer = self.login(operator, PASSWORD, &challenge).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body["token"].as_str().unwrap().to_string()
+    }
+}
+
+/// The code of a refusal, which must have the form that every refusal has.
+fn problem(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
+    assert_eq!(answer.kind, "application/problem+json");
+    for field in ["type", "title", "detail", "hint"] {
+        assert!(answer.body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {}", answer.body);
+    }
+    answer.body["code"].as_str().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn only_the_right_key_password_and_a_fresh_challenge_open_a_session() {
+    let api = Api::open(100).await;
+    let operator = owner(1).operator;
+    let challenge = api.challenge(terminal(1)).await;
+    assert_eq!(problem(&api.login(operator, "wrong", &challenge).await, 401), "login_failed");
+    assert_eq!(
+        problem(&api.login(operator, PASSWORD, &challenge).await, 401),
+        "login_failed",
+        "a challenge is used once"
+    );
+    assert_eq!(problem(&api.login(operator, PASSWORD, "made-up").await, 401), "login_failed");
+    let stranger = owner(2).operator;
+    let challenge = api.challenge(terminal(1)).await;
+    assert_eq!(problem(&api.login(stranger, PASSWORD, &challenge).await, 401), "login_failed");
+    let token = api.token(operator).await;
+    assert_eq!(api.get(&token, "/v1/account").await.body["balance_yuan"], "1000.00");
+    assert_eq!(api.post(Some(&token), None, "/v1/logout", "").await.status, StatusCode::NO_CONTENT);
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+    assert_eq!(problem(&api.get("bm90LWEtdG9rZW4", "/v1/account").await, 401), "session_expired");
+    assert_eq!(problem(&api.post(None, None, "/v1/claims/inquire", "{}").await, 401), "session_required");
+}
+
+#[tokio::test]
+async fn bad_input_gets_a_stable_code_and_changes_nothing() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    let key = Some("0123456789abcdef");
+    let receive = "/v1/packs/receive";
+    let cases: Vec<(Option<&str>, &str, String, u16, &str)> = vec![
+        (key, receive, "{".into(), 400, "malformed_json"),
+        (key, receive, "{]".into(), 400, "malformed_json"),
+        (key, receive, r#"{"shipment_id":"x"}"#.into(), 422, "invalid_body"),
+        (key, receive, r#"{"shipment_id":-1}"#.into(), 422, "invalid_body"),
+        (key, receive, r#"{"shipment_id":5,"packs":[]}"#.into(), 422, "invalid_body"),
+        (key, receive, r#"{"unknown":5}"#.into(), 422, "invalid_body"),
+        (key, receive, r#"{"packs":[]}"#.into(), 422, "invalid_packs"),
+        (key, receive, r#"{"packs":["'; DROP TABLE pack; --"]}"#.into(), 422, "invalid_pack"),
+        (key, receive, r#"{"packs":["J1001-26001-0000099"]}"#.into(), 409, "pack_not_yours"),
+        (key, receive, r#"{"packs":["J1001-26001-0000009"]}"#.into(), 409, "pack_not_yours"),
+        (key, receive, r#"{"shipment_id":77}"#.into(), 404, "shipment_unknown"),
+        (None, receive, r#"{"shipment_id":5}"#.into(), 400, "idempotency_key_required"),
+        (Some("short"), receive, r#"{"shipment_id":5}"#.into(), 400, "idempotency_key_invalid"),
+        (key, "/v1/claims/pay", r#"{"codes":["too short"]}"#.into(), 409, "unreadable"),
+        (key, "/v1/claims/pay", r#"{"codes":[]}"#.into(), 422, "invalid_codes"),
+        (key, "/v1/claims/pay", format!(r#"{{"codes":["{}"]}}"#, "x".repeat(70_000)), 413, "body_too_large"),
+        (key, "/v1/nowhere", "{}".into(), 404, "no_such_route"),
+    ];
+    for (key, path, body, status, code) in cases {
+        let shown = body.chars().take(60).collect::<String>();
+        assert_eq!(problem(&api.post(Some(&token), key, path, body).await, status), code, "{path} {shown}");
+    }
+    assert_eq!(problem(&api.get(&token, "/v1/packs?state=lost").await, 422), "invalid_state");
+    assert_eq!(problem(&api.get(&token, "/v1/packs?limit=many").await, 400), "malformed_request");
+    assert_eq!(problem(&api.get(&token, "/v1/sales?from=2026-13-01").await, 422), "invalid_day");
+    assert_eq!(problem(&api.get(&token, "/v1/account/entries?before=1.2").await, 422), "invalid_page");
+    assert_eq!(problem(&api.get(&token, "/v1/account/entries?before=99.0.5").await, 422), "invalid_page");
+    assert_eq!(api.get(&token, "/v1/account").await.body["balance_yuan"], "1000.00");
+}
+
+#[tokio::test]
+async fn a_repeated_request_gets_the_same_reply_and_another_body_is_refused() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    let key = Some("0123456789abcdef");
+    let body = r#"{"packs":["J1001-26001-0000001"]}"#;
+    let first = api.post(Some(&token), key, "/v1/packs/receive", body).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.body);
+    assert_eq!(
+        (first.body["charge_yuan"].as_str(), first.body["commission_yuan"].as_str()),
+        (Some("100.00"), Some("8.00"))
+    );
+    assert_eq!(api.post(Some(&token), key, "/v1/packs/receive", body).await.body, first.body);
+    let other = r#"{"packs":["J1001-26001-0000002"]}"#;
+    assert_eq!(problem(&api.post(Some(&token), key, "/v1/packs/receive", other).await, 422), "idempotency_key_reused");
+    let entries = api.get(&token, "/v1/account/entries?limit=2").await.body;
+    let lines: Vec<&str> =
+        entries["entries"].as_array().unwrap().iter().map(|line| line["balance_yuan"].as_str().unwrap()).collect();
+    assert_eq!(lines, ["908.00", "900.00"], "each line's balance follows from the one before");
+    let next = entries["next"].as_str().unwrap();
+    let older = api.get(&token, &format!("/v1/account/entries?before={next}")).await.body;
+    assert_eq!((older["entries"][0]["code"].as_str(), older["next"].as_str()), (Some("deposit"), None));
+}
+
+#[tokio::test]
+async fn a_clerk_may_not_receive_and_a_flood_is_held_back() {
+    let api = Api::open(4).await;
+    let token = api.token(clerk(1).operator).await;
+    let body = r#"{"shipment_id":5}"#;
+    let refused = api.post(Some(&token), Some("0123456789abcdef"), "/v1/packs/receive", body).await;
+    assert_eq!(problem(&refused, 403), "owner_required");
+    let mut codes = Vec::new();
+    for _ in 0..6 {
+        codes.push(api.get(&token, "/v1/stock").await.status.as_u16());
+    }
+    assert!(codes.contains(&200) && codes.contains(&429), "{codes:?}");
+}
+
+#[tokio::test]
+async fn a_refused_payment_tells_the_answer_to_every_code() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    let received = api
+        .post(Some(&token), Some("0123456789abcdef"), "/v1/packs/receive", r#"{"packs":["J1001-26001-0000001"]}"#)
+        .await;
+    assert_eq!(received.status, StatusCode::OK);
+    let body = json!({ "codes": [code(1, 2), code(1, 5)] }).to_string();
+    let refused = api.post(Some(&token), Some("0123456789abcdeg"), "/v1/claims/pay", body).await;
+    assert_eq!(problem(&refused, 409), "not_a_winner");
+    let answers: Vec<&str> =
+        refused.body["answers"].as_array().unwrap().iter().map(|answer| answer["answer"].as_str().unwrap()).collect();
+    assert_eq!(answers, ["won", "not_a_winner"]);
+    let body = json!({ "codes": [code(1, 2), "junk"] }).to_string();
+    let told = api.post(Some(&token), None, "/v1/claims/inquire", body).await.body;
+    assert_eq!(
+        (told["answers"][0]["prize_yuan"].as_str(), told["answers"][1]["answer"].as_str()),
+        (Some("50.00"), Some("unreadable"))
+    );
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let api = Api::open(1).await;
+    let described = api.send(Request::get("/openapi.json").body(Body::empty()).unwrap()).await.body;
+    assert!(described["openapi"].as_str().unwrap().starts_with("3.1"));
+    for path in [
+        "/v1/login",
+        "/v1/packs/receive",
+        "/v1/tickets/sell",
+        "/v1/claims/pay",
+        "/v1/account/entries",
+        "/v1/stock",
+        "/v1/sales",
+    ] {
+        assert!(described["paths"][path].is_object(), "{path}");
+    }
+    let ready = api.send(Request::get("/health/ready").body(Body::empty()).unwrap()).await;
+    assert_eq!((ready.status, ready.body["connected"].as_bool()), (StatusCode::OK, Some(false)));
+}
