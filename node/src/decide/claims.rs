@@ -27,7 +27,7 @@ pub(super) fn pay(
     codes: &[SecurityBarcode],
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
-    check_outlet_active(projection, caller.outlet())?;
+    check_outlet_active(projection, asked)?;
     let judgements = judge_all(projection, asked, codes)?;
     let mut seen = BTreeSet::new();
     let mut events = Vec::with_capacity(codes.len());

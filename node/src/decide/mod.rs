@@ -11,7 +11,7 @@ mod tickets;
 
 use jikai_schema::barcode::{PackRef, SecurityBarcode, TicketRef};
 use jikai_schema::event::{Actor, EventBody, OperatorRole, RequestKey, TokenTag};
-use jikai_schema::id::{OperatorId, OutletId, PackId, TerminalId};
+use jikai_schema::id::{NodeId, OperatorId, OutletId, PackId, TerminalId};
 use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::rules::{BatchKeys, Judgement};
 use jikai_schema::time::TimeMs;
@@ -117,6 +117,8 @@ pub trait AnsweredRequests {
 /// A request with all that its decision may look at besides the rows.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
+    /// This node.
+    pub node: NodeId,
     /// Who asks.
     pub caller: &'a Caller,
     /// The request that the events will answer.
@@ -142,12 +144,14 @@ pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -
     }
 }
 
-/// Refuses an outlet that may not trade.
-fn check_outlet_active(projection: &mut Projection<'_>, outlet: OutletId) -> Result<(), DecideError> {
+/// Refuses an outlet that another node serves, or that may not trade.
+fn check_outlet_active(projection: &mut Projection<'_>, asked: &Asked<'_>) -> Result<(), DecideError> {
     use jikai_schema::event::OutletStatus;
-    match projection.outlet(outlet)? {
+    match projection.outlet(asked.caller.outlet())? {
+        Some(row) if row.node != asked.node => Err(Refusal::OutletElsewhere.into()),
+        None => Err(Refusal::OutletElsewhere.into()),
         Some(row) if row.status == OutletStatus::Active => Ok(()),
-        _ => Err(Refusal::OutletSuspended.into()),
+        Some(_) => Err(Refusal::OutletSuspended.into()),
     }
 }
 

@@ -24,18 +24,14 @@ pub(super) fn receive(
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
     check_owner(caller)?;
-    check_outlet_active(projection, caller.outlet())?;
+    check_outlet_active(projection, asked)?;
     let packs = match selection {
         PackSelection::Shipment(shipment) => shipment_in_transit(projection, caller, *shipment)?,
         PackSelection::Packs(printed) => named_packs(projection, caller, printed)?,
     };
     let mut events = Vec::with_capacity(packs.len());
     let (mut face_sum, mut commission_sum) = (Money::ZERO, Money::ZERO);
-    let account = projection.outlet(caller.outlet())?.map(|row| AccountId::outlet(row.node, caller.outlet()));
-    let available = match account {
-        Some(id) => projection.account(id)?.balance,
-        None => return Err(Refusal::OutletElsewhere.into()),
-    };
+    let available = projection.account(AccountId::outlet(asked.node, caller.outlet()))?.balance;
     for (pack, name) in packs {
         let charge = check_receivable(projection, pack, &name, asked.now_ms)?;
         let held = available.checked_add(commission_sum).map_err(ProjectionError::from)?;

@@ -14,7 +14,7 @@ pub(super) fn open(
     expires_at_ms: TimeMs,
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
-    check_outlet_active(projection, caller.outlet())?;
+    check_outlet_active(projection, asked)?;
     let (terminal, operator) = (caller.terminal, caller.operator);
     let opened = SessionEvent::Opened { terminal, operator, token, expires_at_ms };
     Ok(Decision::all(asked.request, [EventBody::Session(opened)]))

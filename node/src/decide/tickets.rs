@@ -18,7 +18,7 @@ pub(super) fn sell(
     printed: &[TicketRef],
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
-    check_outlet_active(projection, caller.outlet())?;
+    check_outlet_active(projection, asked)?;
     let mut events = Vec::with_capacity(printed.len());
     let mut seen = BTreeSet::new();
     for ticket in printed {

@@ -196,6 +196,7 @@ impl Batch<'_, '_> {
         let answered = Answered { requests: self.requests, store };
         let now_ms = (self.clock)().clamp_after(self.head.at_ms);
         let asked = Asked {
+            node: self.node,
             caller: &request.caller,
             request: request.key,
             now_ms,

@@ -22,7 +22,8 @@ use crate::world::PlanArgs;
     --journal day.jsonl --rate 50 --ramp 5s --duration 60s --start-at-once\n\n\
     It prints one JSON line every 250 ms (phase, connected, acked, refused, failed, and a histogram of\n\
     latencies in microseconds since the last line, base64 of HdrHistogram V2).\n\
-    Without --start-at-once it waits for the line `start` on its input; `stop` ends it early.")]
+    Without --start-at-once it waits for the line `start` on its input; `stop` ends it early.\n\
+    Terminals predict every answer from a day that has not begun: load a world that was just imported.")]
 pub struct LoadArgs {
     #[command(flatten)]
     pub(super) plan: PlanArgs,
