@@ -9,6 +9,8 @@ mod outlet;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use jikai_node::decide::{PackSelection, Verb};
 use jikai_node::keyring::Keyring;
@@ -134,30 +136,31 @@ async fn requests_that_arrive_together_are_all_answered_and_stand_in_one_chain()
 async fn a_full_queue_answers_busy_and_loses_nothing_that_it_took() {
     let (data, writer, _) = world_at_work().await;
     drop(writer);
-    let gate = Arc::new(Mutex::new(()));
-    let clock = {
-        let gate = gate.clone();
-        Arc::new(move || {
-            drop(gate.lock());
-            TimeMs::from_ms(NOW_MS)
-        })
-    };
+    let (open_gate, gate) = std::sync::mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let clock = Arc::new(move || {
+        let _ = gate.lock().recv();
+        TimeMs::from_ms(NOW_MS)
+    });
     let connection = store::open(data.path()).unwrap();
     let keys = Arc::new(Keyring::load(&connection, MasterKey::from_bytes([1; 32])).unwrap());
     let (writer, _thread) = Writer::start(connection, keys, clock).unwrap();
     // While the clock stands still, one batch is in work and the queue fills behind it.
-    let (closed, (sender, mut asked)) = (gate.lock_arc(), (writer.clone(), JoinSet::new()));
+    let (mut busy, mut taken) = (0, Vec::new());
     for number in 0..(QUEUE_MAX + BATCH_MAX + 44) as u32 {
-        let sender = sender.clone();
-        asked.spawn(async move { sender.ask(opens(number)).await });
+        let mut asked = Box::pin(writer.ask(opens(number)));
+        match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(WriteError::Busy)) => busy += 1,
+            Poll::Ready(other) => panic!("answered while the clock stands still: {other:?}"),
+            Poll::Pending => taken.push(asked),
+        }
     }
-    tokio::task::yield_now().await;
-    drop(closed);
-    let replies = asked.join_all().await;
-    let busy = replies.iter().filter(|reply| matches!(reply, Err(WriteError::Busy))).count();
-    let done = replies.iter().filter(|reply| reply.is_ok()).count();
-    assert!(busy >= 44, "{busy} were refused");
-    assert_eq!(busy + done, replies.len());
+    assert!(busy >= 44 && taken.len() >= QUEUE_MAX, "{busy} were refused, {} taken", taken.len());
+    drop(open_gate);
+    let done = taken.len();
+    for asked in taken {
+        assert!(asked.await.is_ok());
+    }
     let store = store::open_reader(data.path()).unwrap();
     assert_eq!(count(&store, "SELECT count(*) FROM own_log"), done as i64);
     check_whole(&store);
