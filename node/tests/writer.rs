@@ -9,7 +9,6 @@ mod outlet;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use jikai_node::decide::{PackSelection, Verb};
