@@ -264,3 +264,38 @@ async fn the_api_describes_itself() {
     let ready = api.send(Request::get("/health/ready").body(Body::empty()).unwrap()).await;
     assert_eq!((ready.status, ready.body["connected"].as_bool()), (StatusCode::OK, Some(false)));
 }
+
+#[tokio::test]
+async fn a_challenge_does_not_tell_whether_the_terminal_exists() {
+    let api = Api::open(100).await;
+    let mut expiries = Vec::new();
+    for terminal_id in [terminal(1).to_string(), "9999999901".to_string()] {
+        let body = json!({ "terminal_id": terminal_id }).to_string();
+        let answer = api.post(None, None, "/v1/login/challenge", body).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        assert_eq!(answer.body["challenge"].as_str().map(str::len), Some(43));
+        expiries.push(answer.body["expires_at_ms"].as_i64());
+    }
+    assert_eq!(expiries[0], expiries[1]);
+}
+
+#[tokio::test]
+async fn pages_are_bounded_and_made_up_marks_are_the_callers_mistake() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    let rows = |answer: &Answer, name: &str| answer.body[name].as_array().map(Vec::len);
+    assert_eq!(rows(&api.get(&token, "/v1/packs?limit=0").await, "packs"), Some(1));
+    assert_eq!(rows(&api.get(&token, "/v1/packs?limit=4294967295").await, "packs"), Some(8));
+    for limit in ["-1", "4294967296", "x"] {
+        let path = format!("/v1/account/entries?limit={limit}");
+        assert_eq!(problem(&api.get(&token, &path).await, 400), "malformed_request");
+    }
+    let first = api.post(Some(&token), Some("0123456789abcdef"), "/v1/packs/receive", r#"{"shipment_id":5}"#).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.body);
+    let page = api.get(&token, "/v1/account/entries?limit=1").await.body;
+    let mark = page["next"].as_str().unwrap().rsplit_once('.').unwrap().0.to_string();
+    for balance_fen in [i64::MIN, i64::MAX] {
+        let path = format!("/v1/account/entries?before={mark}.{balance_fen}");
+        assert_eq!(problem(&api.get(&token, &path).await, 422), "invalid_page");
+    }
+}

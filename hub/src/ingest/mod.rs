@@ -149,6 +149,8 @@ fn as_session_refusal(node: NodeId, refusal: Refusal) -> RefusalV1 {
         Refusal::Fork { next_seq, .. } => RefusalV1::Fork { at: next_seq },
         Refusal::Incarnation { node } => RefusalV1::Incarnation { node },
         Refusal::Unknown { .. } => RefusalV1::UnknownNode { node },
+        // Passes once the hub is upgraded: the node keeps its events and tries again.
+        Refusal::Rule { rule, .. } => RefusalV1::Unavailable { why: rule },
         other => RefusalV1::Malformed { what: other.to_string() },
     }
 }

@@ -2,6 +2,7 @@
 
 use jikai_schema::codec::CodecError;
 use jikai_schema::command::Refusal;
+use jikai_schema::event::EventKey;
 use jikai_schema::projection::ProjectionError;
 
 use crate::log::LogPosition;
@@ -25,6 +26,14 @@ pub enum StorageError {
         table: &'static str,
         /// The row's key.
         key: i64,
+    },
+    /// A table refused an event of a node in the middle: [`super::commit`] rolls back and puts it in quarantine.
+    #[error("event {} of node {} breaks a rule of the tables: {reason}", key.seq, key.origin)]
+    HalfApplied {
+        /// Which event.
+        key: EventKey,
+        /// Which rule.
+        reason: String,
     },
     /// The log was not applied in order.
     #[error("entry {at} cannot follow entry {applied}")]

@@ -5,10 +5,13 @@ use jikai_schema::codec;
 use jikai_schema::command::{NodeBatch, Outcome, Refusal};
 use jikai_schema::event::EventKey;
 use jikai_schema::id::NodeId;
-use rusqlite::{Connection, OptionalExtension};
+use jikai_schema::projection::ProjectionError;
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::error::Stop;
-use super::{Machine, NodeHistory, StorageError, unknown};
+use super::{Machine, NodeHistory, StorageError, rule, unknown};
+
+const CONSTRAINT: ErrorCode = ErrorCode::ConstraintViolation;
 
 /// How far a node's log was taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,8 @@ impl NodeCursor {
 
 impl Machine<'_> {
     /// Checks, in this order: the node is registered; its store is the one known (the first contact registers it); the
-    /// batch begins where the log ends, or lies in what is known already and agrees with it.
+    /// batch begins where the log ends, or lies in what is known already and agrees with it; no event is of a newer
+    /// version, which would be missing for ever if it were skipped.
     pub(super) fn ingest_events(&mut self, batch: &NodeBatch) -> Result<Outcome, Stop> {
         let node = batch.node;
         if !self.feeds.is_registered(node) {
@@ -65,6 +69,11 @@ impl Machine<'_> {
             return Err(Refusal::Gap { node, next_seq: cursor.next_seq, first_seq: batch.first_seq }.into());
         }
         let known_count = self.known_part(&cursor, batch)?;
+        if batch.events.iter().any(|event| event.first().is_some_and(|version| *version > codec::VERSION)) {
+            return Err(
+                rule("event_too_new", "the events were written by a newer version: upgrade the hub first").into()
+            );
+        }
         let fresh = batch.events.get(known_count..).unwrap_or_default();
         // After this point the command must succeed.
         let quarantined = self.take_in(node, cursor.next_seq, fresh)?;
@@ -129,9 +138,15 @@ impl Machine<'_> {
             }
             Err(error) => return Ok(Some(error.to_string())),
         };
+        if let Some(reason) = self.poison.get(&key) {
+            return Ok(Some(reason.clone()));
+        }
         match self.projection.apply(&event) {
             Ok(()) => Ok(None),
             Err(error) if error.is_poison() => Ok(Some(error.to_string())),
+            Err(ProjectionError::Storage(error)) if error.sqlite_error_code() == Some(CONSTRAINT) => {
+                Err(StorageError::HalfApplied { key, reason: error.to_string() })
+            }
             Err(error) => Err(error.into()),
         }
     }

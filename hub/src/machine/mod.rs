@@ -6,6 +6,7 @@
 //! once, with the place up to which the log was applied.
 
 mod batches;
+mod commit;
 mod emit;
 mod error;
 mod history;
@@ -28,6 +29,8 @@ use rusqlite::{Connection, Transaction};
 
 use crate::log::LogPosition;
 
+use commit::Poison;
+pub use commit::commit;
 use emit::Feeds;
 use error::Stop;
 pub use error::StorageError;
@@ -47,6 +50,8 @@ pub struct Machine<'tx> {
     at_ms: TimeMs,
     feeds: Feeds,
     cursors: BTreeMap<NodeId, Option<NodeCursor>>,
+    /// Events that a table refused when this transaction was tried before.
+    poison: Poison,
 }
 
 /// What a transaction will have changed once it is committed.
@@ -92,6 +97,7 @@ impl<'tx> Machine<'tx> {
             at_ms: TimeMs::from_ms(at_ms),
             feeds: Feeds::load(tx)?,
             cursors: BTreeMap::new(),
+            poison: Poison::new(),
         })
     }
 
@@ -106,11 +112,6 @@ impl<'tx> Machine<'tx> {
             Err(Stop::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
             Err(Stop::Storage(error)) => Err(error),
         }
-    }
-
-    /// Takes note of an entry without commands.
-    pub fn pass(&mut self, at: LogPosition) {
-        self.position = self.position.max(at);
     }
 
     /// Writes what was gathered. The transaction may be committed after it.

@@ -2,10 +2,10 @@
 
 use jikai_schema::codec::CodecError;
 use jikai_schema::command::decode_entry;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::log::{CommandLog, LogEntry, LogError, LogPosition};
-use crate::machine::{Machine, StorageError, applied_position};
+use crate::machine::{self, StorageError, applied_position};
 
 /// Bytes of entries that are applied in one transaction.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -60,16 +60,11 @@ pub fn replay(log: &dyn CommandLog, state: &mut Connection) -> Result<LogPositio
 }
 
 pub(super) fn apply_entries(state: &mut Connection, entries: &[LogEntry]) -> Result<LogPosition, ReplayError> {
-    let tx = state.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut machine = Machine::begin(&tx)?;
-    for entry in entries {
-        let at = entry.position;
-        let proposals = decode_entry(&entry.bytes).map_err(|source| ReplayError::Entry { at, source })?;
-        for proposal in &proposals {
-            machine.apply(at, proposal)?;
-        }
-    }
-    let applied = machine.finish()?;
-    tx.commit()?;
+    let decode = |entry: &LogEntry| match decode_entry(&entry.bytes) {
+        Ok(proposals) => Ok((entry.position, proposals)),
+        Err(source) => Err(ReplayError::Entry { at: entry.position, source }),
+    };
+    let entries: Vec<_> = entries.iter().map(decode).collect::<Result<_, _>>()?;
+    let (_, applied) = machine::commit(state, &entries)?;
     Ok(applied.position)
 }

@@ -1,12 +1,12 @@
 //! The thread that appends and applies.
 
 use jikai_schema::command::{Outcome, Proposal, encode_entry};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{ENTRY_COMMANDS_MAX, ENTRY_WEIGHT_MAX, FeedHeads, ProposeError, Task};
 use crate::log::{CommandLog, LogError, LogPosition};
-use crate::machine::{Applied, Machine, StorageError};
+use crate::machine::{self, StorageError};
 
 pub(super) struct SequencerThread {
     pub(super) log: Box<dyn CommandLog>,
@@ -22,7 +22,7 @@ impl SequencerThread {
     pub(super) fn run(mut self, mut queue: mpsc::Receiver<Task>) {
         while let Some(first) = queue.blocking_recv() {
             let (proposals, answers) = gather(first, &mut queue);
-            if let Err(error) = self.commit(&proposals, answers) {
+            if let Err(error) = self.commit(proposals, answers) {
                 let hint = if error.is_disk_full() {
                     "make room on its disk, then start the hub again"
                 } else {
@@ -36,8 +36,8 @@ impl SequencerThread {
     }
 
     /// `Err` when the entry is in the log and not in the state.
-    fn commit(&mut self, proposals: &[Proposal], answers: Vec<Answer>) -> Result<(), StorageError> {
-        let at = match self.append(proposals) {
+    fn commit(&mut self, proposals: Vec<Proposal>, answers: Vec<Answer>) -> Result<(), StorageError> {
+        let at = match self.append(&proposals) {
             Ok(at) => at,
             Err(error) => {
                 tracing::warn!(%error, commands = proposals.len(), "the command log refused an entry; nothing was changed");
@@ -46,12 +46,13 @@ impl SequencerThread {
                 return Ok(());
             }
         };
-        let (outcomes, applied) = self.apply(at, proposals)?;
+        let command_count = proposals.len() as u64;
+        let (outcomes, applied) = machine::commit(&mut self.state, &[(at, proposals)])?;
         self.applied.send_replace(applied.position);
         for (node, head_seq) in applied.feed_heads {
             self.heads.publish(node, head_seq);
         }
-        metrics::counter!("jikai_commands_total").increment(proposals.len() as u64);
+        metrics::counter!("jikai_commands_total").increment(command_count);
         metrics::counter!("jikai_log_entries_total").increment(1);
         for (answer, outcome) in answers.into_iter().zip(outcomes) {
             // Whoever asked may have gone; the command is committed all the same.
@@ -63,18 +64,6 @@ impl SequencerThread {
     fn append(&mut self, proposals: &[Proposal]) -> Result<LogPosition, LogError> {
         let entry = encode_entry(proposals).map_err(|error| LogError::Storage(error.to_string()))?;
         self.log.append(&entry)
-    }
-
-    fn apply(&mut self, at: LogPosition, proposals: &[Proposal]) -> Result<(Vec<Outcome>, Applied), StorageError> {
-        let tx = self.state.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut machine = Machine::begin(&tx)?;
-        let mut outcomes = Vec::with_capacity(proposals.len());
-        for proposal in proposals {
-            outcomes.push(machine.apply(at, proposal)?);
-        }
-        let applied = machine.finish()?;
-        tx.commit()?;
-        Ok((outcomes, applied))
     }
 }
 

@@ -19,7 +19,7 @@ fn whole_log() -> Vec<Proposal> {
         ship(3, 13_010_002, 4..=5),
         ship(3, 13_010_001, 6..=6),
         Command::HoldPack { pack: pack(1), hold: jikai_schema::event::PackHold::Frozen },
-        Command::IngestEvents(second.raw_batch(vec![vec![0xff; 5]])),
+        Command::IngestEvents(second.raw_batch(vec![vec![1, 0xff, 0xff]])),
         stock(3..=4),
     ]);
     // The clock of the proposer stands still, goes back and jumps.

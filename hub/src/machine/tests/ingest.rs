@@ -1,8 +1,10 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::command::{Command, NodeBatch, Outcome, Refusal};
-use jikai_schema::event::{EventBody, MasterEvent, MoneyEvent};
+use jikai_schema::event::{EventBody, EventKey, MasterEvent, MoneyEvent};
+use jikai_schema::ledger::TransferId;
 
-use crate::machine::NodeHistory;
+use crate::log::LogPosition;
+use crate::machine::{NodeHistory, commit};
 use crate::province::*;
 
 fn ingested(log: &NodeLog, quarantined: u64) -> Outcome {
@@ -156,4 +158,35 @@ fn a_fact_that_breaks_a_rule_is_applied_and_put_on_the_worklist() {
     assert_eq!(hub.ask(Command::IngestEvents(log.batch(twice))), ingested(&log, 0));
     assert_eq!(hub.count("SELECT count(*) FROM exception WHERE kind = 'paid_twice'"), 1);
     assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
+}
+
+#[test]
+fn an_event_that_a_table_refuses_in_the_middle_is_rolled_back_and_quarantined_alone() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    // Somebody else's row stands where the second event's third transfer belongs.
+    let taken = TransferId::new(EventKey { origin: log.node, seq: 2 }, 2).key();
+    let meddle = format!("INSERT INTO transfer VALUES ({taken}, 1, 2, 5, 1, 0, 0, 0, 0)");
+    hub.state.execute_batch(&meddle).unwrap();
+    let batch = log.batch(vec![check_in(1, 13_010_001), check_in(2, 13_010_001), sell(1, 0, 13_010_001)]);
+    let at = LogPosition::new(hub.position + 1);
+    let entry = (at, vec![proposal(NOW_MS, Command::IngestEvents(batch))]);
+    let (outcomes, applied) = commit(&mut hub.state, &[entry]).unwrap();
+    assert_eq!((outcomes, applied.position), (vec![ingested(&log, 1)], at));
+    assert_eq!(hub.count("SELECT seq FROM quarantine"), 2);
+    assert_eq!(
+        hub.count("SELECT count(*) FROM transfer WHERE transfer >> 51 = 1"),
+        6,
+        "five of the first, the meddler's"
+    );
+    assert_eq!(hub.count("SELECT state FROM pack ORDER BY pack LIMIT 1 OFFSET 1"), 0, "pack 2 is still on its way");
+    assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
+}
+
+#[test]
+fn events_of_a_newer_version_stop_the_stream_until_the_hub_is_upgraded() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    let newer = log.raw_batch(vec![vec![2, 1, 1]]);
+    assert_eq!(hub.refuse(Command::IngestEvents(newer)).code(), "event_too_new");
 }
