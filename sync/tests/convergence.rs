@@ -1,4 +1,5 @@
-//! Both ends of a session under a virtual clock: connections cut at any byte, late commits, repeats, growing logs.
+//! Both ends of a session under a virtual clock: connections cut at any byte, partitions, repeated frames, commits that
+//! come late or only after their session is gone, growing logs.
 //!
 //! One seed decides everything. A failure prints how to run it again.
 
@@ -48,13 +49,15 @@ impl Log {
     }
 
     fn read(&self, from_seq: u64, events_max: usize) -> Vec<LogRecord> {
-        self.records.iter().skip(from_seq as usize - 1).take(events_max.min(7)).cloned().collect()
+        self.records.iter().skip(from_seq as usize - 1).take(events_max).cloned().collect()
     }
 
-    /// Takes a batch in; a batch that was taken in before a connection broke comes again after it.
+    /// Takes a batch in as a store does: what it has already is skipped.
     fn take(&mut self, batch: &VerifiedBatch) -> Cursor {
-        assert_eq!(batch.first_seq, self.received.len() as u64 + 1, "a batch out of order was delivered");
-        self.received.extend(batch.events.iter().cloned());
+        let next_seq = self.received.len() as u64 + 1;
+        assert!(batch.first_seq <= next_seq, "a batch behind a gap was delivered");
+        let had = (next_seq - batch.first_seq) as usize;
+        self.received.extend(batch.events.iter().skip(had).cloned());
         self.durable()
     }
 
@@ -76,11 +79,29 @@ struct Link {
 struct World {
     random: StdRng,
     now_ms: i64,
+    growing: bool,
+    /// How fast the hub commits in this world.
+    commit_chance: f64,
     up: Log,
     down: Log,
     link: Option<Link>,
+    /// Nothing arrives until then.
+    parted_until_ms: i64,
+    /// Batches of sessions that are gone, on their way into the hub all the same.
+    late: VecDeque<VerifiedBatch>,
     trace: Vec<usize>,
     ended: Vec<RefusalV1>,
+    seen: Seen,
+}
+
+/// What happened at least once: a test that meets no fault proves nothing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    cut: bool,
+    silent: bool,
+    repeated: bool,
+    committed_late: bool,
+    overtaken: bool,
 }
 
 fn node() -> NodeId {
@@ -89,15 +110,21 @@ fn node() -> NodeId {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let random = StdRng::seed_from_u64(seed);
+        let mut random = StdRng::seed_from_u64(seed);
+        let commit_chance = if random.random_bool(0.5) { 0.7 } else { 0.1 };
         World {
             random,
             now_ms: 0,
+            growing: true,
+            commit_chance,
             up: Log::default(),
             down: Log::default(),
             link: None,
+            parted_until_ms: 0,
+            late: VecDeque::new(),
             trace: Vec::new(),
             ended: Vec::new(),
+            seen: Seen::default(),
         }
     }
 
@@ -118,11 +145,16 @@ impl World {
     }
 
     fn step(&mut self, faults: bool) {
-        self.now_ms += self.random.random_range(0..200);
+        let parted = self.now_ms < self.parted_until_ms;
+        self.now_ms += self.random.random_range(0..if parted { 2_000 } else { 200 });
         match self.random.random_range(0..100) {
-            0..20 => self.up.grow(&mut self.random),
-            20..30 => self.down.grow(&mut self.random),
-            30 if faults => self.link = None,
+            0..20 if self.growing => self.up.grow(&mut self.random),
+            20..30 if self.growing => self.down.grow(&mut self.random),
+            30 if faults => {
+                self.seen.cut = true;
+                self.hang_up();
+            }
+            31 if faults => self.parted_until_ms = self.now_ms + self.random.random_range(0..40_000),
             _ => {}
         }
         if self.link.is_none() {
@@ -134,15 +166,35 @@ impl World {
         link.hub.feed_grew(down_head);
         link.node.tick(self.now_ms);
         link.hub.tick(self.now_ms);
-        self.carry();
+        if !parted {
+            self.carry();
+        }
         self.commit();
-        let closed = self.perform();
-        if closed {
-            self.link = None;
+        if self.perform(faults) {
+            self.hang_up();
         }
         self.up.check_prefix();
         self.down.check_prefix();
         self.trace.push(self.up.received.len() * 100_000 + self.down.received.len());
+    }
+
+    /// The connection is gone. The batch that is being committed may still get in, before the next session is admitted as
+    /// the hub's driver sees to it, or even beside it.
+    fn hang_up(&mut self) {
+        let Some(link) = self.link.take() else { return };
+        if self.random.random_bool(0.5) {
+            self.late.extend(link.committing.into_iter().next());
+        }
+        if self.random.random_bool(0.3) {
+            self.commit_late();
+        }
+    }
+
+    fn commit_late(&mut self) {
+        for batch in self.late.drain(..) {
+            self.seen.committed_late = true;
+            self.up.take(&batch);
+        }
     }
 
     /// Moves some bytes of each stream, cut anywhere.
@@ -160,8 +212,11 @@ impl World {
 
     /// The hub commits what waits, sometimes later.
     fn commit(&mut self) {
+        if self.random.random_bool(0.15) {
+            self.commit_late();
+        }
         let link = self.link.as_mut().unwrap();
-        while self.random.random_bool(0.7) {
+        while self.random.random_bool(self.commit_chance) {
             let Some(batch) = link.committing.pop_front() else { return };
             let cursor = self.up.take(&batch);
             link.hub.delivered(cursor, self.now_ms);
@@ -169,15 +224,26 @@ impl World {
     }
 
     /// Performs what both ends want; `true` when the session has ended.
-    fn perform(&mut self) -> bool {
+    fn perform(&mut self, faults: bool) -> bool {
+        self.perform_node(faults) || self.perform_hub()
+    }
+
+    fn perform_node(&mut self, faults: bool) -> bool {
         let link = self.link.as_mut().unwrap();
         while let Some(action) = link.node.poll() {
             match action {
-                Action::Send(stream, bytes) => link.to_hub[stream as usize].extend(bytes),
+                Action::Send(stream, bytes) => {
+                    if faults && is_batch(&bytes) && self.random.random_bool(0.1) {
+                        self.seen.repeated = true;
+                        link.to_hub[stream as usize].extend(&bytes);
+                    }
+                    link.to_hub[stream as usize].extend(bytes);
+                }
                 Action::LocateUp(welcome) => {
                     link.node.located(Some(self.up.hash_at(welcome.up.next_seq - 1)), self.now_ms)
                 }
                 Action::ReadLog { from_seq, events_max, .. } => {
+                    let events_max = events_max.min(self.random.random_range(1..8));
                     link.node.log_read(&self.up.read(from_seq, events_max), self.now_ms)
                 }
                 Action::Deliver(batch) => link.node.delivered(self.down.take(&batch), self.now_ms),
@@ -188,6 +254,11 @@ impl World {
                 Action::Acked(_) | Action::Admit(_) => {}
             }
         }
+        false
+    }
+
+    fn perform_hub(&mut self) -> bool {
+        let link = self.link.as_mut().unwrap();
         while let Some(action) = link.hub.poll() {
             match action {
                 Action::Send(stream, bytes) => link.to_node[stream as usize].extend(bytes),
@@ -196,6 +267,7 @@ impl World {
                     link.hub.admitted(welcome, self.down.records.len() as u64, self.now_ms);
                 }
                 Action::ReadLog { from_seq, events_max, .. } => {
+                    let events_max = events_max.min(self.random.random_range(1..8));
                     link.hub.log_read(&self.down.read(from_seq, events_max), self.now_ms)
                 }
                 Action::Deliver(batch) => link.committing.push_back(batch),
@@ -210,8 +282,15 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        self.up.received.len() == self.up.records.len() && self.down.received.len() == self.down.records.len()
+        self.late.is_empty()
+            && self.up.received.len() == self.up.records.len()
+            && self.down.received.len() == self.down.records.len()
     }
+}
+
+/// Whether an encoded frame, behind its length and version, is a batch.
+fn is_batch(frame: &[u8]) -> bool {
+    frame[5] == 3
 }
 
 fn play(seed: u64) -> World {
@@ -219,12 +298,17 @@ fn play(seed: u64) -> World {
     for _ in 0..STEPS {
         world.step(true);
     }
-    // Faults stop: the logs must settle. Growth goes on until here, so a bound on steps is a bound on time.
+    // Faults stop, and the logs stop growing: they must settle, and a bound on steps is a bound on time.
+    world.growing = false;
     for _ in 0..STEPS * 10 {
         if world.is_settled() {
             break;
         }
         world.step(false);
+    }
+    for refusal in &world.ended {
+        world.seen.silent |= matches!(refusal, RefusalV1::Silent { .. });
+        world.seen.overtaken |= matches!(refusal, RefusalV1::Unavailable { .. });
     }
     world
 }
@@ -238,22 +322,30 @@ fn seeds() -> Vec<u64> {
 
 #[test]
 fn what_is_received_is_a_prefix_of_what_was_sent_and_in_the_end_all_of_it() {
+    let mut seen = Vec::new();
     for seed in seeds() {
         println!("REPRODUCE WITH: JIKAI_SEED={seed} cargo test -p jikai-sync --test convergence");
         let world = play(seed);
         assert!(world.up.received.len() > 20 && world.down.received.len() > 10, "seed {seed}: too little was received");
         let passing = world.ended.iter().all(RefusalV1::is_passing);
         assert!(passing, "seed {seed}: an honest session was refused: {:?}", world.ended);
-        let (missing_up, missing_down) =
-            (world.up.records.len() - world.up.received.len(), world.down.records.len() - world.down.received.len());
-        assert!(missing_up < 40 && missing_down < 40, "seed {seed}: {missing_up} and {missing_down} events are stuck");
+        assert!(world.is_settled(), "seed {seed}: events are stuck");
+        seen.push(world.seen);
+    }
+    if seen.len() > 1 {
+        let met = |fault: fn(&Seen) -> bool| seen.iter().any(fault);
+        assert!(met(|seen| seen.cut) && met(|seen| seen.silent) && met(|seen| seen.repeated), "a fault was never met");
+        assert!(met(|seen| seen.committed_late), "no commit came after its session");
+        assert!(met(|seen| seen.overtaken), "no commit came beside the next session");
     }
 }
 
 #[test]
 fn one_seed_gives_one_trace() {
     for seed in [3, 77] {
-        assert_eq!(play(seed).trace, play(seed).trace, "seed {seed}");
+        let (first, again) = (play(seed), play(seed));
+        assert_eq!(first.trace, again.trace, "seed {seed}");
+        assert_eq!((first.ended, first.seen), (again.ended, again.seen), "seed {seed}");
     }
 }
 

@@ -110,7 +110,8 @@ impl CertificateAuthority {
         &self.key
     }
 
-    /// Signs a node's request. Name and use are set here; of the request only the public key is taken.
+    /// Signs a node's request. Name and use are set here; of the request only the public key is taken. `hosts` are further
+    /// names and addresses for its terminals; none may be one that this authority gives a meaning.
     pub fn sign_node(
         &self,
         request_pem: &str,
@@ -118,6 +119,9 @@ impl CertificateAuthority {
         hosts: &[String],
         now_ms: TimeMs,
     ) -> Result<String, IdentityError> {
+        if let Some(reserved) = hosts.iter().find(|host| is_reserved(host)) {
+            return Err(IdentityError::ReservedName(reserved.clone()));
+        }
         let mut request = CertificateSigningRequestParams::from_pem(request_pem).map_err(failed("read the request"))?;
         request.params = leaf_params(&node_name(node), hosts, now_ms)?;
         let issuer = self.issuer()?;
@@ -134,6 +138,12 @@ impl CertificateAuthority {
     fn issuer(&self) -> Result<Issuer<'static, impl SigningKey>, IdentityError> {
         Issuer::from_ca_cert_pem(&self.certificate_pem, self.key.pair()?).map_err(failed("read the authority"))
     }
+}
+
+/// Whether a host name could pass for the hub or another node. Names of hosts have no case and may end with a dot.
+fn is_reserved(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    host.ends_with(SUFFIX)
 }
 
 fn leaf_params(name: &str, hosts: &[String], now_ms: TimeMs) -> Result<CertificateParams, IdentityError> {
@@ -221,6 +231,19 @@ mod tests {
         let der = CertificateDer::from_pem_slice(authority.certificate_pem().as_bytes()).unwrap();
         assert!(node_of_certificate(&der).is_err());
         assert!(node_of_certificate(b"junk").is_err());
+    }
+
+    #[test]
+    fn no_host_name_can_make_a_node_pass_for_the_hub_or_another_node() {
+        let authority = CertificateAuthority::create("test", now()).unwrap();
+        let request = KeyAndRequest::for_node(node(3)).unwrap();
+        let sign = |host: &str| authority.sign_node(&request.request_pem, node(3), &[host.to_string()], now());
+        for reserved in ["hub.jikai", "HUB.jikai", "node-4.jikai", "*.jikai", "hub.jikai."] {
+            assert!(matches!(sign(reserved), Err(IdentityError::ReservedName(_))), "{reserved}");
+        }
+        for free in ["node3.example", "10.1.2.3", "jikai.example"] {
+            sign(free).unwrap();
+        }
     }
 
     #[test]

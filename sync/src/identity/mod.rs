@@ -28,6 +28,9 @@ pub enum IdentityError {
     /// A PEM file without what it should hold.
     #[error("no {0} in the PEM text")]
     Pem(&'static str),
+    /// A host name that only the authority itself may give.
+    #[error("the host name `{0}` is reserved: names under `.jikai` say who is who")]
+    ReservedName(String),
     /// A certificate that does not name a node.
     #[error("the certificate does not name a node")]
     NoNode,

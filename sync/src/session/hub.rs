@@ -1,9 +1,9 @@
 //! The hub's end: admits, takes the node's log, sends its feed.
 
-use super::node::name;
+use super::node::{check_position, name};
 use super::peer::Peer;
 use super::receiver::Received;
-use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
+use super::{Action, BatchReceiver, BatchSender, GREETING_MS_MAX, LogRecord, Stream};
 use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
 
 /// The hub's end of a session.
@@ -23,7 +23,9 @@ enum State {
 impl HubSession {
     /// Waits for a node's greeting.
     pub fn new(now_ms: i64) -> Self {
-        HubSession { peer: Peer::new(now_ms), state: State::Waiting }
+        let mut peer = Peer::new(now_ms);
+        peer.expect_greeting(now_ms + GREETING_MS_MAX);
+        HubSession { peer, state: State::Waiting }
     }
 
     /// Takes received bytes.
@@ -45,6 +47,9 @@ impl HubSession {
     fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
         match (stream, frame, &mut self.state) {
             (Stream::Up, Frame::Hello(hello), State::Waiting) => {
+                check_position(hello.up_head)?;
+                check_position(hello.down)?;
+                self.peer.greeted();
                 self.peer.act(Action::Admit(hello.clone()));
                 self.state = State::Admitting(hello);
             }
@@ -59,7 +64,7 @@ impl HubSession {
                 }
                 self.read_on();
             }
-            (_, Frame::KeepAlive, _) => {}
+            (_, Frame::KeepAlive, State::Admitting(_) | State::Open { .. }) => {}
             (_, frame, _) => return Err(RefusalV1::Malformed { what: format!("unexpected {}", name(&frame)) }),
         }
         Ok(())
@@ -97,9 +102,10 @@ impl HubSession {
 
     /// Answers [`Action::Deliver`]: the node's log is committed up to here.
     pub fn delivered(&mut self, cursor: Cursor, now_ms: i64) {
-        if let State::Open { up, .. } = &mut self.state {
-            let ack = up.delivered(cursor);
-            self.peer.send(Stream::Up, &Frame::Ack(ack), now_ms);
+        let State::Open { up, .. } = &mut self.state else { return };
+        match up.delivered(cursor) {
+            Ok(ack) => self.peer.send(Stream::Up, &Frame::Ack(ack), now_ms),
+            Err(refusal) => self.peer.refuse(refusal, now_ms),
         }
     }
 

@@ -26,12 +26,18 @@ pub use node::NodeSession;
 pub use receiver::{BatchReceiver, Received};
 pub use sender::{BatchSender, WINDOW_BATCHES, WINDOW_BYTES};
 
-use crate::wire::{Cursor, Hello, RefusalV1, Welcome};
+use crate::wire::{Cursor, FRAME_BYTES_MAX, Hello, RefusalV1, Welcome};
 
 /// Silence after which an end says something.
 pub const KEEP_ALIVE_MS: i64 = 3_000;
 /// Silence after which an end gives the session up.
 pub const SILENCE_MS_MAX: i64 = 15_000;
+
+/// How long a node may take to greet.
+pub const GREETING_MS_MAX: i64 = 15_000;
+/// Most received bytes that wait to be read as frames: one frame that is not whole yet and what came with it, or the
+/// window of a stream that must wait for the handshake.
+pub const WAITING_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
 /// One event of a log, as its decider hashed it.
 #[derive(Debug, Clone, PartialEq, Eq)]

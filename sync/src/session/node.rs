@@ -37,7 +37,13 @@ impl NodeSession {
     /// Takes received bytes.
     pub fn on_bytes(&mut self, stream: Stream, bytes: &[u8], now_ms: i64) {
         self.peer.push(stream, bytes, now_ms);
-        while let Some(frame) = self.peer.next_frame(stream) {
+        self.read_frames(stream, now_ms);
+    }
+
+    fn read_frames(&mut self, stream: Stream, now_ms: i64) {
+        // The feed waits until both ends agree on the node's log: a store that must be refused takes nothing in.
+        while stream == Stream::Up || self.is_open() {
+            let Some(frame) = self.peer.next_frame(stream) else { return };
             if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
                 self.peer.refuse(refusal, now_ms);
             }
@@ -47,6 +53,7 @@ impl NodeSession {
     fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
         match (stream, frame, &mut self.state) {
             (Stream::Up, Frame::Welcome(welcome), State::Greeting) => {
+                check_position(welcome.up)?;
                 let ours = self.up_head_seq + 1;
                 if welcome.up.next_seq > ours {
                     return Err(RefusalV1::Rewound { ours: welcome.up.next_seq, theirs: ours });
@@ -80,7 +87,13 @@ impl NodeSession {
         }
         self.peer.act(Action::Acked(up));
         self.state = State::Open(BatchSender::new(up, self.up_head_seq));
+        self.read_frames(Stream::Down, now_ms);
         self.read_on();
+    }
+
+    /// Whether both ends have agreed on the node's log: events flow.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open(_))
     }
 
     /// The own log has grown.
@@ -105,8 +118,10 @@ impl NodeSession {
 
     /// Answers [`Action::Deliver`]: the feed is durable up to here.
     pub fn delivered(&mut self, cursor: Cursor, now_ms: i64) {
-        let ack = self.down.delivered(cursor);
-        self.peer.send(Stream::Down, &Frame::Ack(ack), now_ms);
+        match self.down.delivered(cursor) {
+            Ok(ack) => self.peer.send(Stream::Down, &Frame::Ack(ack), now_ms),
+            Err(refusal) => self.peer.refuse(refusal, now_ms),
+        }
     }
 
     /// Ends the session from this side.
@@ -135,6 +150,14 @@ impl NodeSession {
         {
             self.peer.act(Action::ReadLog { from_seq, events_max, bytes_max });
         }
+    }
+}
+
+/// Refuses a position that no store can hold, before anybody computes with it.
+pub(super) fn check_position(place: Cursor) -> Result<(), RefusalV1> {
+    match place.is_in_bounds() {
+        true => Ok(()),
+        false => Err(RefusalV1::Malformed { what: format!("position {} is out of bounds", place.next_seq) }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream};
+use super::{Action, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX};
 use crate::wire::{Frame, FrameDecoder, RefusalV1, encode_frame};
 
 /// Frames in, actions out, and the clock of a session.
@@ -13,6 +13,8 @@ pub(super) struct Peer {
     actions: VecDeque<Action>,
     heard_at_ms: i64,
     spoke_at_ms: i64,
+    /// When the greeting must have come; `None` once it has.
+    greeting_due_ms: Option<i64>,
     closed: bool,
 }
 
@@ -24,13 +26,31 @@ impl Peer {
             actions: VecDeque::new(),
             heard_at_ms: now_ms,
             spoke_at_ms: now_ms,
+            greeting_due_ms: None,
             closed: false,
         }
     }
 
+    /// Ends the session unless [`Peer::greeted`] is called by then, whatever else comes.
+    pub(super) fn expect_greeting(&mut self, due_ms: i64) {
+        self.greeting_due_ms = Some(due_ms);
+    }
+
+    pub(super) fn greeted(&mut self) {
+        self.greeting_due_ms = None;
+    }
+
     pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], now_ms: i64) {
+        if self.closed {
+            return;
+        }
         self.heard_at_ms = now_ms;
         self.decoder(stream).push(bytes);
+        let waiting_bytes = self.decoder(stream).waiting_bytes();
+        if waiting_bytes > WAITING_BYTES_MAX {
+            let what = format!("{waiting_bytes} bytes before they can be read");
+            self.refuse(RefusalV1::Malformed { what }, now_ms);
+        }
     }
 
     /// The next whole frame of a stream; bytes that are none end the session.
@@ -41,7 +61,7 @@ impl Peer {
         match self.decoder(stream).next_frame() {
             Ok(frame) => frame,
             Err(error) => {
-                self.close(RefusalV1::Malformed { what: error.to_string() });
+                self.refuse(RefusalV1::Malformed { what: error.to_string() }, self.heard_at_ms);
                 None
             }
         }
@@ -82,6 +102,8 @@ impl Peer {
         let silent_ms = now_ms - self.heard_at_ms;
         if silent_ms >= SILENCE_MS_MAX {
             self.close(RefusalV1::Silent { silent_ms });
+        } else if self.greeting_due_ms.is_some_and(|due_ms| now_ms >= due_ms) {
+            self.refuse(RefusalV1::Malformed { what: "no greeting in time".into() }, now_ms);
         } else if now_ms - self.spoke_at_ms >= KEEP_ALIVE_MS {
             self.send(Stream::Up, &Frame::KeepAlive, now_ms);
         }
@@ -89,7 +111,8 @@ impl Peer {
 
     /// When [`Peer::tick`] is due.
     pub(super) fn wake_at_ms(&self) -> i64 {
-        (self.heard_at_ms + SILENCE_MS_MAX).min(self.spoke_at_ms + KEEP_ALIVE_MS)
+        let due_ms = (self.heard_at_ms + SILENCE_MS_MAX).min(self.spoke_at_ms + KEEP_ALIVE_MS);
+        self.greeting_due_ms.map_or(due_ms, |greeting_ms| due_ms.min(greeting_ms))
     }
 
     fn decoder(&mut self, stream: Stream) -> &mut FrameDecoder {

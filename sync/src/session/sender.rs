@@ -5,12 +5,15 @@ use std::collections::VecDeque;
 use jikai_schema::chain::ChainHash;
 
 use super::LogRecord;
-use crate::wire::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Cursor, Frame, RefusalV1, encode_body};
+use crate::wire::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, Batch, Cursor, Frame, RECORD_BYTES_MAX, RefusalV1, encode_body};
 
 /// Most batches on their way.
 pub const WINDOW_BATCHES: usize = 8;
 /// Most bytes on their way; below the flow-control window of a stream, so that a write never waits for the peer's reader.
 pub const WINDOW_BYTES: usize = 512 * 1024;
+
+/// Largest body of a batch: its events, a length for each, and the byte that says how they are packed.
+const BODY_BYTES: usize = BATCH_BYTES_MAX + 4 * BATCH_EVENTS_MAX + 1;
 
 /// Sends one log.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl BatchSender {
 
     /// What to read next, if the window has room: position, most events, most bytes.
     pub fn wants(&mut self) -> Option<(u64, usize, usize)> {
-        let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BATCH_BYTES_MAX <= WINDOW_BYTES;
+        let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BODY_BYTES <= WINDOW_BYTES;
         if self.reading || !room || self.next.next_seq > self.head_seq {
             return None;
         }
@@ -50,15 +53,19 @@ impl BatchSender {
         Some((self.next.next_seq, BATCH_EVENTS_MAX, BATCH_BYTES_MAX))
     }
 
-    /// Packs records that were read into a batch. Records that do not continue the log are a defect of the reader: `Gap`.
+    /// Packs records that were read into a batch, as many as fit; the rest is read again. Records that do not continue the
+    /// log are a defect of the reader: `Gap`. One that no batch can hold stops the log before it is sent: `Malformed`.
     pub fn pack(&mut self, records: &[LogRecord]) -> Result<Option<Frame>, RefusalV1> {
         self.reading = false;
+        for (expected, record) in (self.next.next_seq..).zip(records) {
+            if record.seq != expected {
+                return Err(RefusalV1::Gap { expected, found: record.seq });
+            }
+        }
+        let records = fitting(records)?;
         let prev_hash = self.next.hash;
         let mut end = self.next;
         for record in records {
-            if record.seq != end.next_seq {
-                return Err(RefusalV1::Gap { expected: end.next_seq, found: record.seq });
-            }
             end = Cursor { next_seq: end.next_seq + 1, hash: end.hash.next(&record.bytes) };
         }
         if records.is_empty() {
@@ -71,6 +78,7 @@ impl BatchSender {
         self.in_flight.push_back(InFlight { end, bytes: body.len() });
         let (first_seq, count) = (self.next.next_seq, records.len() as u32);
         self.next = end;
+        self.head_seq = self.head_seq.max(end.next_seq - 1);
         Ok(Some(Frame::Batch(Batch {
             first_seq,
             prev_hash,
@@ -105,6 +113,24 @@ impl BatchSender {
     pub fn packed_hash(&self) -> ChainHash {
         self.next.hash
     }
+}
+
+/// The records from the first on that one batch may hold.
+fn fitting(records: &[LogRecord]) -> Result<&[LogRecord], RefusalV1> {
+    let (mut count, mut gathered_bytes) = (0, 0);
+    for record in records.iter().take(BATCH_EVENTS_MAX) {
+        let bytes = record.bytes.len();
+        gathered_bytes += bytes;
+        if count == 0 && bytes > RECORD_BYTES_MAX {
+            let what = format!("event {} of {bytes} bytes, at most {RECORD_BYTES_MAX} travel", record.seq);
+            return Err(RefusalV1::Malformed { what });
+        }
+        if gathered_bytes > BATCH_BYTES_MAX {
+            break;
+        }
+        count += 1;
+    }
+    Ok(&records[..count])
 }
 
 #[cfg(test)]
@@ -143,6 +169,34 @@ mod tests {
         assert_eq!(sender.acked(end), Ok(true));
         assert_eq!(sender.acked(end), Ok(false), "a repeat is harmless");
         assert_eq!(sender.acked(Cursor::START), Ok(false), "an older one is harmless");
+    }
+
+    #[test]
+    fn a_batch_takes_what_fits_and_an_event_that_fits_nowhere_stops_the_log() {
+        let count = |records: &[LogRecord]| match BatchSender::new(Cursor::START, 9).pack(records) {
+            Ok(Some(Frame::Batch(batch))) => Ok(batch.count),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal),
+        };
+        let small: Vec<_> = (1..=600).map(|seq| LogRecord { seq, bytes: vec![1; 10] }).collect();
+        assert_eq!(count(&small), Ok(BATCH_EVENTS_MAX as u32));
+        assert_eq!(count(&[record(1), record(2)]), Ok(1));
+        let sized = |seq, bytes| LogRecord { seq, bytes: vec![0; bytes] };
+        assert_eq!(count(&[sized(1, RECORD_BYTES_MAX)]), Ok(1));
+        assert!(matches!(count(&[sized(1, RECORD_BYTES_MAX + 1)]), Err(RefusalV1::Malformed { .. })));
+        assert_eq!(count(&[record(1), sized(2, RECORD_BYTES_MAX + 1)]), Ok(1), "what comes before it still travels");
+    }
+
+    #[test]
+    fn the_head_that_is_told_is_never_behind_what_is_sent() {
+        let mut sender = BatchSender::new(Cursor::START, 1);
+        let Ok(Some(Frame::Batch(batch))) = sender.pack(&[record(1), record(2)].map(|mut record| {
+            record.bytes.truncate(9);
+            record
+        })) else {
+            panic!("nothing was packed")
+        };
+        assert_eq!(batch.head_seq, 2);
     }
 
     #[test]

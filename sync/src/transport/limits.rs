@@ -7,16 +7,27 @@ use quinn::{IdleTimeout, TransportConfig, VarInt};
 
 /// Receive buffer of one stream; twice the session's window, so that a sender within its window never blocks.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Receive buffer of one connection.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Receive buffer of one connection: the session's window on one stream, acknowledgements on the other, and six requests
+/// at their limit are 2 MiB and a few frames; requests are read by tasks of their own, so a session never waits for long.
+const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 /// Unacknowledged bytes a connection sends.
-const SEND_WINDOW_BYTES: u64 = 4 << 20;
+const SEND_WINDOW_BYTES: u64 = 2 << 20;
 /// Streams that a peer may open at once: two for the session, the rest for requests.
 const STREAMS_MAX: u32 = 8;
 /// QUIC's own keep-alive; shorter than the idle limit of common NAT boxes.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A connection without any packet for so long is gone.
 const IDLE_MS_MAX: u32 = 20_000;
+
+/// How long TLS and the streams of a session may take to open.
+pub(super) const OPENING_WAIT: Duration = Duration::from_secs(5);
+
+/// Code of a connection closed at its end.
+pub(super) const CLOSE_ENDED: VarInt = VarInt::from_u32(0);
+/// Code of a connection closed because the protocol gave a reason; the reason itself went over the up stream.
+pub(super) const CLOSE_REFUSED: VarInt = VarInt::from_u32(1);
+/// Code of a connection closed because the node opened a newer session.
+pub(super) const CLOSE_SUPERSEDED: VarInt = VarInt::from_u32(2);
 
 pub(super) fn transport_config(segmentation_offload: bool) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();

@@ -2,6 +2,7 @@
 
 mod driver;
 mod hub;
+mod intake;
 mod limits;
 mod node;
 mod requests;

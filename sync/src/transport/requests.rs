@@ -5,6 +5,8 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::watch;
 
+use super::limits::CLOSE_ENDED;
+
 /// Largest request or answer.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// How long an answer may take.
@@ -35,6 +37,9 @@ pub struct Requester {
 impl Requester {
     /// Sends a request and waits for its answer.
     pub async fn request(&self, request: &[u8]) -> Result<Vec<u8>, RequestError> {
+        if request.len() > REQUEST_BYTES_MAX - REQUEST_MARK.len() {
+            return Err(failed(format!("a request of {} bytes is too large", request.len())));
+        }
         let connection = self.connection.borrow().clone().ok_or(RequestError::NotConnected)?;
         let exchange = async {
             let (mut send, mut receive) = connection.open_bi().await.map_err(failed)?;
@@ -61,8 +66,13 @@ where
         Ok(Err(_)) | Err(_) => return,
     };
     let Some(body) = request.strip_prefix(REQUEST_MARK.as_slice()) else { return };
-    let reply = answer(body.to_vec()).await;
-    if send.write_all(&reply).await.is_ok() {
-        let _ = send.finish();
+    // Late answers find nobody who waits for them, and would hold the stream.
+    let replied = tokio::time::timeout(ANSWER_WAIT, async {
+        let reply = answer(body.to_vec()).await;
+        send.write_all(&reply).await
+    });
+    match replied.await {
+        Ok(Ok(())) => drop(send.finish()),
+        Ok(Err(_)) | Err(_) => drop(send.reset(CLOSE_ENDED)),
     }
 }

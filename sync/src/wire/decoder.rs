@@ -31,7 +31,8 @@ pub fn encode_frame(frame: &Frame) -> Result<Vec<u8>, FrameError> {
     Ok(bytes)
 }
 
-/// Gathers bytes and gives out whole frames. Holds at most one frame and what came with it.
+/// Gathers bytes and gives out whole frames. Holds at most one frame and what came with it
+/// if frames are taken out as they come.
 #[derive(Debug, Default)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
@@ -46,6 +47,11 @@ impl FrameDecoder {
             self.read = 0;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Bytes that were received and not yet given out.
+    pub fn waiting_bytes(&self) -> usize {
+        self.buffer.len() - self.read
     }
 
     /// The next whole frame; `None` until more bytes come. After an error the stream is of no more use.

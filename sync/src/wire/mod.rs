@@ -20,6 +20,8 @@ pub const WIRE_VERSION: u8 = 1;
 pub const BATCH_EVENTS_MAX: usize = 512;
 /// Bytes of events after which a batch is closed.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Largest event that travels: it fills a batch alone. The schema's own limit is half of it.
+pub const RECORD_BYTES_MAX: usize = BATCH_BYTES_MAX;
 /// Largest frame: a batch that one event at its limit (32 KiB) made longer than [`BATCH_BYTES_MAX`], uncompressed, and its
 /// header; the rest is room for requests.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
@@ -36,6 +38,11 @@ pub struct Cursor {
 impl Cursor {
     /// The beginning of every log.
     pub const START: Cursor = Cursor { next_seq: 1, hash: ChainHash::GENESIS };
+
+    /// Whether a store can hold the position: 1 to `i64::MAX`. Asked of every position that comes from a peer.
+    pub fn is_in_bounds(&self) -> bool {
+        (1..=i64::MAX as u64).contains(&self.next_seq)
+    }
 }
 
 /// Who a node's store is and where it stands.

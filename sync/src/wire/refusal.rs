@@ -53,7 +53,7 @@ pub enum RefusalV1 {
         theirs: u32,
     },
     /// A run begins behind the place that is expected.
-    #[error("events {expected} to {found} are missing")]
+    #[error("events {expected} to {} are missing", found.saturating_sub(1))]
     Gap {
         /// Next position expected.
         expected: u64,
@@ -67,7 +67,7 @@ pub enum RefusalV1 {
         at: u64,
     },
     /// The sender's log is shorter than what the receiver has of it: restored from an old copy.
-    #[error("the log ends before event {theirs}, but events up to {ours} were received before")]
+    #[error("the log ends with event {}, but events up to {} were received before", theirs.saturating_sub(1), ours.saturating_sub(1))]
     Rewound {
         /// Next position by the receiver.
         ours: u64,
@@ -121,5 +121,53 @@ impl RefusalV1 {
     /// Whether trying again by itself can help. The others need a person.
     pub fn is_passing(&self) -> bool {
         matches!(self, RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } | RefusalV1::Superseded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusals() -> [(RefusalV1, &'static str); 13] {
+        let node = NodeId::HUB;
+        let text = || "x".to_string();
+        [
+            (RefusalV1::WrongEnvironment { ours: text(), theirs: text() }, "0001780178"),
+            (RefusalV1::WrongNode { certified: node, claimed: node }, "010000"),
+            (RefusalV1::UnknownNode { node }, "0200"),
+            (RefusalV1::Incarnation { node }, "0300"),
+            (RefusalV1::Fenced { node, ours: 2, theirs: 1 }, "04000201"),
+            (RefusalV1::SchemaTooNew { ours: 1, theirs: 2 }, "050102"),
+            (RefusalV1::Gap { expected: 1, found: 300 }, "0601ac02"),
+            (RefusalV1::Fork { at: 9 }, "0709"),
+            (RefusalV1::Rewound { ours: 9, theirs: 4 }, "080904"),
+            (RefusalV1::Malformed { what: text() }, "090178"),
+            (RefusalV1::Silent { silent_ms: 1 }, "0a02"),
+            (RefusalV1::Unavailable { why: text() }, "0b0178"),
+            (RefusalV1::Superseded, "0c"),
+        ]
+    }
+
+    #[test]
+    fn no_refusals_bytes_have_changed() {
+        for (refusal, golden) in refusals() {
+            let bytes = postcard::to_stdvec(&refusal).unwrap();
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, golden, "{refusal:?}");
+            assert_eq!(postcard::from_bytes(&bytes), Ok(refusal));
+        }
+    }
+
+    #[test]
+    fn every_refusal_says_what_happened_where_and_what_to_do() {
+        for (refusal, _) in refusals() {
+            assert!(refusal.hint().ends_with('.') && !refusal.to_string().ends_with('.'), "{refusal}");
+        }
+        let sentence = |refusal: RefusalV1| refusal.to_string();
+        assert_eq!(sentence(RefusalV1::Gap { expected: 5, found: 9 }), "events 5 to 8 are missing");
+        assert_eq!(
+            sentence(RefusalV1::Rewound { ours: 9, theirs: 4 }),
+            "the log ends with event 3, but events up to 8 were received before"
+        );
     }
 }

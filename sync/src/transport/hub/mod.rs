@@ -1,0 +1,146 @@
+//! The hub's driver: accepts nodes, one session each; a newer session of a node ends the older.
+
+mod run;
+mod seats;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jikai_schema::id::NodeId;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use rustls_pki_types::CertificateDer;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::TransportError;
+use super::limits::{CLOSE_ENDED, CLOSE_REFUSED, OPENING_WAIT, transport_config};
+use super::requests::serve;
+use super::store::HubStore;
+use crate::identity::{TlsIdentity, node_of_certificate, sync_server};
+use run::Run;
+use seats::Seats;
+
+/// Settings of the hub's endpoint.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Where nodes connect.
+    pub listen: SocketAddr,
+    /// Most connections at once.
+    pub connections_max: usize,
+    /// UDP segmentation offload; some virtual network cards cannot do it.
+    pub segmentation_offload: bool,
+}
+
+/// Accepts the sessions of nodes.
+pub struct HubEndpoint {
+    endpoint: Endpoint,
+    connections_max: usize,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Arc<dyn HubStore>,
+    seats: Seats,
+}
+
+impl HubEndpoint {
+    /// Binds the address. Nodes are served by [`HubEndpoint::run`].
+    pub fn bind(
+        identity: &TlsIdentity,
+        options: &HubOptions,
+        store: Arc<dyn HubStore>,
+    ) -> Result<Self, TransportError> {
+        let crypto = QuicServerConfig::try_from(sync_server(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(transport_config(options.segmentation_offload)).max_incoming(options.connections_max);
+        let address = options.listen;
+        let endpoint = Endpoint::server(config, address).map_err(|source| TransportError::Bind { address, source })?;
+        let shared = Arc::new(Shared { store, seats: Seats::default() });
+        Ok(HubEndpoint { endpoint, connections_max: options.connections_max, shared })
+    }
+
+    /// The address in use.
+    pub fn local_address(&self) -> std::io::Result<SocketAddr> {
+        self.endpoint.local_addr()
+    }
+
+    /// Serves nodes until cancelled.
+    pub async fn run(self, cancelled: CancellationToken) {
+        let permits = Arc::new(Semaphore::new(self.connections_max));
+        loop {
+            let incoming = tokio::select! {
+                incoming = self.endpoint.accept() => incoming,
+                () = cancelled.cancelled() => None,
+            };
+            let Some(incoming) = incoming else { break };
+            if permits.available_permits() <= self.connections_max / 2 && !incoming.remote_address_validated() {
+                // Room grows short: from now on a caller proves that its address is its own before it takes any.
+                if let Err(error) = incoming.retry() {
+                    error.into_incoming().refuse();
+                }
+                continue;
+            }
+            let Ok(permit) = permits.clone().try_acquire_owned() else {
+                incoming.refuse();
+                continue;
+            };
+            let shared = self.shared.clone();
+            tokio::spawn(async move {
+                shared.serve(incoming).await;
+                drop(permit);
+            });
+        }
+        self.endpoint.close(CLOSE_ENDED, b"stopping");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+impl Shared {
+    async fn serve(self: Arc<Self>, incoming: Incoming) {
+        let connection = match tokio::time::timeout(OPENING_WAIT, incoming).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return tracing::info!(%error, "a connection was not opened"),
+            Err(_) => return tracing::info!("a connection took too long to open"),
+        };
+        let node = match certified_node(&connection) {
+            Some(node) if !node.is_hub() => node,
+            _ => return connection.close(CLOSE_REFUSED, b"no node"),
+        };
+        let Ok(Some((up, down))) = tokio::time::timeout(OPENING_WAIT, accept_streams(&connection)).await else {
+            return connection.close(CLOSE_REFUSED, b"no session");
+        };
+        let ended = Run::new(self.clone(), node, connection.clone(), up, down).until_end().await;
+        let refusal = ended.err();
+        if let Some(refusal) = &refusal {
+            tracing::warn!(%node, %refusal, hint = refusal.hint(), "a session ended");
+        }
+        if self.seats.leave(node, &connection) {
+            self.store.disconnected(node, refusal.as_ref());
+        }
+        connection.close(if refusal.is_some() { CLOSE_REFUSED } else { CLOSE_ENDED }, b"ended");
+    }
+
+    async fn answer_requests(self: Arc<Self>, node: NodeId, connection: Connection) {
+        // The stream limit of the connection bounds how many are answered at once.
+        while let Ok((send, receive)) = connection.accept_bi().await {
+            let shared = self.clone();
+            tokio::spawn(async move { serve(send, receive, |request| shared.store.answer(node, request)).await });
+        }
+    }
+}
+
+type Duplex = (SendStream, RecvStream);
+
+/// The session's streams: a node opens up before down.
+async fn accept_streams(connection: &Connection) -> Option<(Duplex, Duplex)> {
+    Some((connection.accept_bi().await.ok()?, connection.accept_bi().await.ok()?))
+}
+
+fn certified_node(connection: &Connection) -> Option<NodeId> {
+    let identity = connection.peer_identity()?;
+    let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
+    node_of_certificate(chain.first()?).ok()
+}

@@ -1,0 +1,166 @@
+//! One session of the hub while it runs.
+
+use std::sync::Arc;
+
+use jikai_schema::id::NodeId;
+use quinn::Connection;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::seats::Held;
+use super::{Duplex, Shared};
+use crate::session::{Action, HubSession};
+use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, wake};
+use crate::transport::intake::Intake;
+use crate::transport::store::Admission;
+use crate::wire::{Hello, RefusalV1};
+
+/// One session: its state machine, its streams, and what it holds once the node is admitted.
+pub(super) struct Run {
+    shared: Arc<Shared>,
+    node: NodeId,
+    connection: Connection,
+    session: HubSession,
+    writers: Writers,
+    incoming: mpsc::Receiver<Incoming>,
+    admitted: Option<Admitted>,
+}
+
+/// What only an admitted node is given.
+struct Admitted {
+    intake: Intake<RefusalV1>,
+    down_head: watch::Receiver<u64>,
+    _answering: AbortOnDropHandle<()>,
+    _seat: Held,
+}
+
+impl Run {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        node: NodeId,
+        connection: Connection,
+        (up_send, up_receive): Duplex,
+        (down_send, down_receive): Duplex,
+    ) -> Self {
+        Run {
+            shared,
+            node,
+            connection,
+            session: HubSession::new(now_ms()),
+            writers: Writers { up: up_send, down: down_send },
+            incoming: read_streams(up_receive, down_receive),
+            admitted: None,
+        }
+    }
+
+    /// Runs to its end; `Err` with the reason where the protocol gave one. Nothing is being committed when it returns.
+    pub(super) async fn until_end(mut self) -> Result<(), RefusalV1> {
+        let ended = self.drive().await;
+        if let Some(admitted) = self.admitted.take() {
+            admitted.intake.stop().await;
+        }
+        ended
+    }
+
+    async fn drive(&mut self) -> Result<(), RefusalV1> {
+        loop {
+            while let Some(action) = self.session.poll() {
+                if let Action::Close(refusal) = action {
+                    self.writers.finish().await;
+                    return Err(refusal);
+                }
+                if !self.perform(action).await {
+                    return Ok(());
+                }
+            }
+            if !self.wait().await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the next thing to happen; `false` when the connection is gone. In this order, so that what has come in
+    /// counts before silence is measured.
+    async fn wait(&mut self) -> bool {
+        let (outcome, grown) = match &mut self.admitted {
+            Some(admitted) => (Some(&mut admitted.intake), Some(&mut admitted.down_head)),
+            None => (None, None),
+        };
+        tokio::select! {
+            biased;
+            outcome = or_never(outcome, async |intake| intake.next_outcome().await) => match outcome {
+                Some(Ok(cursor)) => self.session.delivered(cursor, now_ms()),
+                Some(Err(refusal)) => self.session.refuse(refusal, now_ms()),
+                None => return false,
+            },
+            chunk = self.incoming.recv() => match chunk {
+                Some((stream, Some(bytes))) => self.session.on_bytes(stream, &bytes, now_ms()),
+                Some((_, None)) | None => return false,
+            },
+            head_seq = or_never(grown, async |head| head.changed().await.map(|()| *head.borrow_and_update())) => {
+                match head_seq {
+                    Ok(head_seq) => self.session.feed_grew(head_seq),
+                    Err(_) => return false,
+                }
+            }
+            () = wake(self.session.wake_at_ms()) => self.session.tick(now_ms()),
+        }
+        true
+    }
+
+    /// `false` when the connection is gone.
+    async fn perform(&mut self, action: Action) -> bool {
+        let store = &self.shared.store;
+        match action {
+            Action::Send(stream, bytes) => return self.writers.send(stream, &bytes).await.is_ok(),
+            Action::Admit(hello) => self.admit(hello).await,
+            Action::ReadLog { from_seq, events_max, bytes_max } => {
+                match store.read_down(self.node, from_seq, events_max, bytes_max).await {
+                    Ok(records) => self.session.log_read(&records, now_ms()),
+                    Err(error) => self.session.refuse(RefusalV1::Unavailable { why: error.to_string() }, now_ms()),
+                }
+            }
+            Action::Deliver(batch) => {
+                if let Some(admitted) = &self.admitted {
+                    admitted.intake.put(batch).await;
+                }
+            }
+            Action::Acked(cursor) => store.down_acked(self.node, cursor),
+            Action::LocateUp(_) | Action::Close(_) => {}
+        }
+        true
+    }
+
+    async fn admit(&mut self, hello: Hello) {
+        let (claimed, incarnation) = (hello.node, hello.incarnation);
+        let (shared, node) = (self.shared.clone(), self.node);
+        let admitted = if claimed == node {
+            shared.seats.admit(shared.store.as_ref(), hello, &self.connection).await
+        } else {
+            Err(RefusalV1::WrongNode { certified: node, claimed })
+        };
+        let (Admission { welcome, mut down_head }, seat) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.session.refuse(refusal, now_ms()),
+        };
+        let head_seq = *down_head.borrow_and_update();
+        let store = shared.store.clone();
+        let intake = Intake::start(move |batch| {
+            let store = store.clone();
+            async move { store.ingest(node, incarnation, batch).await }
+        });
+        // Requests may ask for batch keys: nobody is answered whom the hub has not admitted.
+        let answering = tokio::spawn(shared.answer_requests(node, self.connection.clone()));
+        self.admitted =
+            Some(Admitted { intake, down_head, _answering: AbortOnDropHandle::new(answering), _seat: seat });
+        self.session.admitted(welcome, head_seq, now_ms());
+    }
+}
+
+/// Waits for what an admitted node has; before, for ever.
+async fn or_never<T, R>(source: Option<&mut T>, wait: impl AsyncFnOnce(&mut T) -> R) -> R {
+    match source {
+        Some(source) => wait(source).await,
+        None => std::future::pending().await,
+    }
+}

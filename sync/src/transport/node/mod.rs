@@ -1,0 +1,135 @@
+//! The node's driver: keeps a session with the hub, address after address, try after try.
+
+mod run;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::TransportError;
+use super::limits::{CLOSE_ENDED, CLOSE_REFUSED, CLOSE_SUPERSEDED, OPENING_WAIT, transport_config};
+use super::requests::Requester;
+use super::store::NodeStore;
+use crate::backoff::Backoff;
+use crate::identity::{HUB_NAME, TlsIdentity, sync_client};
+use crate::wire::RefusalV1;
+use run::Run;
+
+/// A session that lasted so long counts as a success, even if nothing had to be sent.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Settings of an uplink.
+#[derive(Debug, Clone)]
+pub struct UplinkOptions {
+    /// Addresses of the hub, tried in turn.
+    pub hub: Vec<SocketAddr>,
+    /// Local address; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    /// UDP segmentation offload; some virtual network cards cannot do it.
+    pub segmentation_offload: bool,
+}
+
+/// Keeps a node connected to the hub.
+pub struct NodeUplink {
+    endpoint: Endpoint,
+    options: UplinkOptions,
+    store: Arc<dyn NodeStore>,
+    connection: watch::Sender<Option<Connection>>,
+}
+
+/// How a session went.
+struct Ended {
+    /// The reason that the protocol or the peer gave, or else what failed.
+    reason: Result<RefusalV1, String>,
+    /// Whether the hub took events in, or the session lasted: then the next try comes soon.
+    succeeded: bool,
+}
+
+impl NodeUplink {
+    /// Binds the local address. Nothing is sent until [`NodeUplink::run`].
+    pub fn bind(
+        identity: &TlsIdentity,
+        options: UplinkOptions,
+        store: Arc<dyn NodeStore>,
+    ) -> Result<Self, TransportError> {
+        let address = options.bind;
+        let mut endpoint = Endpoint::client(address).map_err(|source| TransportError::Bind { address, source })?;
+        let crypto = QuicClientConfig::try_from(sync_client(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport_config(options.segmentation_offload));
+        endpoint.set_default_client_config(config);
+        Ok(NodeUplink { endpoint, options, store, connection: watch::Sender::new(None) })
+    }
+
+    /// Sends requests beside the logs while a session is open.
+    pub fn requester(&self) -> Requester {
+        Requester { connection: self.connection.subscribe() }
+    }
+
+    /// Keeps sessions going until cancelled.
+    pub async fn run(self, cancelled: CancellationToken) {
+        let mut backoff = Backoff::default();
+        for address in self.options.hub.iter().cycle() {
+            let ended = tokio::select! {
+                ended = self.session(*address) => ended,
+                () = cancelled.cancelled() => break,
+            };
+            match &ended.reason {
+                Ok(refusal) => {
+                    tracing::warn!(%address, %refusal, hint = refusal.hint(), "the session with the hub ended");
+                }
+                Err(error) => tracing::info!(%address, error, "no session with the hub"),
+            }
+            self.store.disconnected(ended.reason.as_ref().ok());
+            if ended.succeeded {
+                backoff.reset();
+            }
+            let wait = Duration::from_millis(backoff.next_wait_ms(&mut rand::rng()));
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = cancelled.cancelled() => break,
+            }
+        }
+        self.connection.send_replace(None);
+        self.endpoint.close(CLOSE_ENDED, b"stopping");
+        self.endpoint.wait_idle().await;
+    }
+
+    async fn session(&self, address: SocketAddr) -> Ended {
+        let connection = match self.connect(address).await {
+            Ok(connection) => connection,
+            Err(error) => return Ended { reason: Err(error), succeeded: false },
+        };
+        let opened_at = Instant::now();
+        let (mut reason, sent) = match Run::open(self, &connection).await {
+            Ok(run) => run.until_end().await,
+            Err(error) => (Err(error), false),
+        };
+        self.connection.send_replace(None);
+        let superseded = is_superseded(&connection);
+        if superseded {
+            reason = Ok(RefusalV1::Superseded);
+        }
+        connection.close(if reason.is_ok() { CLOSE_REFUSED } else { CLOSE_ENDED }, b"ended");
+        // Two machines that run as one node push each other out: that must slow down, not go round and round.
+        Ended { reason, succeeded: !superseded && (sent || opened_at.elapsed() >= STEADY) }
+    }
+
+    async fn connect(&self, address: SocketAddr) -> Result<Connection, String> {
+        let connecting = self.endpoint.connect(address, HUB_NAME).map_err(|error| error.to_string())?;
+        let opened = tokio::time::timeout(OPENING_WAIT, connecting).await.map_err(|_| "no answer".to_string())?;
+        opened.map_err(|error| error.to_string())
+    }
+}
+
+fn is_superseded(connection: &Connection) -> bool {
+    match connection.close_reason() {
+        Some(ConnectionError::ApplicationClosed(close)) => close.error_code == CLOSE_SUPERSEDED,
+        _ => false,
+    }
+}

@@ -1,0 +1,156 @@
+//! What a peer may do before both ends agree, and what it may not: no clock, no network, one session.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::id::NodeId;
+use jikai_sync::session::{
+    Action, GREETING_MS_MAX, HubSession, LogRecord, NodeSession, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX,
+};
+use jikai_sync::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, encode_frame};
+
+fn hello() -> Hello {
+    Hello {
+        environment: "test".into(),
+        node: NodeId::new(1).unwrap(),
+        incarnation: [1; 16],
+        epoch: 1,
+        schema_version: 1,
+        up_head: Cursor::START,
+        down: Cursor::START,
+    }
+}
+
+fn welcome(up: Cursor) -> Frame {
+    Frame::Welcome(Welcome { up, hub_generation: 1, endpoints: Vec::new() })
+}
+
+fn bytes(frame: &Frame) -> Vec<u8> {
+    encode_frame(frame).unwrap()
+}
+
+/// A batch of the feed, as a hub sends it.
+fn feed() -> Vec<u8> {
+    let mut hub = HubSession::new(0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
+    hub.admitted(Welcome { up: Cursor::START, hub_generation: 1, endpoints: Vec::new() }, 1, 0);
+    hub.log_read(&[LogRecord { seq: 1, bytes: vec![7; 10] }], 0);
+    let sent = std::iter::from_fn(|| hub.poll()).filter_map(|action| match action {
+        Action::Send(Stream::Down, bytes) => Some(bytes),
+        _ => None,
+    });
+    sent.flatten().collect()
+}
+
+fn closing(actions: impl Iterator<Item = Action>) -> Option<RefusalV1> {
+    actions.into_iter().find_map(|action| match action {
+        Action::Close(refusal) => Some(refusal),
+        _ => None,
+    })
+}
+
+fn hub_closes(hub: &mut HubSession) -> Option<RefusalV1> {
+    closing(std::iter::from_fn(|| hub.poll()))
+}
+
+fn node_closes(node: &mut NodeSession) -> Option<RefusalV1> {
+    closing(std::iter::from_fn(|| node.poll()))
+}
+
+fn is_malformed(refusal: Option<RefusalV1>) -> bool {
+    matches!(refusal, Some(RefusalV1::Malformed { .. }))
+}
+
+#[test]
+fn a_peer_that_trickles_bytes_and_never_greets_is_given_up() {
+    let mut hub = HubSession::new(0);
+    let frame = bytes(&Frame::Hello(hello()));
+    for (at, byte) in frame.iter().take(20).enumerate() {
+        hub.on_bytes(Stream::Up, &[*byte], at as i64 * 1_000);
+    }
+    assert!(hub.wake_at_ms() <= GREETING_MS_MAX);
+    hub.tick(GREETING_MS_MAX - 1);
+    assert_eq!(hub_closes(&mut hub), None);
+    hub.tick(GREETING_MS_MAX);
+    assert!(is_malformed(hub_closes(&mut hub)));
+}
+
+#[test]
+fn a_greeting_ends_that_wait_and_silence_is_still_noticed() {
+    let mut hub = HubSession::new(0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
+    hub.admitted(Welcome { up: Cursor::START, hub_generation: 1, endpoints: Vec::new() }, 0, 0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::KeepAlive), GREETING_MS_MAX - 1);
+    hub.tick(GREETING_MS_MAX);
+    assert_eq!(hub_closes(&mut hub), None);
+    let at_ms = GREETING_MS_MAX - 1 + SILENCE_MS_MAX;
+    hub.tick(at_ms);
+    assert_eq!(hub_closes(&mut hub), Some(RefusalV1::Silent { silent_ms: SILENCE_MS_MAX }));
+}
+
+#[test]
+fn bytes_that_must_wait_for_the_handshake_are_bounded() {
+    let mut hub = HubSession::new(0);
+    for _ in 0..=WAITING_BYTES_MAX / 60_000 {
+        assert_eq!(hub_closes(&mut hub), None);
+        hub.on_bytes(Stream::Down, &[0; 60_000], 0);
+    }
+    assert!(is_malformed(hub_closes(&mut hub)));
+}
+
+#[test]
+fn only_a_greeting_may_come_first() {
+    for frame in [Frame::KeepAlive, Frame::Ack(Cursor::START), welcome(Cursor::START)] {
+        let mut hub = HubSession::new(0);
+        hub.on_bytes(Stream::Up, &bytes(&frame), 0);
+        assert!(is_malformed(hub_closes(&mut hub)), "{frame:?}");
+    }
+}
+
+#[test]
+fn positions_that_no_store_can_hold_are_refused_before_anybody_computes_with_them() {
+    for next_seq in [0, i64::MAX as u64 + 1, u64::MAX] {
+        let place = Cursor { next_seq, hash: ChainHash::GENESIS };
+        for hello in [Hello { up_head: place, ..hello() }, Hello { down: place, ..hello() }] {
+            let mut hub = HubSession::new(0);
+            hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello)), 0);
+            assert!(is_malformed(hub_closes(&mut hub)), "{next_seq}");
+        }
+        let mut node = NodeSession::new(hello(), 0);
+        node.on_bytes(Stream::Up, &bytes(&welcome(place)), 0);
+        assert!(is_malformed(node_closes(&mut node)), "{next_seq}");
+    }
+}
+
+#[test]
+fn a_node_takes_no_feed_in_until_both_ends_agree_on_its_log() {
+    let delivers = |node: &mut NodeSession| {
+        std::iter::from_fn(|| node.poll()).filter(|action| matches!(action, Action::Deliver(_))).count()
+    };
+    let mut node = NodeSession::new(hello(), 0);
+    node.on_bytes(Stream::Down, &feed(), 0);
+    node.on_bytes(Stream::Up, &bytes(&welcome(Cursor::START)), 0);
+    assert_eq!(delivers(&mut node), 0);
+    node.located(Some(ChainHash::GENESIS), 0);
+    assert!(node.is_open());
+    assert_eq!(delivers(&mut node), 1);
+
+    let mut forked = NodeSession::new(hello(), 0);
+    forked.on_bytes(Stream::Down, &feed(), 0);
+    forked.on_bytes(Stream::Up, &bytes(&welcome(Cursor::START)), 0);
+    forked.located(None, 0);
+    assert!(!forked.is_open());
+    assert_eq!(delivers(&mut forked), 0);
+}
+
+#[test]
+fn bytes_that_are_no_frame_end_the_session_and_the_peer_is_told() {
+    let mut hub = HubSession::new(0);
+    hub.on_bytes(Stream::Up, &[2, 0, 0, 0, 9, 5], 0);
+    let Some(Action::Send(Stream::Up, told)) = hub.poll() else { panic!("the peer is not told") };
+    let mut node = NodeSession::new(hello(), 0);
+    node.on_bytes(Stream::Up, &told, 0);
+    let expected = RefusalV1::Malformed { what: "frame version 9 is not known here".into() };
+    assert_eq!(node_closes(&mut node), Some(expected.clone()));
+    assert_eq!(hub_closes(&mut hub), Some(expected));
+}

@@ -1,0 +1,227 @@
+//! Stores for both ends, their identities, and starting them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::{CertificateAuthority, Key, KeyAndRequest, TlsIdentity};
+use jikai_sync::session::{LogRecord, VerifiedBatch};
+use jikai_sync::transport::{
+    Admission, Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, Requester, UplinkOptions,
+};
+use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Long enough for a slow machine; nothing waits for it when all is well.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+pub fn node(number: u16) -> NodeId {
+    NodeId::new(number).unwrap()
+}
+
+pub fn record(seq: u64) -> LogRecord {
+    LogRecord { seq, bytes: vec![seq as u8; 100] }
+}
+
+fn chain(seq: u64) -> ChainHash {
+    (1..=seq).fold(ChainHash::GENESIS, |hash, seq| hash.next(&record(seq).bytes))
+}
+
+fn cursor(seq: u64) -> Cursor {
+    Cursor { next_seq: seq + 1, hash: chain(seq) }
+}
+
+/// Waits until a watched value is as wanted.
+pub async fn reaches<T: Clone>(watched: &watch::Sender<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    let mut watching = watched.subscribe();
+    tokio::time::timeout(LIMIT, watching.wait_for(wanted)).await.expect("it took too long").unwrap().clone()
+}
+
+/// One end of a session: a log of so many records, and what came of the other's. Both logs hold the same records.
+pub struct End {
+    claims: NodeId,
+    environment: &'static str,
+    /// Length of the own log.
+    pub sent: watch::Sender<u64>,
+    /// Length of what came of the other's.
+    pub received: watch::Sender<u64>,
+    /// Batches that wait to be taken in.
+    pub waiting: watch::Sender<u32>,
+    /// Whether batches are taken in now; they wait otherwise.
+    pub taking: watch::Sender<bool>,
+    /// Why the last session ended.
+    pub refused: watch::Sender<Option<RefusalV1>>,
+    /// Sessions that opened.
+    pub opened: watch::Sender<u32>,
+    /// Sessions that ended, opened or not.
+    pub tries: watch::Sender<u32>,
+    /// Newest acknowledgement.
+    pub acked: watch::Sender<u64>,
+}
+
+impl End {
+    pub fn new(claims: NodeId, records: u64) -> Arc<Self> {
+        End::of_environment(claims, records, "test")
+    }
+
+    pub fn of_environment(claims: NodeId, records: u64, environment: &'static str) -> Arc<Self> {
+        Arc::new(End {
+            claims,
+            environment,
+            sent: watch::Sender::new(records),
+            received: watch::Sender::new(0),
+            waiting: watch::Sender::new(0),
+            taking: watch::Sender::new(true),
+            refused: watch::Sender::new(None),
+            opened: watch::Sender::new(0),
+            tries: watch::Sender::new(0),
+            acked: watch::Sender::new(0),
+        })
+    }
+
+    fn read(&self, from_seq: u64) -> Vec<LogRecord> {
+        (from_seq..=*self.sent.borrow()).take(5).map(record).collect()
+    }
+
+    /// Takes a batch in, exactly once and in order.
+    async fn take(&self, batch: VerifiedBatch) -> Cursor {
+        self.waiting.send_modify(|waiting| *waiting += 1);
+        reaches(&self.taking, |taking| *taking).await;
+        self.waiting.send_modify(|waiting| *waiting -= 1);
+        assert_eq!(batch.first_seq, *self.received.borrow() + 1);
+        assert!(batch.events.iter().zip(batch.first_seq..).all(|(bytes, seq)| *bytes == record(seq).bytes));
+        self.received.send_modify(|seq| *seq += batch.events.len() as u64);
+        batch.end()
+    }
+
+    pub async fn received(&self, seq: u64) {
+        reaches(&self.received, |now| *now >= seq).await;
+    }
+
+    pub async fn was_refused(&self) -> RefusalV1 {
+        reaches(&self.refused, Option::is_some).await.unwrap()
+    }
+}
+
+impl NodeStore for End {
+    fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
+        let (up_head, down) = (cursor(*self.sent.borrow()), cursor(*self.received.borrow()));
+        let environment = self.environment.to_string();
+        let hello =
+            Hello { environment, node: self.claims, incarnation: [1; 16], epoch: 1, schema_version: 1, up_head, down };
+        Box::pin(std::future::ready(Ok(hello)))
+    }
+    fn up_head(&self) -> watch::Receiver<u64> {
+        self.sent.subscribe()
+    }
+    fn read_up(&self, from_seq: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
+        Box::pin(std::future::ready(Ok(self.read(from_seq))))
+    }
+    fn chain_at(&self, seq: u64) -> Future<'_, Result<Option<ChainHash>, LogError>> {
+        Box::pin(std::future::ready(Ok(Some(chain(seq)))))
+    }
+    fn apply_down(&self, batch: VerifiedBatch) -> Future<'_, Result<Cursor, LogError>> {
+        Box::pin(async { Ok(self.take(batch).await) })
+    }
+    fn acked(&self, cursor: Cursor) {
+        self.acked.send_replace(cursor.next_seq - 1);
+    }
+    fn connected(&self) {
+        self.opened.send_modify(|opened| *opened += 1);
+    }
+    fn disconnected(&self, refusal: Option<&RefusalV1>) {
+        self.refused.send_replace(refusal.cloned());
+        self.tries.send_modify(|tries| *tries += 1);
+    }
+}
+
+impl HubStore for End {
+    fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
+        let up = cursor(*self.received.borrow());
+        let welcome = Welcome { up, hub_generation: 1, endpoints: Vec::new() };
+        let admitted = match hello.environment.as_str() {
+            ours if ours == self.environment => Ok(Admission { welcome, down_head: self.sent.subscribe() }),
+            theirs => Err(RefusalV1::WrongEnvironment { ours: self.environment.into(), theirs: theirs.into() }),
+        };
+        Box::pin(std::future::ready(admitted))
+    }
+    fn ingest(&self, _: NodeId, _: [u8; 16], batch: VerifiedBatch) -> Future<'_, Result<Cursor, RefusalV1>> {
+        Box::pin(async { Ok(self.take(batch).await) })
+    }
+    fn read_down(&self, _: NodeId, from: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
+        Box::pin(std::future::ready(Ok(self.read(from))))
+    }
+    fn down_acked(&self, _: NodeId, cursor: Cursor) {
+        self.acked.send_replace(cursor.next_seq - 1);
+    }
+    fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>> {
+        Box::pin(std::future::ready([request, node.to_string().into_bytes()].concat()))
+    }
+    fn disconnected(&self, _: NodeId, refusal: Option<&RefusalV1>) {
+        self.refused.send_replace(refusal.cloned());
+        self.tries.send_modify(|tries| *tries += 1);
+    }
+}
+
+pub fn authority() -> CertificateAuthority {
+    CertificateAuthority::create("test", TimeMs::now()).unwrap()
+}
+
+pub fn hub_identity(authority: &CertificateAuthority) -> TlsIdentity {
+    let key = Key::generate().unwrap();
+    let certificate = authority.certify_hub(&key, &[], TimeMs::now()).unwrap();
+    TlsIdentity::from_pem(&certificate, &key, authority.certificate_pem()).unwrap()
+}
+
+/// A node certified by `signer` that trusts `trusted`.
+pub fn node_identity(signer: &CertificateAuthority, trusted: &CertificateAuthority, number: u16) -> TlsIdentity {
+    let request = KeyAndRequest::for_node(node(number)).unwrap();
+    let certificate = signer.sign_node(&request.request_pem, node(number), &[], TimeMs::now()).unwrap();
+    TlsIdentity::from_pem(&certificate, &request.key, trusted.certificate_pem()).unwrap()
+}
+
+/// A running end: stops when dropped.
+pub struct Running {
+    pub address: SocketAddr,
+    pub running: tokio::task::JoinHandle<()>,
+    pub stop: DropGuard,
+}
+
+pub fn local() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// Binds a hub; nobody is served yet.
+pub fn bind_hub(hub: &Arc<End>, tls: &TlsIdentity, listen: SocketAddr) -> Option<HubEndpoint> {
+    let options = HubOptions { listen, connections_max: 4, segmentation_offload: false };
+    HubEndpoint::bind(tls, &options, hub.clone()).ok()
+}
+
+pub fn start_hub(endpoint: HubEndpoint) -> Running {
+    let (address, stop) = (endpoint.local_address().unwrap(), CancellationToken::new());
+    Running { address, running: tokio::spawn(endpoint.run(stop.clone())), stop: stop.drop_guard() }
+}
+
+pub fn start_node(edge: &Arc<End>, tls: &TlsIdentity, hub: &[SocketAddr]) -> (Running, Requester) {
+    let options = UplinkOptions { hub: hub.to_vec(), bind: local(), segmentation_offload: false };
+    let uplink = NodeUplink::bind(tls, options, edge.clone()).unwrap();
+    let (requester, stop) = (uplink.requester(), CancellationToken::new());
+    let running = tokio::spawn(uplink.run(stop.clone()));
+    (Running { address: local(), running, stop: stop.drop_guard() }, requester)
+}
+
+/// A running hub and node.
+pub fn connect(
+    hub: &Arc<End>,
+    hub_tls: &TlsIdentity,
+    edge: &Arc<End>,
+    edge_tls: &TlsIdentity,
+) -> ((Running, Running), Requester) {
+    let hub = start_hub(bind_hub(hub, hub_tls, local()).unwrap());
+    let (node, requester) = start_node(edge, edge_tls, &[hub.address]);
+    ((hub, node), requester)
+}

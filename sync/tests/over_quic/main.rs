@@ -1,0 +1,7 @@
+//! Both drivers over real QUIC and mutual TLS on this machine.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod ends;
+mod sessions;
+mod strangers;
