@@ -4,8 +4,8 @@ use rand::{Rng, RngExt};
 
 /// First wait.
 const WAIT_MS_MIN: u64 = 200;
-/// Longest wait.
-const WAIT_MS_MAX: u64 = 15_000;
+/// Longest wait; a province has a dozen nodes, so a hub that comes back is not run over.
+const WAIT_MS_MAX: u64 = 5_000;
 
 /// Exponential backoff with full jitter in its upper half.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next try: between half and the whole of 200 ms, 400 ms … 15 s.
+    /// The wait before the next try: between half and the whole of 200 ms, 400 ms … 5 s.
     pub fn next_wait_ms(&mut self, random: &mut impl Rng) -> u64 {
         let whole = WAIT_MS_MIN.saturating_mul(1 << self.tries.min(16)).min(WAIT_MS_MAX);
         self.tries = self.tries.saturating_add(1);

@@ -31,6 +31,11 @@ impl TlsIdentity {
         let key = PrivateKeyDer::from_pem_slice(key.pem().as_bytes()).map_err(|_| IdentityError::Pem("private key"))?;
         Ok(TlsIdentity { chain, key, roots: Arc::new(roots(authority_pem)?) })
     }
+
+    /// The private key, to derive other secrets from that must outlive the process.
+    pub(crate) fn private_key_der(&self) -> &[u8] {
+        self.key.secret_der()
+    }
 }
 
 fn roots(authority_pem: &str) -> Result<RootCertStore, IdentityError> {

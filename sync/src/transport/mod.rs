@@ -6,6 +6,7 @@ mod intake;
 mod limits;
 mod node;
 mod requests;
+mod reset;
 mod store;
 
 pub use hub::{HubEndpoint, HubOptions};

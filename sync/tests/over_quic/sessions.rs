@@ -1,9 +1,11 @@
 //! Sessions come and go: restarts, takeovers, slow stores.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use jikai_schema::id::NodeId;
 use jikai_sync::identity::TlsIdentity;
+use jikai_sync::transport::HubEndpoint;
 use jikai_sync::wire::RefusalV1;
 
 use crate::ends::{
@@ -20,6 +22,16 @@ fn ends() -> (Arc<End>, Arc<End>) {
     (End::new(NodeId::HUB, 40), End::new(node(3), 30))
 }
 
+/// Binds a hub where another one was: its endpoint gives the port back when its last task has ended.
+async fn bind_again(hub: &Arc<End>, tls: &TlsIdentity, address: SocketAddr) -> HubEndpoint {
+    loop {
+        match bind_hub(hub, tls, address) {
+            Some(endpoint) => return endpoint,
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_node_goes_on_where_it_was_when_the_hub_comes_back_at_its_address() {
     let ((hub_tls, node_tls), (hub, edge)) = (identities(), ends());
@@ -33,16 +45,32 @@ async fn a_node_goes_on_where_it_was_when_the_hub_comes_back_at_its_address() {
     reaches(&edge.tries, |tries| *tries >= 1).await;
     edge.sent.send_replace(60);
     hub.sent.send_replace(80);
-    // The closed endpoint gives its port back when its last task has ended.
-    let endpoint = loop {
-        match bind_hub(&hub, &hub_tls, address) {
-            Some(endpoint) => break endpoint,
-            None => tokio::task::yield_now().await,
-        }
-    };
-    let _second = start_hub(endpoint);
+    let _second = start_hub(bind_again(&hub, &hub_tls, address).await);
     hub.received(60).await;
     edge.received(80).await;
+}
+
+#[tokio::test]
+async fn a_node_learns_from_the_restarted_hub_that_the_killed_one_is_gone() {
+    let ((hub_tls, node_tls), (hub, edge)) = (identities(), ends());
+    let hub_tls = Arc::new(hub_tls);
+    // A runtime that ends takes its tasks with it in the middle of what they do: nothing says goodbye.
+    let dying = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let starting = {
+        let (hub, hub_tls) = (hub.clone(), hub_tls.clone());
+        async move { start_hub(bind_hub(&hub, &hub_tls, local()).unwrap()) }
+    };
+    let first = dying.spawn(starting).await.unwrap();
+    let address = first.address;
+    let _node = start_node(&edge, &node_tls, &[address]);
+    hub.received(30).await;
+    edge.received(40).await;
+    dying.shutdown_background();
+    let _second = start_hub(bind_again(&hub, &hub_tls, address).await);
+    reaches(&edge.tries, |tries| *tries >= 1).await;
+    assert_eq!(*edge.refused.borrow(), None, "it did not have to wait until the silence was too long");
+    edge.sent.send_replace(60);
+    hub.received(60).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use jikai_schema::id::NodeId;
 use quinn::crypto::rustls::QuicServerConfig;
-use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig};
+use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::TransportError;
 use super::limits::{CLOSE_ENDED, CLOSE_REFUSED, OPENING_WAIT, transport_config};
 use super::requests::serve;
+use super::reset::endpoint_config;
 use super::store::HubStore;
 use crate::identity::{TlsIdentity, node_of_certificate, sync_server};
 use run::Run;
@@ -57,7 +58,10 @@ impl HubEndpoint {
         let mut config = ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(transport_config(options.segmentation_offload)).max_incoming(options.connections_max);
         let address = options.listen;
-        let endpoint = Endpoint::server(config, address).map_err(|source| TransportError::Bind { address, source })?;
+        let cannot = |source| TransportError::Bind { address, source };
+        let socket = std::net::UdpSocket::bind(address).map_err(cannot)?;
+        let settings = endpoint_config(identity.private_key_der());
+        let endpoint = Endpoint::new(settings, Some(config), socket, Arc::new(TokioRuntime)).map_err(cannot)?;
         let shared = Arc::new(Shared { store, seats: Seats::default() });
         Ok(HubEndpoint { endpoint, connections_max: options.connections_max, shared })
     }
