@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jikai_hub::log::LogPosition;
-use jikai_hub::machine::Machine;
+use jikai_hub::machine;
 use jikai_schema::command::{Outcome, Proposal};
+use jikai_schema::projection::Catalog;
 use jikai_schema::store::{Durability, open_writer};
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use world::{BATCH_EVENTS, World};
 
@@ -66,22 +67,22 @@ fn timed(dir: &Path, world: &World, run: impl FnOnce(&mut Connection) -> Result<
     Ok(took)
 }
 
-/// As the sequencer does it: several batches a transaction.
+/// As the sequencer does it: several batches an entry, an entry a transaction.
 fn run_product(store: &mut Connection, world: &World, transaction_events: usize) -> Result<Duration> {
     let proposals: Vec<Proposal> = world.batches.iter().map(|batch| world::proposal(batch.command.clone())).collect();
     let mut position =
         LogPosition::new(store.query_row("SELECT position FROM applied", [], |row| row.get::<_, i64>(0))? as u64);
-    let began = Instant::now();
+    let mut entries = Vec::new();
     for entry in proposals.chunks(transaction_events / BATCH_EVENTS) {
         position = position.next();
-        let tx = store.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut machine = Machine::begin(&tx)?;
-        for proposal in entry {
-            let outcome = machine.apply(position, proposal)?;
-            ensure!(matches!(outcome, Outcome::Ingested { quarantined: 0, .. }), "{outcome:?}");
-        }
-        machine.finish()?;
-        tx.commit()?;
+        entries.push([(position, entry.to_vec())]);
+    }
+    let mut catalog = Catalog::default();
+    let began = Instant::now();
+    for entry in &entries {
+        let (outcomes, _) = machine::commit(store, &mut catalog, entry)?;
+        let taken_in = |outcome: &Outcome| matches!(outcome, Outcome::Ingested { quarantined: 0, .. });
+        ensure!(outcomes.iter().all(taken_in), "{outcomes:?}");
     }
     Ok(began.elapsed())
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
 use jikai_hub::log::LogPosition;
-use jikai_hub::machine::Machine;
+use jikai_hub::machine;
 use jikai_hub::store;
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
@@ -15,6 +15,7 @@ use jikai_schema::event::{
 };
 use jikai_schema::id::{BatchNo, GameCode, NodeId, OutletId, PackId, PrefectureCode, TicketId};
 use jikai_schema::money::{Money, RatePpm, SaleShares};
+use jikai_schema::projection::Catalog;
 use jikai_schema::seal::RECORD_BYTES;
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -264,20 +265,14 @@ fn check_in_commands(logs: &mut [NodeLog], pack_count: u32, outlet_count: u32) -
 }
 
 fn apply_all(connection: &mut Connection, commands: Vec<Command>) -> Result<()> {
-    let mut position = LogPosition::default();
+    let (mut position, mut catalog) = (LogPosition::default(), Catalog::default());
     for entry in commands.chunks(PREPARE_COMMANDS) {
         position = position.next();
-        let tx = connection.transaction()?;
-        let mut machine = Machine::begin(&tx)?;
-        for command in entry {
-            let outcome = machine.apply(position, &proposal(command.clone()))?;
-            ensure!(
-                !matches!(outcome, Outcome::Refused(_) | Outcome::Ingested { quarantined: 1.., .. }),
-                "{outcome:?}"
-            );
-        }
-        machine.finish()?;
-        tx.commit()?;
+        let proposals = entry.iter().cloned().map(proposal).collect();
+        let (outcomes, _) = machine::commit(connection, &mut catalog, &[(position, proposals)])?;
+        let failed =
+            |outcome: &Outcome| matches!(outcome, Outcome::Refused(_) | Outcome::Ingested { quarantined: 1.., .. });
+        ensure!(!outcomes.iter().any(failed), "{outcomes:?}");
     }
     Ok(())
 }

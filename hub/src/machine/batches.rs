@@ -86,7 +86,7 @@ impl Machine<'_> {
 
     /// The facts as imported.
     fn batch_facts(&mut self, batch: BatchNo) -> Result<Option<BatchFacts>, Stop> {
-        let Some(row) = self.projection.batch(batch)?.cloned() else { return Ok(None) };
+        let Some(row) = self.projection.batch(batch)? else { return Ok(None) };
         let (packs_per_case, package_hash) = self
             .tx
             .prepare_cached("SELECT packs_per_case, package_hash FROM batch WHERE batch = ?1")?

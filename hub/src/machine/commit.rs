@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jikai_schema::command::{Outcome, Proposal};
 use jikai_schema::event::EventKey;
+use jikai_schema::projection::Catalog;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::{Applied, Machine, StorageError};
@@ -16,13 +17,15 @@ pub(super) type Poison = BTreeMap<EventKey, String>;
 ///
 /// An event of a node that breaks a table's rule may have had half its effect by then: everything is rolled back and run
 /// again with that event in quarantine. Whether a table refuses it depends on the log alone, so every replica does the same.
+/// `catalog` is carried from one call to the next, and is empty after a failure.
 pub fn commit(
     state: &mut Connection,
+    catalog: &mut Catalog,
     entries: &[(LogPosition, Vec<Proposal>)],
 ) -> Result<(Vec<Outcome>, Applied), StorageError> {
     let mut poison = Poison::new();
     loop {
-        match run(state, entries, &poison) {
+        match run(state, catalog, entries, &poison) {
             Err(StorageError::HalfApplied { key, reason }) => poison.insert(key, reason),
             finished => return finished,
         };
@@ -31,11 +34,12 @@ pub fn commit(
 
 fn run(
     state: &mut Connection,
+    catalog: &mut Catalog,
     entries: &[(LogPosition, Vec<Proposal>)],
     poison: &Poison,
 ) -> Result<(Vec<Outcome>, Applied), StorageError> {
     let tx = state.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut machine = Machine::begin(&tx)?;
+    let mut machine = Machine::begin(&tx, std::mem::take(catalog))?;
     machine.poison.clone_from(poison);
     let mut outcomes = Vec::with_capacity(entries.len());
     for (at, proposals) in entries {
@@ -43,7 +47,8 @@ fn run(
             outcomes.push(machine.apply(*at, proposal)?);
         }
     }
-    let applied = machine.finish()?;
+    let (applied, known) = machine.finish()?;
     tx.commit()?;
+    *catalog = known;
     Ok((outcomes, applied))
 }

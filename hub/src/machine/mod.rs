@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use jikai_schema::command::{Command, Outcome, Proposal, Refusal};
 use jikai_schema::event::Actor;
 use jikai_schema::id::NodeId;
-use jikai_schema::projection::Projection;
+use jikai_schema::projection::{Catalog, Projection};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, Transaction};
 
@@ -43,7 +43,7 @@ const STAFF_BYTES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 200;
 
 /// The state during one transaction.
-pub struct Machine<'tx> {
+struct Machine<'tx> {
     tx: &'tx Connection,
     projection: Projection<'tx>,
     position: LogPosition,
@@ -73,7 +73,7 @@ struct Stamp<'a> {
 /// Applies one committed command in a transaction of its own. `Err` means storage failed: the replica stops. A refused
 /// command is `Ok(Outcome::Refused(_))`.
 pub fn apply(tx: &Transaction<'_>, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
-    let mut machine = Machine::begin(tx)?;
+    let mut machine = Machine::begin(tx, Catalog::default())?;
     let outcome = machine.apply(at, proposal)?;
     machine.finish()?;
     Ok(outcome)
@@ -86,13 +86,13 @@ pub fn applied_position(store: &Connection) -> Result<LogPosition, rusqlite::Err
 }
 
 impl<'tx> Machine<'tx> {
-    /// Starts over the rows of a transaction.
-    pub fn begin(tx: &'tx Transaction<'_>) -> Result<Self, StorageError> {
+    /// Starts over the rows of a transaction, with what the last committed one knew of the master data.
+    fn begin(tx: &'tx Transaction<'_>, catalog: Catalog) -> Result<Self, StorageError> {
         let tx: &Connection = tx;
         let at_ms = tx.prepare_cached("SELECT at_ms FROM applied")?.query_row([], |row| row.get(0))?;
         Ok(Machine {
             tx,
-            projection: Projection::new(tx),
+            projection: Projection::with_catalog(tx, catalog),
             position: applied_position(tx)?,
             at_ms: TimeMs::from_ms(at_ms),
             feeds: Feeds::load(tx)?,
@@ -102,7 +102,7 @@ impl<'tx> Machine<'tx> {
     }
 
     /// Applies one command of the entry at `at`.
-    pub fn apply(&mut self, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
+    fn apply(&mut self, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
         if at != self.position && at != self.position.next() {
             return Err(StorageError::OutOfOrder { at, applied: self.position });
         }
@@ -114,9 +114,9 @@ impl<'tx> Machine<'tx> {
         }
     }
 
-    /// Writes what was gathered. The transaction may be committed after it.
-    pub fn finish(self) -> Result<Applied, StorageError> {
-        self.projection.flush()?;
+    /// Writes what was gathered. The transaction may be committed after it; the catalog is true for the next one if it is.
+    fn finish(self) -> Result<(Applied, Catalog), StorageError> {
+        let catalog = self.projection.flush()?;
         for (node, cursor) in &self.cursors {
             if let Some(cursor) = cursor {
                 cursor.save(self.tx, *node)?;
@@ -126,7 +126,7 @@ impl<'tx> Machine<'tx> {
         self.tx
             .prepare_cached("UPDATE applied SET position = ?1, at_ms = ?2")?
             .execute((self.position.get() as i64, self.at_ms.ms()))?;
-        Ok(Applied { position: self.position, feed_heads })
+        Ok((Applied { position: self.position, feed_heads }, catalog))
     }
 
     fn dispatch(&mut self, proposal: &Proposal) -> Result<Outcome, Stop> {

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
 use jikai_schema::event::Actor;
+use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -94,7 +95,8 @@ impl Sequencer {
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
         let (applied, watch_applied) = watch::channel(position);
         let (failed, watch_failed) = watch::channel(None);
-        let thread = thread::SequencerThread { log, state, applied, heads: heads.clone(), failed };
+        let thread =
+            thread::SequencerThread { log, state, catalog: Catalog::default(), applied, heads: heads.clone(), failed };
         let handle = std::thread::Builder::new()
             .name("sequencer".into())
             .spawn(move || thread.run(queue))

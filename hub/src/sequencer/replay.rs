@@ -2,6 +2,7 @@
 
 use jikai_schema::codec::CodecError;
 use jikai_schema::command::decode_entry;
+use jikai_schema::projection::Catalog;
 use rusqlite::Connection;
 
 use crate::log::{CommandLog, LogEntry, LogError, LogPosition};
@@ -65,6 +66,6 @@ pub(super) fn apply_entries(state: &mut Connection, entries: &[LogEntry]) -> Res
         Err(source) => Err(ReplayError::Entry { at: entry.position, source }),
     };
     let entries: Vec<_> = entries.iter().map(decode).collect::<Result<_, _>>()?;
-    let (_, applied) = machine::commit(state, &entries)?;
+    let (_, applied) = machine::commit(state, &mut Catalog::default(), &entries)?;
     Ok(applied.position)
 }

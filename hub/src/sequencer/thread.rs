@@ -1,6 +1,7 @@
 //! The thread that appends and applies.
 
 use jikai_schema::command::{Outcome, Proposal, encode_entry};
+use jikai_schema::projection::Catalog;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -11,6 +12,8 @@ use crate::machine::{self, StorageError};
 pub(super) struct SequencerThread {
     pub(super) log: Box<dyn CommandLog>,
     pub(super) state: Connection,
+    /// Master data as of the last commit.
+    pub(super) catalog: Catalog,
     pub(super) applied: watch::Sender<LogPosition>,
     pub(super) heads: FeedHeads,
     pub(super) failed: watch::Sender<Option<String>>,
@@ -47,7 +50,7 @@ impl SequencerThread {
             }
         };
         let command_count = proposals.len() as u64;
-        let (outcomes, applied) = machine::commit(&mut self.state, &[(at, proposals)])?;
+        let (outcomes, applied) = machine::commit(&mut self.state, &mut self.catalog, &[(at, proposals)])?;
         self.applied.send_replace(applied.position);
         for (node, head_seq) in applied.feed_heads {
             self.heads.publish(node, head_seq);

@@ -49,7 +49,7 @@ pub fn packs_of(
             if state.is_some_and(|state| state != row.state) {
                 continue;
             }
-            let Some(batch) = projection.batch(row.pack.batch())?.cloned() else { continue };
+            let Some(batch) = projection.batch(row.pack.batch())? else { continue };
             let price = projection.game(batch.game)?.map_or(Money::ZERO, |game| game.price);
             let face = price.checked_mul(i64::from(batch.tickets_per_pack)).unwrap_or(Money::ZERO);
             lines.push(PackLine {

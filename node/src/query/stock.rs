@@ -32,7 +32,7 @@ pub fn stock_of(store: &Connection, outlet: OutletId) -> Result<Vec<StockLine>, 
     while let Some(row) = rows.next()? {
         let (batch, state, count): (u32, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let Ok(batch) = BatchNo::new(batch) else { continue };
-        let Some(batch) = projection.batch(batch)?.cloned() else { continue };
+        let Some(batch) = projection.batch(batch)? else { continue };
         let Some(game) = projection.game(batch.game)? else { continue };
         let face = game.price.checked_mul(i64::from(batch.tickets_per_pack)).and_then(|face| face.checked_mul(count));
         let name = game.name.clone();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use jikai_schema::codec::{self, CodecError};
 use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
 use jikai_schema::id::NodeId;
-use jikai_schema::projection::{Projection, ProjectionError};
+use jikai_schema::projection::{Catalog, Projection, ProjectionError};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, TransactionBehavior, params};
 
@@ -25,7 +25,16 @@ impl Core {
         let node = StoreIdentity::load(&store)?.ok_or(StartError::NoIdentity)?.node;
         let head = OwnLog(&store).head()??;
         let requests = RequestIndex::load(&store)?;
-        Ok(Core { node, store, keys, clock, head, requests, times: CommitTimes::default() })
+        Ok(Core {
+            node,
+            store,
+            keys,
+            clock,
+            head,
+            requests,
+            catalog: Catalog::default(),
+            times: CommitTimes::default(),
+        })
     }
 
     /// Where the time went so far.
@@ -41,24 +50,26 @@ impl Core {
     /// Runs the requests in one transaction. `Err` means that none of them left a trace.
     pub fn commit(&mut self, requests: &[&Request]) -> Result<Vec<Result<Reply, WriteError>>, WriteError> {
         let mut head = self.head;
+        let catalog = std::mem::take(&mut self.catalog);
         let outcome = run_transaction(&mut self.store, &mut self.times, |store| {
             let mut batch = Batch {
                 node: self.node,
                 keys: &self.keys,
                 clock: &self.clock,
                 requests: &mut self.requests,
-                projection: Projection::new(store),
+                projection: Projection::with_catalog(store, catalog),
                 head: &mut head,
             };
             let replies = requests.iter().map(|request| batch.run(request)).collect::<Result<Vec<_>, _>>()?;
-            batch.projection.flush()?;
+            let catalog = batch.projection.flush()?;
             self.requests.merge_when_due(store)?;
-            Ok(replies)
+            Ok((replies, catalog))
         });
         match outcome {
-            Ok(replies) => {
+            Ok((replies, catalog)) => {
                 self.requests.committed();
                 self.head = head;
+                self.catalog = catalog;
                 Ok(replies)
             }
             Err(error) => {
@@ -90,7 +101,8 @@ impl Core {
         poison: &BTreeMap<u64, String>,
         culprit: &mut Option<(u64, String)>,
     ) -> Result<DownCursor, WriteError> {
-        run_transaction(&mut self.store, &mut self.times, |store| {
+        let catalog = std::mem::take(&mut self.catalog);
+        let outcome = run_transaction(&mut self.store, &mut self.times, |store| {
             let cursor = DownCursor::load(store)?;
             if batch.first_seq != cursor.next_seq || batch.prev_hash != cursor.hash {
                 return Err(WriteError::Storage(format!(
@@ -98,7 +110,7 @@ impl Core {
                     batch.first_seq, cursor.next_seq
                 )));
             }
-            let mut projection = Projection::new(store);
+            let mut projection = Projection::with_catalog(store, catalog);
             for (seq, bytes) in (batch.first_seq..).zip(&batch.events) {
                 let applied = match poison.get(&seq) {
                     Some(reason) => Applied::Poison(reason.clone()),
@@ -113,11 +125,14 @@ impl Core {
                     }
                 }
             }
-            projection.flush()?;
+            let catalog = projection.flush()?;
             let next = DownCursor { next_seq: batch.first_seq + batch.events.len() as u64, hash: batch.last_hash };
             next.save(store)?;
-            Ok(next)
-        })
+            Ok((next, catalog))
+        });
+        let (next, catalog) = outcome?;
+        self.catalog = catalog;
+        Ok(next)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jikai_schema::chain::ChainHash;
 use jikai_schema::event::{Event, RequestKey};
 use jikai_schema::id::NodeId;
-use jikai_schema::projection::ProjectionError;
+use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -109,6 +109,8 @@ pub struct Core {
     clock: Clock,
     head: LogHead,
     requests: RequestIndex,
+    /// Master data as of the last commit; empty while a transaction runs, and after one that failed.
+    catalog: Catalog,
     times: CommitTimes,
 }
 

@@ -1,5 +1,6 @@
-//! Master data as rules need it: batches, games, outlets. Read once per transaction.
+//! Master data as rules need it: batches, games, outlets. Read once, and kept from one transaction to the next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -9,6 +10,15 @@ use crate::event::{OutletStatus, PrizeLevel, SaleState};
 use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OutletId};
 use crate::money::{Money, RatePpm, SaleShares};
 use crate::time::{BusinessDay, TimeMs};
+
+/// Rows of master data that were read. Whoever writes a store keeps it between transactions: [`Projection::flush`] gives it
+/// back, and it must be dropped when that transaction is not committed. Only what exists is kept, so the store bounds it.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    batches: BTreeMap<BatchNo, Arc<BatchRow>>,
+    games: BTreeMap<GameCode, GameRow>,
+    outlets: BTreeMap<OutletId, OutletRow>,
+}
 
 /// A batch with its prize list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,18 +74,20 @@ pub struct OutletRow {
 
 impl Projection<'_> {
     /// The batch with this number; shared, because its prize list is long.
-    pub fn batch(&mut self, batch: BatchNo) -> Result<Option<&Arc<BatchRow>>, ProjectionError> {
-        if !self.batches.contains_key(&batch) {
-            let row = read_batch(self.store, batch)?;
-            self.batches.insert(batch, row.map(Arc::new));
+    pub fn batch(&mut self, batch: BatchNo) -> Result<Option<Arc<BatchRow>>, ProjectionError> {
+        if let Some(row) = self.catalog.batches.get(&batch) {
+            return Ok(Some(row.clone()));
         }
-        Ok(self.batches.get(&batch).and_then(Option::as_ref))
+        let row = read_batch(self.store, batch)?.map(Arc::new);
+        if let Some(row) = &row {
+            self.catalog.batches.insert(batch, row.clone());
+        }
+        Ok(row)
     }
 
     /// The number of the batch that a code on paper names.
     pub fn batch_no(&mut self, game: GameCode, code: BatchCode) -> Result<Option<BatchNo>, ProjectionError> {
-        let known =
-            self.batches.iter().find(|(_, row)| row.as_ref().is_some_and(|row| row.game == game && row.code == code));
+        let known = self.catalog.batches.iter().find(|(_, row)| row.game == game && row.code == code);
         if let Some((batch, _)) = known {
             return Ok(Some(*batch));
         }
@@ -89,27 +101,27 @@ impl Projection<'_> {
 
     /// The game with this code.
     pub fn game(&mut self, game: GameCode) -> Result<Option<&GameRow>, ProjectionError> {
-        if !self.games.contains_key(&game) {
-            let row = read_game(self.store, game)?;
-            self.games.insert(game, row);
+        use std::collections::btree_map::Entry;
+        match self.catalog.games.entry(game) {
+            Entry::Occupied(entry) => Ok(Some(entry.into_mut())),
+            Entry::Vacant(entry) => Ok(read_game(self.store, game)?.map(|row| &*entry.insert(row))),
         }
-        Ok(self.games.get(&game).and_then(Option::as_ref))
     }
 
     /// The outlet with this id.
     pub fn outlet(&mut self, outlet: OutletId) -> Result<Option<OutletRow>, ProjectionError> {
-        if let Some(row) = self.outlets.get(&outlet) {
-            return Ok(*row);
+        if let Some(row) = self.catalog.outlets.get(&outlet) {
+            return Ok(Some(*row));
         }
         let row = read_outlet(self.store, outlet)?;
-        self.outlets.insert(outlet, row);
+        if let Some(row) = row {
+            self.catalog.outlets.insert(outlet, row);
+        }
         Ok(row)
     }
 
     pub(super) fn forget_catalog(&mut self) {
-        self.batches.clear();
-        self.games.clear();
-        self.outlets.clear();
+        self.catalog = Catalog::default();
     }
 
     pub(super) fn game_of(&mut self, batch: BatchNo) -> Result<GameCode, ProjectionError> {

@@ -17,18 +17,17 @@ mod tickets;
 mod worked_example;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use rusqlite::Connection;
 
 pub use account_row::AccountRow;
-pub use catalog::{BatchRow, GameRow, OutletRow};
+pub use catalog::{BatchRow, Catalog, GameRow, OutletRow};
 pub use outlet_day::{OutletDay, OutletDayKey};
 pub use pack_row::{ClaimEntry, PackRow, PackState};
 pub use tickets::LockRow;
 
 use crate::event::{Event, EventBody, EventKey};
-use crate::id::{BatchNo, GameCode, OutletId, PackId};
+use crate::id::PackId;
 use crate::ledger::{AccountId, Posting, TransferId};
 use crate::money::{Money, MoneyError};
 use crate::time::TimeMs;
@@ -76,23 +75,18 @@ pub struct Projection<'store> {
     packs: BTreeMap<PackId, Option<PackRow>>,
     accounts: BTreeMap<AccountId, AccountRow>,
     outlet_days: BTreeMap<OutletDayKey, OutletDay>,
-    batches: BTreeMap<BatchNo, Option<Arc<BatchRow>>>,
-    games: BTreeMap<GameCode, Option<GameRow>>,
-    outlets: BTreeMap<OutletId, Option<OutletRow>>,
+    catalog: Catalog,
 }
 
 impl<'store> Projection<'store> {
     /// Starts over the rows of `store`: a transaction to write in, or a read-only connection to ask.
     pub fn new(store: &'store Connection) -> Self {
-        Projection {
-            store,
-            packs: BTreeMap::new(),
-            accounts: BTreeMap::new(),
-            outlet_days: BTreeMap::new(),
-            batches: BTreeMap::new(),
-            games: BTreeMap::new(),
-            outlets: BTreeMap::new(),
-        }
+        Projection::with_catalog(store, Catalog::default())
+    }
+
+    /// Starts over the rows of `store` with what the last committed transaction on it knew of its master data.
+    pub fn with_catalog(store: &'store Connection, catalog: Catalog) -> Self {
+        Projection { store, packs: BTreeMap::new(), accounts: BTreeMap::new(), outlet_days: BTreeMap::new(), catalog }
     }
 
     /// Applies one event. Each family reads and checks first; from its first write on it must succeed, so an error
@@ -110,8 +104,9 @@ impl<'store> Projection<'store> {
         }
     }
 
-    /// Writes every changed row once, in key order. The transaction may be committed after it.
-    pub fn flush(mut self) -> Result<(), ProjectionError> {
+    /// Writes every changed row once, in key order. The transaction may be committed after it; the catalog is true for the
+    /// next one if it is.
+    pub fn flush(mut self) -> Result<Catalog, ProjectionError> {
         for pack in self.packs.values().flatten() {
             pack.write(self.store)?;
         }
@@ -121,7 +116,7 @@ impl<'store> Projection<'store> {
         for (key, day) in core::mem::take(&mut self.outlet_days) {
             day.add_to(self.store, key)?;
         }
-        Ok(())
+        Ok(self.catalog)
     }
 
     /// The account's row; an account that no transfer touched yet is empty.

@@ -129,7 +129,7 @@ pub fn judge(
     let foreign = Judgement { ticket: None, answer: ClaimAnswer::ForeignTicket, wrong_code_tag: None };
     let printed = code.ticket.pack;
     let Some(number) = projection.batch_no(printed.game, printed.batch)? else { return Ok(foreign) };
-    let Some(batch) = projection.batch(number)?.cloned() else { return Ok(foreign) };
+    let Some(batch) = projection.batch(number)? else { return Ok(foreign) };
     if printed.pack > batch.packs || code.ticket.ticket >= batch.tickets_per_pack {
         return Ok(foreign);
     }

@@ -4,6 +4,7 @@ mod migration;
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use migration::{MIGRATIONS, Migration, migrate};
@@ -79,9 +80,31 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn settle(connection: &Connection) -> Result<(), StoreError> {
+    // Otherwise a statement with a bound LIMIT or range is compiled again each time that its values change.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+
+    #[test]
+    fn statements_with_bound_limits_and_ranges_are_compiled_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open_writer(&directory.path().join("store.db"), Durability::Full).unwrap();
+        store
+            .execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, day INTEGER); CREATE INDEX days ON row (day)")
+            .unwrap();
+        let mut statement = store.prepare("SELECT id FROM row WHERE day >= ?1 ORDER BY day LIMIT ?2").unwrap();
+        for limit in 1..=5 {
+            assert!(!statement.exists((limit * 10, limit)).unwrap());
+        }
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
 }

@@ -1,7 +1,8 @@
 use jikai_schema::command::{Command, Proposal};
+use jikai_schema::projection::Catalog;
 
 use crate::log::LogPosition;
-use crate::machine::{Machine, StorageError, apply};
+use crate::machine::{StorageError, apply, commit};
 use crate::province::*;
 
 /// A log with everything in it: set-up, both nodes' work, repeats and refusals.
@@ -27,19 +28,15 @@ fn whole_log() -> Vec<Proposal> {
     commands.into_iter().zip(clock).map(|(command, at_ms)| proposal(at_ms, command)).collect()
 }
 
-/// Applies the log in transactions of so many entries; gives all outcomes and the digest of all tables.
+/// Applies the log in transactions of so many entries, with what each knew of master data handed on; gives all outcomes and
+/// the digest of all tables.
 fn replay(log: &[Proposal], entries_per_transaction: usize) -> (Vec<String>, [u8; 32]) {
     let mut hub = Hub::empty();
-    let mut outcomes = Vec::new();
-    for (chunk, proposals) in log.chunks(entries_per_transaction).enumerate() {
-        let tx = hub.state.transaction().unwrap();
-        let mut machine = Machine::begin(&tx).unwrap();
-        for (at, proposal) in proposals.iter().enumerate() {
-            let position = LogPosition::new((chunk * entries_per_transaction + at + 1) as u64);
-            outcomes.push(format!("{:?}", machine.apply(position, proposal).unwrap()));
-        }
-        machine.finish().unwrap();
-        tx.commit().unwrap();
+    let (mut outcomes, mut catalog) = (Vec::new(), Catalog::default());
+    let entries: Vec<_> = (1..).map(LogPosition::new).zip(log.iter().map(|proposal| vec![proposal.clone()])).collect();
+    for chunk in entries.chunks(entries_per_transaction) {
+        let (more, _) = commit(&mut hub.state, &mut catalog, chunk).unwrap();
+        outcomes.extend(more.iter().map(|outcome| format!("{outcome:?}")));
     }
     (outcomes, digest_of(&hub.state, ""))
 }

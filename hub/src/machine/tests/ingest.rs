@@ -2,6 +2,7 @@ use jikai_schema::chain::ChainHash;
 use jikai_schema::command::{Command, NodeBatch, Outcome, Refusal};
 use jikai_schema::event::{EventBody, EventKey, MasterEvent, MoneyEvent};
 use jikai_schema::ledger::TransferId;
+use jikai_schema::projection::Catalog;
 
 use crate::log::LogPosition;
 use crate::machine::{NodeHistory, commit};
@@ -171,7 +172,7 @@ fn an_event_that_a_table_refuses_in_the_middle_is_rolled_back_and_quarantined_al
     let batch = log.batch(vec![check_in(1, 13_010_001), check_in(2, 13_010_001), sell(1, 0, 13_010_001)]);
     let at = LogPosition::new(hub.position + 1);
     let entry = (at, vec![proposal(NOW_MS, Command::IngestEvents(batch))]);
-    let (outcomes, applied) = commit(&mut hub.state, &[entry]).unwrap();
+    let (outcomes, applied) = commit(&mut hub.state, &mut Catalog::default(), &[entry]).unwrap();
     assert_eq!((outcomes, applied.position), (vec![ingested(&log, 1)], at));
     assert_eq!(hub.count("SELECT seq FROM quarantine"), 2);
     assert_eq!(
