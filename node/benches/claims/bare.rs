@@ -37,19 +37,17 @@ impl Bare {
         Bare { store, tickets: Tickets::new(scale.packs), outlets: scale.outlets, seq }
     }
 
-    /// Claims so many tickets, `batch` to a transaction.
-    pub(crate) fn claim(&mut self, batch: usize, operations: usize) {
-        for _ in 0..operations / batch {
-            let transaction = self.store.transaction().unwrap();
-            let mut once = Once::default();
-            for _ in 0..batch {
-                self.seq += 1;
-                let (pack_number, ticket) = self.tickets.next();
-                claim(&transaction, &mut once, self.seq, pack_number, ticket, pack_number % self.outlets);
-            }
-            write_once(&transaction, &once);
-            transaction.commit().unwrap();
+    /// Claims so many tickets in one transaction.
+    pub(crate) fn claim(&mut self, batch: usize) {
+        let transaction = self.store.transaction().unwrap();
+        let mut once = Once::default();
+        for _ in 0..batch {
+            self.seq += 1;
+            let (pack_number, ticket) = self.tickets.next();
+            claim(&transaction, &mut once, self.seq, pack_number, ticket, pack_number % self.outlets);
         }
+        write_once(&transaction, &once);
+        transaction.commit().unwrap();
     }
 }
 

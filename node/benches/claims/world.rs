@@ -24,16 +24,15 @@ use rusqlite::Connection;
 pub(crate) struct Scale {
     pub(crate) outlets: u32,
     pub(crate) packs: u32,
-    pub(crate) rounds: usize,
-    /// Divides the operations of a round.
+    /// Divides the operations.
     pub(crate) divisor: usize,
 }
 
 impl Scale {
     /// 1 M tickets in 200 k packs at 20 k outlets.
-    pub(crate) const FULL: Scale = Scale { outlets: 20_000, packs: 200_000, rounds: 5, divisor: 1 };
+    pub(crate) const FULL: Scale = Scale { outlets: 20_000, packs: 200_000, divisor: 1 };
     /// The same shape, small.
-    pub(crate) const QUICK: Scale = Scale { outlets: 2_000, packs: 20_000, rounds: 3, divisor: 10 };
+    pub(crate) const QUICK: Scale = Scale { outlets: 2_000, packs: 20_000, divisor: 10 };
 }
 
 /// Tickets in each pack of the bench.
@@ -119,21 +118,20 @@ impl World {
         (0..operations).map(|_| self.request()).collect()
     }
 
-    /// Claims the tickets of the requests, `batch` to a transaction.
-    pub(crate) fn claim(&mut self, batch: usize, requests: &[Request]) {
-        for run in requests.chunks(batch) {
-            let replies = self.core.commit(&run.iter().collect::<Vec<_>>()).unwrap();
-            assert!(replies.iter().all(Result::is_ok), "a claim of the bench was refused");
-        }
+    /// Claims the tickets of the requests in one transaction.
+    pub(crate) fn claim(&mut self, requests: &[Request]) {
+        let replies = self.core.commit(&requests.iter().collect::<Vec<_>>()).unwrap();
+        assert!(replies.iter().all(Result::is_ok), "a claim of the bench was refused");
     }
 
     /// Splits the cost of a claim: the same work without fsync shows what the fsync costs; hashing is timed alone.
     pub(crate) fn shares(&mut self, batch: usize, per_second: f64, operations: usize) -> String {
         self.core.store().pragma_update(None, "synchronous", "OFF").unwrap();
         let before = self.core.times();
+        let operations = operations.next_multiple_of(batch);
         let requests = self.requests(operations);
         let started = Instant::now();
-        self.claim(batch, &requests);
+        requests.chunks(batch).for_each(|run| self.claim(run));
         let times = self.core.times();
         self.core.store().pragma_update(None, "synchronous", "FULL").unwrap();
         let per_op_us = |time: Duration| time.as_secs_f64() * 1e6 / operations as f64;

@@ -3,6 +3,7 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::{self, CodecError};
 use jikai_schema::event::Event;
+use jikai_schema::store::Statements;
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -48,17 +49,6 @@ impl OwnLog<'_> {
         })
     }
 
-    /// Appends one event behind `head` and gives the new head. `bytes` is the encoded `event`.
-    pub fn append(&self, head: &LogHead, event: &Event, bytes: &[u8]) -> Result<LogHead, rusqlite::Error> {
-        let next = LogHead { seq: event.key.seq, hash: head.hash.next(bytes), at_ms: event.at_ms };
-        self.0.prepare_cached("INSERT INTO own_log VALUES (?1, ?2, ?3)")?.execute(params![
-            next.seq as i64,
-            bytes,
-            next.hash.as_bytes()
-        ])?;
-        Ok(next)
-    }
-
     /// Events from `from_seq` on, at most `events_max` and about `bytes_max` (at least one event).
     pub fn read(
         &self,
@@ -91,6 +81,19 @@ impl OwnLog<'_> {
             .query_row([seq as i64], |row| row.get(0).map(ChainHash::from_bytes))
             .optional()
     }
+}
+
+/// Appends one event behind `head` and gives the new head. `bytes` is the encoded `event`.
+pub fn append(
+    statements: &Statements<'_>,
+    head: &LogHead,
+    event: &Event,
+    bytes: &[u8],
+) -> Result<LogHead, rusqlite::Error> {
+    let next = LogHead { seq: event.key.seq, hash: head.hash.next(bytes), at_ms: event.at_ms };
+    let mut insert = statements.get("INSERT INTO own_log VALUES (?1, ?2, ?3)")?;
+    insert.execute((next.seq as i64, bytes, next.hash.as_bytes()))?;
+    Ok(next)
 }
 
 fn read_row(row: &rusqlite::Row<'_>) -> Result<StoredEvent, rusqlite::Error> {

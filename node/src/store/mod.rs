@@ -11,7 +11,7 @@ use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, m
 use rusqlite::Connection;
 
 pub use identity::{DownCursor, StoreIdentity};
-pub use log::{LogHead, OwnLog, StoredEvent};
+pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
 pub use request_index::RequestIndex;
 

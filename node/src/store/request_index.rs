@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use jikai_schema::codec;
 use jikai_schema::event::RequestKey;
+use jikai_schema::store::Statements;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{OwnLog, StoredEvent};
@@ -48,7 +49,7 @@ impl RequestIndex {
     }
 
     /// Position of the first event that answered this request. The caller compares the full id there.
-    pub fn find(&self, store: &Connection, request: &RequestKey) -> Result<Option<u64>, rusqlite::Error> {
+    pub fn find(&self, statements: &Statements<'_>, request: &RequestKey) -> Result<Option<u64>, rusqlite::Error> {
         let key = request.index_key();
         if let Some(seq) = self.recent.get(&key) {
             return Ok(Some(*seq));
@@ -56,8 +57,8 @@ impl RequestIndex {
         if let Some(seq) = self.merged_in_transaction.as_ref().and_then(|merged| merged.get(&key)) {
             return Ok(Some(*seq));
         }
-        let seq: Option<i64> = store
-            .prepare_cached("SELECT seq FROM request_index WHERE request = ?1")?
+        let seq: Option<i64> = statements
+            .get("SELECT seq FROM request_index WHERE request = ?1")?
             .query_row([key], |row| row.get(0))
             .optional()?;
         Ok(seq.map(|seq| seq as u64))

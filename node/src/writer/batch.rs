@@ -1,6 +1,7 @@
 //! One transaction: decide, append, apply, commit, answer.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,13 +9,14 @@ use jikai_schema::codec::{self, CodecError};
 use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, Projection, ProjectionError};
+use jikai_schema::store::Statements;
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError};
 use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
 use crate::keyring::Keyring;
-use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity};
+use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity, append};
 
 /// Where the time of events comes from: the wall clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
@@ -204,11 +206,10 @@ struct Batch<'run, 'store> {
 impl Batch<'_, '_> {
     /// `Ok(Err(_))` is a refusal, which leaves no trace; `Err` fails the whole transaction.
     fn run(&mut self, request: &Request) -> Result<Result<Reply, WriteError>, WriteError> {
-        if let Some(events) = answered_events(self.requests, self.projection.store(), &request.key)? {
+        if let Some(events) = answered_events(self.requests, self.projection.statements(), &request.key)? {
             return Ok(repeat(events, &request.key));
         }
-        let store = self.projection.store();
-        let answered = Answered { requests: self.requests, store };
+        let answered = Answered { requests: self.requests, statements: self.projection.statements().clone() };
         let now_ms = (self.clock)().clamp_after(self.head.at_ms);
         let asked = Asked {
             node: self.node,
@@ -247,7 +248,7 @@ impl Batch<'_, '_> {
             let at_ms = first_at_ms.clamp_after(self.head.at_ms);
             let event = Event { key, at_ms, actor: actor.clone(), request: Some(request), body };
             let bytes = codec::encode_event(&event).map_err(|error| WriteError::Storage(error.to_string()))?;
-            *self.head = OwnLog(self.projection.store()).append(self.head, &event, &bytes)?;
+            *self.head = append(self.projection.statements(), self.head, &event, &bytes)?;
             self.projection.apply(&event)?;
             if events.last().is_none_or(|earlier| earlier.request != event.request) {
                 self.requests.note(&request, key.seq);
@@ -279,12 +280,12 @@ const REQUEST_EVENTS_MAX: usize = crate::decide::PACKS_MAX;
 /// The events that answered a request with this id, if any did.
 fn answered_events(
     requests: &RequestIndex,
-    store: &Connection,
+    statements: &Statements<'_>,
     key: &RequestKey,
 ) -> Result<Option<Vec<Event>>, WriteError> {
-    let Some(seq) = requests.find(store, key)? else { return Ok(None) };
+    let Some(seq) = requests.find(statements, key)? else { return Ok(None) };
     let mut events = Vec::new();
-    for stored in OwnLog(store).read(seq, REQUEST_EVENTS_MAX, usize::MAX)? {
+    for stored in OwnLog(statements.store()).read(seq, REQUEST_EVENTS_MAX, usize::MAX)? {
         let event = codec::decode_event(&stored.bytes).map_err(|error| WriteError::Storage(error.to_string()))?;
         match event.request {
             Some(request) if request.id == key.id => events.push(event),
@@ -298,12 +299,12 @@ fn answered_events(
 /// Looks requests up in the index and the log.
 struct Answered<'run, 'store> {
     requests: &'run RequestIndex,
-    store: &'store Connection,
+    statements: Rc<Statements<'store>>,
 }
 
 impl AnsweredRequests for Answered<'_, '_> {
     fn is_answered(&self, request: &RequestKey) -> Result<bool, ProjectionError> {
-        match answered_events(self.requests, self.store, request) {
+        match answered_events(self.requests, &self.statements, request) {
             Ok(events) => Ok(events.is_some()),
             Err(_) => Err(ProjectionError::Damaged { table: "own_log", key: request.index_key() }),
         }

@@ -1,11 +1,12 @@
 //! Rows of `account`.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::OptionalExtension;
 
 use super::ProjectionError;
 use crate::id::NodeId;
 use crate::ledger::{AccountId, TransferId};
 use crate::money::{Money, MoneyError};
+use crate::store::Statements;
 
 /// Balance of an account and the heads of its two chains of transfers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,11 +22,9 @@ pub struct AccountRow {
 }
 
 impl AccountRow {
-    pub(super) fn read(store: &Connection, id: AccountId) -> Result<Self, ProjectionError> {
-        let row = store
-            .prepare_cached(
-                "SELECT balance_fen, last_node_transfer, last_hub_transfer FROM account WHERE account = ?1",
-            )?
+    pub(super) fn read(statements: &Statements<'_>, id: AccountId) -> Result<Self, ProjectionError> {
+        let row = statements
+            .get("SELECT balance_fen, last_node_transfer, last_hub_transfer FROM account WHERE account = ?1")?
             .query_row([id.key()], |row| {
                 let balance = Money::from_fen(row.get(0)?);
                 Ok(AccountRow {
@@ -39,10 +38,10 @@ impl AccountRow {
         Ok(row.unwrap_or_default())
     }
 
-    pub(super) fn write(&self, store: &Connection, id: AccountId) -> Result<(), ProjectionError> {
+    pub(super) fn write(&self, statements: &Statements<'_>, id: AccountId) -> Result<(), ProjectionError> {
         if self.changed {
-            store
-                .prepare_cached(
+            statements
+                .get(
                     "INSERT INTO account VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET balance_fen = excluded.balance_fen, \
                      last_node_transfer = excluded.last_node_transfer, last_hub_transfer = excluded.last_hub_transfer",
                 )?

@@ -17,6 +17,7 @@ mod tickets;
 mod worked_example;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use rusqlite::Connection;
 
@@ -24,12 +25,13 @@ pub use account_row::AccountRow;
 pub use catalog::{BatchRow, Catalog, GameRow, OutletRow};
 pub use outlet_day::{OutletDay, OutletDayKey};
 pub use pack_row::{ClaimEntry, PackRow, PackState};
-pub use tickets::LockRow;
+pub use tickets::{LockRow, SealedTicket};
 
 use crate::event::{Event, EventBody, EventKey};
 use crate::id::PackId;
 use crate::ledger::{AccountId, Posting, TransferId};
 use crate::money::{Money, MoneyError};
+use crate::store::Statements;
 use crate::time::TimeMs;
 
 /// A fact that cannot be written. [`ProjectionError::is_poison`] tells a bad fact from a failing store.
@@ -72,6 +74,7 @@ impl ProjectionError {
 /// Rows of one transaction, read through and written once.
 pub struct Projection<'store> {
     store: &'store Connection,
+    statements: Rc<Statements<'store>>,
     packs: BTreeMap<PackId, Option<PackRow>>,
     accounts: BTreeMap<AccountId, AccountRow>,
     outlet_days: BTreeMap<OutletDayKey, OutletDay>,
@@ -86,7 +89,14 @@ impl<'store> Projection<'store> {
 
     /// Starts over the rows of `store` with what the last committed transaction on it knew of its master data.
     pub fn with_catalog(store: &'store Connection, catalog: Catalog) -> Self {
-        Projection { store, packs: BTreeMap::new(), accounts: BTreeMap::new(), outlet_days: BTreeMap::new(), catalog }
+        Projection {
+            store,
+            statements: Rc::new(Statements::new(store)),
+            packs: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            outlet_days: BTreeMap::new(),
+            catalog,
+        }
     }
 
     /// Applies one event. Each family reads and checks first; from its first write on it must succeed, so an error
@@ -108,13 +118,13 @@ impl<'store> Projection<'store> {
     /// next one if it is.
     pub fn flush(mut self) -> Result<Catalog, ProjectionError> {
         for pack in self.packs.values().flatten() {
-            pack.write(self.store)?;
+            pack.write(&self.statements)?;
         }
         for (id, account) in &self.accounts {
-            account.write(self.store, *id)?;
+            account.write(&self.statements, *id)?;
         }
         for (key, day) in core::mem::take(&mut self.outlet_days) {
-            day.add_to(self.store, key)?;
+            day.add_to(&self.statements, key)?;
         }
         Ok(self.catalog)
     }
@@ -123,7 +133,9 @@ impl<'store> Projection<'store> {
     pub fn account(&mut self, id: AccountId) -> Result<&mut AccountRow, ProjectionError> {
         match self.accounts.entry(id) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            std::collections::btree_map::Entry::Vacant(entry) => Ok(entry.insert(AccountRow::read(self.store, id)?)),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                Ok(entry.insert(AccountRow::read(&self.statements, id)?))
+            }
         }
     }
 
@@ -131,7 +143,7 @@ impl<'store> Projection<'store> {
     pub fn pack(&mut self, id: PackId) -> Result<Option<&mut PackRow>, ProjectionError> {
         let row = match self.packs.entry(id) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(PackRow::read(self.store, id)?),
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(PackRow::read(&self.statements, id)?),
         };
         Ok(row.as_mut())
     }
@@ -139,6 +151,11 @@ impl<'store> Projection<'store> {
     /// The store it reads, for rows that it does not keep.
     pub fn store(&self) -> &'store Connection {
         self.store
+    }
+
+    /// The transaction's statements, for whoever writes beside the projection.
+    pub fn statements(&self) -> &Rc<Statements<'store>> {
+        &self.statements
     }
 
     fn pack_known(&mut self, id: PackId) -> Result<&mut PackRow, ProjectionError> {
@@ -181,7 +198,7 @@ impl<'store> Projection<'store> {
     ) -> Result<(), ProjectionError> {
         let debit_prev = self.account(posting.debit)?.debit(posting.amount, event.origin, id)?;
         let credit_prev = self.account(posting.credit)?.credit(posting.amount, event.origin, id)?;
-        self.store.prepare_cached("INSERT INTO transfer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute((
+        self.statements.get("INSERT INTO transfer VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute((
             id.key(),
             posting.debit.key(),
             posting.credit.key(),

@@ -1,9 +1,8 @@
 //! Sums per outlet, game and business day.
 
-use rusqlite::Connection;
-
 use super::ProjectionError;
 use crate::id::{GameCode, OutletId};
+use crate::store::Statements;
 use crate::time::BusinessDay;
 
 /// Key of an `outlet_day` row: day (16 bits) ‖ outlet (27) ‖ game (19; 0 for money without a game). Day first: the
@@ -101,8 +100,8 @@ impl OutletDay {
         })
     }
 
-    pub(super) fn add_to(&self, store: &Connection, key: OutletDayKey) -> Result<(), ProjectionError> {
-        let mut statement = store.prepare_cached(
+    pub(super) fn add_to(&self, statements: &Statements<'_>, key: OutletDayKey) -> Result<(), ProjectionError> {
+        let mut statement = statements.get(
             "INSERT INTO outlet_day VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET \
              packs_checked_in = packs_checked_in + excluded.packs_checked_in, \
              packs_returned = packs_returned + excluded.packs_returned, charge_fen = charge_fen + excluded.charge_fen, \

@@ -6,6 +6,7 @@ use super::ProjectionError;
 use crate::event::{EventKey, PackHold};
 use crate::id::{NodeId, OutletId, PackId};
 use crate::money::{Money, PackCharge};
+use crate::store::Statements;
 use crate::time::TimeMs;
 
 /// Custody of a pack that was shipped to an outlet.
@@ -197,8 +198,8 @@ impl PackRow {
         Err(low)
     }
 
-    pub(super) fn read(store: &Connection, id: PackId) -> Result<Option<Self>, ProjectionError> {
-        let mut statement = store.prepare_cached(select_pack!("pack = ?1"))?;
+    pub(super) fn read(statements: &Statements<'_>, id: PackId) -> Result<Option<Self>, ProjectionError> {
+        let mut statement = statements.get(select_pack!("pack = ?1"))?;
         let row = statement.query_row([id.key()], |row| Ok(PackRow::from_row(row))).optional()?;
         row.transpose()
     }
@@ -247,12 +248,12 @@ impl PackRow {
         })
     }
 
-    pub(super) fn write(&self, store: &Connection) -> Result<(), ProjectionError> {
+    pub(super) fn write(&self, statements: &Statements<'_>) -> Result<(), ProjectionError> {
         if !self.changed {
             return Ok(());
         }
         if self.stored {
-            let mut statement = store.prepare_cached(
+            let mut statement = statements.get(
                 "UPDATE pack SET hold = ?2, state = ?3, checked_in_at_ms = ?4, face_fen = ?5, prize_fund_fen = ?6, \
                  welfare_fund_fen = ?7, commission_fen = ?8, sold_count = ?9, sold_bits = ?10, claims = ?11 WHERE pack = ?1",
             )?;
@@ -271,9 +272,8 @@ impl PackRow {
             ))?;
             return Ok(());
         }
-        let mut statement = store.prepare_cached(
-            "INSERT INTO pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
-        )?;
+        let mut statement = statements
+            .get("INSERT INTO pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?;
         statement.execute(rusqlite::params![
             self.pack.key(),
             self.node.get(),

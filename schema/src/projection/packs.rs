@@ -39,7 +39,7 @@ impl Projection<'_> {
         }
         // The row is written at once: its seal refers to it.
         let row = PackRow::shipped(pack, node, outlet, shipment, event.at_ms);
-        row.write(self.store)?;
+        row.write(&self.statements)?;
         self.packs.remove(&pack);
         self.write("INSERT INTO pack_seal VALUES (?1, ?2)", params![pack.key(), records])
     }

@@ -19,12 +19,21 @@ pub struct LockRow {
     pub locked_at_ms: Option<TimeMs>,
 }
 
+/// What a claim needs to know of a ticket besides its pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedTicket {
+    /// Its record.
+    pub record: [u8; seal::RECORD_BYTES],
+    /// Whether wrong codes have locked it.
+    pub locked: bool,
+}
+
 impl Projection<'_> {
     /// Wrong codes presented for a ticket; `None` when there were none.
     pub fn lock(&self, ticket: TicketId) -> Result<Option<LockRow>, ProjectionError> {
         let row = self
-            .store
-            .prepare_cached("SELECT wrong_code_count, locked_at_ms FROM ticket_lock WHERE ticket = ?1")?
+            .statements
+            .get("SELECT wrong_code_count, locked_at_ms FROM ticket_lock WHERE ticket = ?1")?
             .query_row([ticket.key()], |row| {
                 let locked_at_ms = row.get::<_, Option<i64>>(1)?.map(TimeMs::from_ms);
                 Ok(LockRow { wrong_code_count: row.get(0)?, locked_at_ms })
@@ -33,15 +42,23 @@ impl Projection<'_> {
         Ok(row)
     }
 
-    /// The sealed record of a ticket; `None` when its pack is not here or has no such ticket.
-    pub fn seal_record(&self, ticket: TicketId) -> Result<Option<[u8; seal::RECORD_BYTES]>, ProjectionError> {
+    /// The sealed record of a ticket, and whether wrong codes have locked it; `None` when its pack is not here or has no such
+    /// ticket.
+    pub fn sealed(&self, ticket: TicketId) -> Result<Option<SealedTicket>, ProjectionError> {
         let start = i64::from(ticket.number()) * seal::RECORD_BYTES as i64 + 1;
-        let record: Option<Vec<u8>> = self
-            .store
-            .prepare_cached("SELECT substr(records, ?2, ?3) FROM pack_seal WHERE pack = ?1")?
-            .query_row((ticket.pack().key(), start, seal::RECORD_BYTES as i64), |row| row.get(0))
+        let found: Option<(Vec<u8>, bool)> = self
+            .statements
+            .get(
+                "SELECT substr(records, ?2, ?3), \
+                 EXISTS (SELECT 1 FROM ticket_lock WHERE ticket = ?4 AND locked_at_ms IS NOT NULL) \
+                 FROM pack_seal WHERE pack = ?1",
+            )?
+            .query_row((ticket.pack().key(), start, seal::RECORD_BYTES as i64, ticket.key()), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .optional()?;
-        Ok(record.and_then(|bytes| bytes.try_into().ok()))
+        let Some((record, locked)) = found else { return Ok(None) };
+        Ok(record.try_into().ok().map(|record| SealedTicket { record, locked }))
     }
 
     pub(super) fn apply_ticket(&mut self, event: &Event, body: &TicketEvent) -> Result<(), ProjectionError> {

@@ -135,17 +135,17 @@ pub fn judge(
     }
     let ticket = crate::id::PackId::new(number, printed.pack).and_then(|pack| pack.ticket(code.ticket.ticket));
     let Ok(ticket) = ticket else { return Ok(foreign) };
-    let (Some(key), Some(record)) = (keys.batch_key(number), projection.seal_record(ticket)?) else {
+    let (Some(key), Some(sealed)) = (keys.batch_key(number), projection.sealed(ticket)?) else {
         return Ok(Judgement::of(ticket, ClaimAnswer::TryLater));
     };
-    if projection.lock(ticket)?.is_some_and(|lock| lock.locked_at_ms.is_some()) {
+    if sealed.locked {
         return Ok(Judgement::of(ticket, ClaimAnswer::Locked));
     }
     let Some(pack) = projection.pack(ticket.pack())? else { return Ok(Judgement::of(ticket, ClaimAnswer::TryLater)) };
     if let Some(answer) = custody_answer(pack) {
         return Ok(Judgement::of(ticket, answer));
     }
-    let level = match seal::open(&key, ticket, &code.code, &record) {
+    let level = match seal::open(&key, ticket, &code.code, &sealed.record) {
         Ok(level) => level,
         Err(SealError::WrongCode) => {
             let wrong_code_tag = Some(seal::presented_tag(&key, ticket, &code.code));

@@ -1,6 +1,7 @@
 //! Opening SQLite stores: settings, migrations, version guard.
 
 mod migration;
+mod statements;
 
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 pub use migration::{MIGRATIONS, Migration, migrate};
+pub use statements::Statements;
 
 /// Version of the shared tables, told in the handshake of a sync session.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
