@@ -2,16 +2,16 @@
 //! Every pack, account and sum is written once a transaction, as the product does.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use jikai_hub::log::LogPosition;
 use jikai_schema::event::EventKey;
 use jikai_schema::ledger::{AccountId, AccountKind, TransferCode, TransferId};
 use jikai_schema::projection::OutletDayKey;
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, Transaction};
 
-use crate::world::{BATCH_EVENTS, Batch, Claim, NOW_MS, PRIZE_FEN, World, game};
+use crate::world::{Batch, Claim, NOW_MS, PRIZE_FEN, World, game};
 
 /// What one transaction adds up before it writes.
 #[derive(Default)]
@@ -22,19 +22,16 @@ struct Sums {
     cursors: BTreeMap<u16, u64>,
 }
 
-/// Writes all batches, so many events a transaction.
-pub fn run(store: &mut Connection, world: &World, transaction_events: usize) -> Result<Duration> {
-    let began = Instant::now();
-    for (position, batches) in world.batches.chunks(transaction_events / BATCH_EVENTS).enumerate() {
-        let tx = store.transaction()?;
-        let mut sums = Sums::default();
-        for batch in batches {
-            write_batch(&tx, world, batch, &mut sums)?;
-        }
-        sums.write(&tx, position as i64)?;
-        tx.commit()?;
+/// Writes some batches in one transaction.
+pub fn commit(store: &mut Connection, world: &World, batches: &[Batch], position: LogPosition) -> Result<()> {
+    let tx = store.transaction()?;
+    let mut sums = Sums::default();
+    for batch in batches {
+        write_batch(&tx, world, batch, &mut sums)?;
     }
-    Ok(began.elapsed())
+    sums.write(&tx, position.get() as i64)?;
+    tx.commit()?;
+    Ok(())
 }
 
 fn write_batch(tx: &Transaction<'_>, world: &World, batch: &Batch, sums: &mut Sums) -> Result<()> {
