@@ -27,6 +27,9 @@ set_up() {
         apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}" || return 1
     fi
     command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or later with rustup"; return 1; }
+    for component in rustfmt clippy; do
+        cargo "${component/rustfmt/fmt}" --version >/dev/null 2>&1 || rustup component add "$component" || return 1
+    done
 }
 
 rust_tests() {

@@ -34,6 +34,7 @@ fn feed() -> Vec<u8> {
     let mut hub = HubSession::new(0);
     hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
     hub.admitted(Welcome { up: Cursor::START, hub_generation: 1, endpoints: Vec::new() }, 1, 0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Ack(Cursor::START)), 0);
     hub.log_read(&[LogRecord { seq: 1, bytes: vec![7; 10] }], 0);
     let sent = std::iter::from_fn(|| hub.poll()).filter_map(|action| match action {
         Action::Send(Stream::Down, bytes) => Some(bytes),
@@ -72,7 +73,7 @@ fn a_peer_that_trickles_bytes_and_never_greets_is_given_up() {
     hub.tick(GREETING_MS_MAX - 1);
     assert_eq!(hub_closes(&mut hub), None);
     hub.tick(GREETING_MS_MAX);
-    assert!(is_malformed(hub_closes(&mut hub)));
+    assert_eq!(hub_closes(&mut hub), Some(RefusalV1::Silent { silent_ms: GREETING_MS_MAX }));
 }
 
 #[test]
@@ -141,6 +142,34 @@ fn a_node_takes_no_feed_in_until_both_ends_agree_on_its_log() {
     forked.located(None, 0);
     assert!(!forked.is_open());
     assert_eq!(delivers(&mut forked), 0);
+}
+
+#[test]
+fn a_hub_gives_nothing_and_hears_nothing_of_the_feed_until_the_node_agrees() {
+    let mut hub = HubSession::new(0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
+    // It would be unexpected bytes if it were read now.
+    hub.on_bytes(Stream::Down, &bytes(&Frame::Ack(Cursor::START)), 0);
+    hub.admitted(Welcome { up: Cursor::START, hub_generation: 1, endpoints: Vec::new() }, 1, 0);
+    hub.feed_grew(2);
+    let gives = |hub: &mut HubSession| {
+        let actions: Vec<_> = std::iter::from_fn(|| hub.poll()).collect();
+        let reads = actions.iter().any(|action| matches!(action, Action::ReadLog { .. }));
+        (actions.contains(&Action::Agreed), reads)
+    };
+    hub.on_bytes(Stream::Up, &bytes(&Frame::KeepAlive), 0);
+    assert_eq!(gives(&mut hub), (false, false));
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Ack(Cursor::START)), 0);
+    assert_eq!(gives(&mut hub), (true, true));
+
+    let elsewhere = Cursor { next_seq: 2, ..Cursor::START };
+    for answer in [Frame::Refused(RefusalV1::Fork { at: 1 }), Frame::Ack(elsewhere)] {
+        let mut other = HubSession::new(0);
+        other.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
+        other.admitted(Welcome { up: Cursor::START, hub_generation: 1, endpoints: Vec::new() }, 1, 0);
+        other.on_bytes(Stream::Up, &bytes(&answer), 0);
+        assert_eq!(gives(&mut other), (false, false), "{answer:?}");
+    }
 }
 
 #[test]

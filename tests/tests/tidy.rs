@@ -98,6 +98,13 @@ impl<'ast> Visit<'ast> for Functions {
         syn::visit::visit_item_fn(self, function);
     }
 
+    fn visit_trait_item_fn(&mut self, function: &'ast syn::TraitItemFn) {
+        if let Some(block) = &function.default {
+            self.measure(function.sig.ident.to_string(), block);
+        }
+        syn::visit::visit_trait_item_fn(self, function);
+    }
+
     fn visit_impl_item_fn(&mut self, function: &'ast syn::ImplItemFn) {
         self.measure(function.sig.ident.to_string(), &function.block);
         syn::visit::visit_impl_item_fn(self, function);
@@ -119,7 +126,11 @@ fn no_function_is_longer_than_70_lines() {
 fn dependencies_point_one_way() {
     let manifest = |name: &str| fs::read_to_string(root().join(name).join("Cargo.toml")).unwrap();
     let uses = |name: &str, dependency: &str| {
-        manifest(name).lines().any(|line| line.split([' ', '=', '.']).next() == Some(dependency))
+        // `name = …`, `name.workspace = true`, or `[dependencies.name]`.
+        manifest(name).lines().any(|line| {
+            line.split([' ', '=', '.']).next() == Some(dependency)
+                || line.trim_end().ends_with(&format!("dependencies.{dependency}]"))
+        })
     };
     for forbidden in ["tokio", "axum", "quinn", "jikai-sync", "jikai-node", "jikai-hub", "openraft"] {
         assert!(!uses("schema", forbidden), "schema must not use {forbidden}");
@@ -128,6 +139,11 @@ fn dependencies_point_one_way() {
         assert!(!uses("sync", forbidden), "sync must not use {forbidden}");
     }
     assert!(!uses("node", "jikai-hub") && !uses("hub", "jikai-node"), "node and hub never import each other");
+    for product in ["schema", "sync", "node", "hub"] {
+        for witness in ["jikai-sim", "jikai-tests"] {
+            assert!(!uses(product, witness), "{product} must not use {witness}");
+        }
+    }
     for forbidden in ["jikai-schema", "jikai-sync", "jikai-node", "jikai-hub", "rusqlite"] {
         assert!(!uses("simulator", forbidden), "the simulator is an independent witness: no {forbidden}");
     }
@@ -189,10 +205,39 @@ fn nothing_is_ignored_put_off_or_left_behind() {
     }
 }
 
+/// Whether an item or module is compiled for tests only.
+fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|what| what == "test")
+    })
+}
+
+/// Lines of a source that only tests compile: all of a test file, else its modules under `#[cfg(test)]`.
+fn test_lines(source: &Source) -> Vec<std::ops::RangeInclusive<usize>> {
+    if source.path.starts_with("tests/") || source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
+        return vec![1..=usize::MAX];
+    }
+    let file = syn::parse_file(&source.text).unwrap_or_else(|error| panic!("{}: {error}", source.path));
+    let modules = file.items.iter().filter_map(|item| match item {
+        syn::Item::Mod(module) if is_for_tests(&module.attrs) => Some(module.span()),
+        _ => None,
+    });
+    modules.map(|span| span.start().line..=span.end().line).collect()
+}
+
 #[test]
 fn no_test_sleeps() {
-    let applies = |path: &str| path.contains("/tests/") || path.ends_with("/tests.rs");
-    forbid("wait for the thing itself", applies, |code| code.contains("sleep("));
+    let mut found = Vec::new();
+    for source in sources().iter().filter(|source| !source.path.ends_with("tests/tidy.rs")) {
+        let tests = test_lines(source);
+        for (number, line) in (1..).zip(source.text.lines()) {
+            let code = line.split("//").next().unwrap_or("");
+            if code.contains("sleep(") && tests.iter().any(|lines| lines.contains(&number)) {
+                found.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "wait for the thing itself\n{}", found.join("\n"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub struct LinkView {
     pub down_acked: u64,
     /// 0 when everything that the node claims to have was taken in; else the age of what came last.
     pub lag_ms: i64,
-    /// Why the last session ended, where a reason was given.
+    /// The last reason that was given for refusing or ending a session, since one was opened.
     pub refused: Option<String>,
 }
 
@@ -88,8 +88,14 @@ impl Links {
         let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         link.connected = false;
-        link.refused = refused;
+        // A connection that breaks gives no reason: the last one that was given still stands.
+        link.refused = refused.or(link.refused.take());
         link.heard_at_ms = now_ms;
+    }
+
+    /// A session was refused beside the one that may be open. It shows until the node opens the next one.
+    pub(super) fn refused(&self, node: NodeId, refused: String) {
+        self.links.lock().entry(node).or_default().refused = Some(refused);
     }
 
     /// A node's link now. One that is not connected may hold anything: its lag is the time since it was heard.

@@ -114,6 +114,11 @@ impl HubStore for NodeGate {
     fn disconnected(&self, node: NodeId, refusal: Option<&RefusalV1>) {
         self.links.disconnected(node, refusal.map(RefusalV1::to_string), self.sequencer.now_ms());
     }
+
+    fn refused(&self, node: NodeId, refusal: &RefusalV1) {
+        metrics::counter!("jikai_sessions_refused_total").increment(1);
+        self.links.refused(node, refusal.to_string());
+    }
 }
 
 fn read_feed(

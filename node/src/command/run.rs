@@ -172,9 +172,6 @@ async fn stop_signal() {
 async fn drain(app: &App) {
     let head_seq = app.writer.head().borrow().seq;
     let mut link = app.link.clone();
-    if !link.borrow().connected {
-        return;
-    }
     let drained = link.wait_for(|state| state.acked_seq >= head_seq);
     if tokio::time::timeout(Duration::from_millis(app.config.drain_ms_max), drained).await.is_err() {
         tracing::warn!(

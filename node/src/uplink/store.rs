@@ -119,7 +119,11 @@ impl NodeStore for UplinkStore {
     fn disconnected(&self, refusal: Option<&RefusalV1>) {
         self.link.send_modify(|state| {
             state.connected = false;
-            state.refused = refusal.filter(|refusal| !refusal.is_passing()).map(RefusalV1::to_string);
+            // It stands until a session opens. That another store runs as this node passes by itself only for the moment.
+            if let Some(refusal) = refusal.filter(|refusal| !refusal.is_passing() || **refusal == RefusalV1::Superseded)
+            {
+                state.refused = Some(refusal.to_string());
+            }
         });
     }
 }

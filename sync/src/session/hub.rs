@@ -3,7 +3,7 @@
 use super::node::{check_position, name};
 use super::peer::Peer;
 use super::receiver::Received;
-use super::{Action, BatchReceiver, BatchSender, GREETING_MS_MAX, LogRecord, Stream};
+use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
 use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
 
 /// The hub's end of a session.
@@ -11,6 +11,8 @@ use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
 pub struct HubSession {
     peer: Peer,
     state: State,
+    /// Whether the node has shown that its log agrees with the hub's place in it.
+    agreed: bool,
 }
 
 #[derive(Debug)]
@@ -24,8 +26,8 @@ impl HubSession {
     /// Waits for a node's greeting.
     pub fn new(now_ms: i64) -> Self {
         let mut peer = Peer::new(now_ms);
-        peer.expect_greeting(now_ms + GREETING_MS_MAX);
-        HubSession { peer, state: State::Waiting }
+        peer.expect_greeting(now_ms);
+        HubSession { peer, state: State::Waiting, agreed: false }
     }
 
     /// Takes received bytes.
@@ -35,8 +37,8 @@ impl HubSession {
     }
 
     fn read_frames(&mut self, stream: Stream, now_ms: i64) {
-        // Frames of the down stream wait until the node is admitted.
-        while stream == Stream::Up || matches!(self.state, State::Open { .. }) {
+        // Frames of the down stream wait until both ends agree.
+        while stream == Stream::Up || self.agreed {
             let Some(frame) = self.peer.next_frame(stream) else { return };
             if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
                 self.peer.refuse(refusal, now_ms);
@@ -54,7 +56,14 @@ impl HubSession {
                 self.state = State::Admitting(hello);
             }
             (Stream::Up, Frame::Refused(refusal), _) => self.peer.close(refusal),
-            (Stream::Up, Frame::Batch(batch), State::Open { up, .. }) => match up.receive(&batch)? {
+            // A node whose log differs answers the welcome with a refusal, any other with the place itself.
+            (Stream::Up, Frame::Ack(place), State::Open { up, .. }) if !self.agreed && place == up.durable() => {
+                self.agreed = true;
+                self.peer.act(Action::Agreed);
+                self.read_frames(Stream::Down, now_ms);
+                self.read_on();
+            }
+            (Stream::Up, Frame::Batch(batch), State::Open { up, .. }) if self.agreed => match up.receive(&batch)? {
                 Received::New(batch) => self.peer.act(Action::Deliver(batch)),
                 Received::Repeated(cursor) => self.peer.send(Stream::Up, &Frame::Ack(cursor), now_ms),
             },
@@ -70,15 +79,14 @@ impl HubSession {
         Ok(())
     }
 
-    /// Answers [`Action::Admit`]: the node may go on from `welcome.up`; its feed has `down_head_seq` events.
+    /// Answers [`Action::Admit`]: the node may go on from `welcome.up`; its feed has `down_head_seq` events. The feed begins
+    /// when the node agrees.
     pub fn admitted(&mut self, welcome: Welcome, down_head_seq: u64, now_ms: i64) {
         let State::Admitting(hello) = &self.state else { return };
         let down = BatchSender::new(hello.down, down_head_seq);
         let up = BatchReceiver::new(welcome.up);
         self.peer.send(Stream::Up, &Frame::Welcome(welcome), now_ms);
         self.state = State::Open { up, down };
-        self.read_frames(Stream::Down, now_ms);
-        self.read_on();
     }
 
     /// The node's feed has grown.
@@ -130,7 +138,8 @@ impl HubSession {
     }
 
     fn read_on(&mut self) {
-        if let State::Open { down, .. } = &mut self.state
+        if self.agreed
+            && let State::Open { down, .. } = &mut self.state
             && let Some((from_seq, events_max, bytes_max)) = down.wants()
         {
             self.peer.act(Action::ReadLog { from_seq, events_max, bytes_max });

@@ -7,6 +7,7 @@
 //! node                                   hub
 //!  Hello ───────────── up ──────────────▶  Admit → admitted / refused
 //!  LocateUp ◀───────── up ── Welcome ────
+//!  located ─ Ack ───── up ──────────────▶  Agreed
 //!  Batch … ─────────── up ──────────────▶  Deliver → delivered
 //!  ◀────────────────── up ───── Ack ─────
 //!  Deliver → delivered ◀── down ─ Batch ─  ReadLog → log_read
@@ -88,6 +89,8 @@ pub enum Action {
     Admit(Hello),
     /// Node: the hub accepted; find the chain of the own log before `Welcome::up`. → `located`
     LocateUp(Welcome),
+    /// Hub: the node's log agrees with the hub's place in it; it may be given what it asks for.
+    Agreed,
     /// Read the own log from here, at most so many events and bytes. → `log_read`
     ReadLog {
         /// First position wanted.

@@ -87,6 +87,8 @@ impl NodeSession {
         }
         self.peer.act(Action::Acked(up));
         self.state = State::Open(BatchSender::new(up, self.up_head_seq));
+        // Tells the hub that both agree.
+        self.peer.send(Stream::Up, &Frame::Ack(up), now_ms);
         self.read_frames(Stream::Down, now_ms);
         self.read_on();
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Action, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX};
+use super::{Action, GREETING_MS_MAX, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX};
 use crate::wire::{Frame, FrameDecoder, RefusalV1, encode_frame};
 
 /// Frames in, actions out, and the clock of a session.
@@ -31,9 +31,9 @@ impl Peer {
         }
     }
 
-    /// Ends the session unless [`Peer::greeted`] is called by then, whatever else comes.
-    pub(super) fn expect_greeting(&mut self, due_ms: i64) {
-        self.greeting_due_ms = Some(due_ms);
+    /// Ends the session unless [`Peer::greeted`] is called in time, whatever else comes.
+    pub(super) fn expect_greeting(&mut self, now_ms: i64) {
+        self.greeting_due_ms = Some(now_ms + GREETING_MS_MAX);
     }
 
     pub(super) fn greeted(&mut self) {
@@ -102,8 +102,9 @@ impl Peer {
         let silent_ms = now_ms - self.heard_at_ms;
         if silent_ms >= SILENCE_MS_MAX {
             self.close(RefusalV1::Silent { silent_ms });
-        } else if self.greeting_due_ms.is_some_and(|due_ms| now_ms >= due_ms) {
-            self.refuse(RefusalV1::Malformed { what: "no greeting in time".into() }, now_ms);
+        } else if let Some(due_ms) = self.greeting_due_ms.filter(|due_ms| now_ms >= *due_ms) {
+            // Bytes may have trickled in; for the handshake that is silence, and a slow line may do better next time.
+            self.refuse(RefusalV1::Silent { silent_ms: GREETING_MS_MAX + now_ms - due_ms }, now_ms);
         } else if now_ms - self.spoke_at_ms >= KEEP_ALIVE_MS {
             self.send(Stream::Up, &Frame::KeepAlive, now_ms);
         }

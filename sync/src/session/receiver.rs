@@ -29,6 +29,11 @@ impl BatchReceiver {
         BatchReceiver { durable, next: durable, pending: VecDeque::new() }
     }
 
+    /// The place up to which everything is durable.
+    pub fn durable(&self) -> Cursor {
+        self.durable
+    }
+
     /// Checks a batch: position, previous hash, every event's place in the chain. Nothing is accepted that is not the
     /// continuation of what was received.
     pub fn receive(&mut self, batch: &Batch) -> Result<Received, RefusalV1> {

@@ -25,13 +25,6 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// How long TLS and the streams of a session may take to open.
 pub(super) const OPENING_WAIT: Duration = Duration::from_secs(5);
 
-/// Code of a connection closed at its end.
-pub(super) const CLOSE_ENDED: VarInt = VarInt::from_u32(0);
-/// Code of a connection closed because the protocol gave a reason; the reason itself went over the up stream.
-pub(super) const CLOSE_REFUSED: VarInt = VarInt::from_u32(1);
-/// Code of a connection closed because the node opened a newer session.
-pub(super) const CLOSE_SUPERSEDED: VarInt = VarInt::from_u32(2);
-
 pub(super) fn transport_config(segmentation_offload: bool) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config

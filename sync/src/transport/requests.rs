@@ -5,7 +5,7 @@ use std::time::Duration;
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::sync::watch;
 
-use super::limits::CLOSE_ENDED;
+use super::closing::ENDED;
 
 /// Largest request or answer.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 * 1024;
@@ -73,6 +73,6 @@ where
     });
     match replied.await {
         Ok(Ok(())) => drop(send.finish()),
-        Ok(Err(_)) | Err(_) => drop(send.reset(CLOSE_ENDED)),
+        Ok(Err(_)) | Err(_) => drop(send.reset(ENDED)),
     }
 }

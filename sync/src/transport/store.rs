@@ -77,4 +77,6 @@ pub trait HubStore: Send + Sync + 'static {
     fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>>;
     /// A node's session ended, and no newer one has taken its place.
     fn disconnected(&self, node: NodeId, refusal: Option<&RefusalV1>);
+    /// A session of the node was refused beside the one that it may have: a copied, fenced or misdirected store knocks.
+    fn refused(&self, node: NodeId, refusal: &RefusalV1);
 }

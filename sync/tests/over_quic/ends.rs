@@ -61,6 +61,8 @@ pub struct End {
     pub tries: watch::Sender<u32>,
     /// Newest acknowledgement.
     pub acked: watch::Sender<u64>,
+    /// At a hub: sessions that were refused beside the node's own.
+    pub knocks: watch::Sender<u32>,
 }
 
 impl End {
@@ -80,6 +82,7 @@ impl End {
             opened: watch::Sender::new(0),
             tries: watch::Sender::new(0),
             acked: watch::Sender::new(0),
+            knocks: watch::Sender::new(0),
         })
     }
 
@@ -157,6 +160,9 @@ impl HubStore for End {
     }
     fn down_acked(&self, _: NodeId, cursor: Cursor) {
         self.acked.send_replace(cursor.next_seq - 1);
+    }
+    fn refused(&self, _: NodeId, _: &RefusalV1) {
+        self.knocks.send_modify(|knocks| *knocks += 1);
     }
     fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>> {
         Box::pin(std::future::ready([request, node.to_string().into_bytes()].concat()))

@@ -9,7 +9,7 @@ use jikai_sync::transport::HubEndpoint;
 use jikai_sync::wire::RefusalV1;
 
 use crate::ends::{
-    End, authority, bind_hub, connect, hub_identity, local, node, node_identity, reaches, start_hub, start_node,
+    End, LIMIT, authority, bind_hub, connect, hub_identity, local, node, node_identity, reaches, start_hub, start_node,
 };
 
 /// Identities of a hub and of node 3, which trust each other.
@@ -24,12 +24,15 @@ fn ends() -> (Arc<End>, Arc<End>) {
 
 /// Binds a hub where another one was: its endpoint gives the port back when its last task has ended.
 async fn bind_again(hub: &Arc<End>, tls: &TlsIdentity, address: SocketAddr) -> HubEndpoint {
-    loop {
-        match bind_hub(hub, tls, address) {
-            Some(endpoint) => return endpoint,
-            None => tokio::task::yield_now().await,
+    let binding = async {
+        loop {
+            match bind_hub(hub, tls, address) {
+                Some(endpoint) => return endpoint,
+                None => tokio::task::yield_now().await,
+            }
         }
-    }
+    };
+    tokio::time::timeout(LIMIT, binding).await.expect("the address never came free")
 }
 
 #[tokio::test]
@@ -124,6 +127,7 @@ async fn a_store_that_the_hub_refuses_does_not_push_the_right_one_out() {
     reaches(&wrong.tries, |tries| *tries >= 3).await;
     let expected = RefusalV1::WrongEnvironment { ours: "test".into(), theirs: "training".into() };
     assert_eq!(wrong.was_refused().await, expected);
+    reaches(&hub.knocks, |knocks| *knocks >= 2).await;
     edge.sent.send_replace(60);
     hub.received(60).await;
     assert_eq!((*edge.tries.borrow(), *hub.tries.borrow(), *wrong.opened.borrow()), (0, 0, 0));

@@ -16,7 +16,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
-use super::limits::{CLOSE_ENDED, CLOSE_REFUSED, OPENING_WAIT, transport_config};
+use super::closing::{ENDED, REFUSED, close, told};
+use super::limits::{OPENING_WAIT, transport_config};
 use super::requests::serve;
 use super::reset::endpoint_config;
 use super::store::HubStore;
@@ -97,7 +98,7 @@ impl HubEndpoint {
                 drop(permit);
             });
         }
-        self.endpoint.close(CLOSE_ENDED, b"stopping");
+        self.endpoint.close(ENDED, b"stopping");
         self.endpoint.wait_idle().await;
     }
 }
@@ -111,20 +112,21 @@ impl Shared {
         };
         let node = match certified_node(&connection) {
             Some(node) if !node.is_hub() => node,
-            _ => return connection.close(CLOSE_REFUSED, b"no node"),
+            _ => return connection.close(REFUSED, b"no node"),
         };
         let Ok(Some((up, down))) = tokio::time::timeout(OPENING_WAIT, accept_streams(&connection)).await else {
-            return connection.close(CLOSE_REFUSED, b"no session");
+            return connection.close(REFUSED, b"no session");
         };
         let ended = Run::new(self.clone(), node, connection.clone(), up, down).until_end().await;
-        let refusal = ended.err();
+        let refusal = told(&connection).or(ended.err());
         if let Some(refusal) = &refusal {
             tracing::warn!(%node, %refusal, hint = refusal.hint(), "a session ended");
         }
-        if self.seats.leave(node, &connection) {
-            self.store.disconnected(node, refusal.as_ref());
+        let left = self.seats.leave(node, &connection, || self.store.disconnected(node, refusal.as_ref()));
+        if let (false, Some(refusal)) = (left, &refusal) {
+            self.store.refused(node, refusal);
         }
-        connection.close(if refusal.is_some() { CLOSE_REFUSED } else { CLOSE_ENDED }, b"ended");
+        close(&connection, refusal.as_ref());
     }
 
     async fn answer_requests(self: Arc<Self>, node: NodeId, connection: Connection) {

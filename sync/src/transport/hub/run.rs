@@ -30,7 +30,8 @@ pub(super) struct Run {
 struct Admitted {
     intake: Intake<RefusalV1>,
     down_head: watch::Receiver<u64>,
-    _answering: AbortOnDropHandle<()>,
+    /// Once the node agrees with the hub about its log.
+    answering: Option<AbortOnDropHandle<()>>,
     _seat: Held,
 }
 
@@ -126,6 +127,13 @@ impl Run {
                 }
             }
             Action::Acked(cursor) => store.down_acked(self.node, cursor),
+            Action::Agreed => {
+                // Requests may ask for batch keys: a store that is not the node's own is not answered.
+                let answering = tokio::spawn(self.shared.clone().answer_requests(self.node, self.connection.clone()));
+                if let Some(admitted) = &mut self.admitted {
+                    admitted.answering = Some(AbortOnDropHandle::new(answering));
+                }
+            }
             Action::LocateUp(_) | Action::Close(_) => {}
         }
         true
@@ -149,10 +157,7 @@ impl Run {
             let store = store.clone();
             async move { store.ingest(node, incarnation, batch).await }
         });
-        // Requests may ask for batch keys: nobody is answered whom the hub has not admitted.
-        let answering = tokio::spawn(shared.answer_requests(node, self.connection.clone()));
-        self.admitted =
-            Some(Admitted { intake, down_head, _answering: AbortOnDropHandle::new(answering), _seat: seat });
+        self.admitted = Some(Admitted { intake, down_head, answering: None, _seat: seat });
         self.session.admitted(welcome, head_seq, now_ms());
     }
 }

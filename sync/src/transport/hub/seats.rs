@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use quinn::Connection;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::transport::limits::CLOSE_SUPERSEDED;
+use crate::transport::closing::close;
 use crate::transport::store::{Admission, HubStore};
 use crate::wire::{Hello, RefusalV1};
 
@@ -48,8 +48,9 @@ impl Seats {
         }
         store.admit(hello.clone()).await?;
         if let Some(older) = self.sit(node, connection) {
-            tracing::info!(%node, "a newer session takes over");
-            older.close(CLOSE_SUPERSEDED, b"superseded");
+            let hint = RefusalV1::Superseded.hint();
+            tracing::warn!(%node, hint, "a newer session takes over");
+            close(&older, Some(&RefusalV1::Superseded));
         }
         let left = tokio::time::timeout(LEAVE_WAIT, taken.lock_owned()).await;
         let held = left.map_err(|_| RefusalV1::Unavailable { why: "an older session is still committing".into() })?;
@@ -60,10 +61,15 @@ impl Seats {
         self.0.lock().entry(node).or_default().newest.replace(connection.clone())
     }
 
-    /// Gives the seat up; `true` unless a newer session has taken it, or this one never had it.
-    pub(super) fn leave(&self, node: NodeId, connection: &Connection) -> bool {
+    /// Gives the seat up; `false` when a newer session has taken it, or this one never had it. What is to be done then is done
+    /// before anybody else can sit down.
+    pub(super) fn leave(&self, node: NodeId, connection: &Connection, done: impl FnOnce()) -> bool {
         let mut seats = self.0.lock();
         let newest = seats.get_mut(&node).map(|seat| &mut seat.newest);
-        newest.and_then(|newest| newest.take_if(|newest| newest.stable_id() == connection.stable_id())).is_some()
+        let ours = newest.and_then(|newest| newest.take_if(|newest| newest.stable_id() == connection.stable_id()));
+        if ours.is_some() {
+            done();
+        }
+        ours.is_some()
     }
 }

@@ -10,7 +10,6 @@ use tokio::sync::watch;
 use super::*;
 use crate::identity::{CertificateAuthority, HUB_NAME, Key, KeyAndRequest, sync_client};
 use crate::session::{LogRecord, VerifiedBatch};
-use crate::transport::limits::CLOSE_SUPERSEDED;
 use crate::transport::requests::REQUEST_MARK;
 use crate::transport::store::{Admission, Future, LogError};
 use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, encode_frame};
@@ -46,6 +45,9 @@ impl HubStore for Store {
     fn disconnected(&self, _: NodeId, refusal: Option<&RefusalV1>) {
         self.refused.send_replace(refusal.cloned());
     }
+    fn refused(&self, _: NodeId, refusal: &RefusalV1) {
+        self.refused.send_replace(Some(refusal.clone()));
+    }
 }
 
 fn hello(epoch: u32) -> Vec<u8> {
@@ -76,27 +78,45 @@ async fn open(store: Arc<Store>) -> (Endpoint, Connection, tokio_util::sync::Dro
     (client, connection, stop.drop_guard())
 }
 
-/// Opens the session's streams and a request beside them, in one go; what the request is answered.
-async fn ask(connection: &Connection, greeting: &[u8]) -> Option<Vec<u8>> {
-    let (mut up, _up) = connection.open_bi().await.unwrap();
+/// Opens the session's streams and a request beside them, in one go, and goes on with `then` once it is welcomed; what the
+/// request is answered.
+async fn ask(connection: &Connection, epoch: u32, then: Frame) -> Option<Vec<u8>> {
+    let (mut up, mut welcomed) = connection.open_bi().await.unwrap();
     let (mut down, _down) = connection.open_bi().await.unwrap();
     let (mut send, mut receive) = connection.open_bi().await.unwrap();
     send.write_all(&[REQUEST_MARK.as_slice(), b"keys"].concat()).await.unwrap();
     send.finish().unwrap();
     down.write_all(&encode_frame(&Frame::Ack(Cursor::START)).unwrap()).await.unwrap();
-    up.write_all(greeting).await.unwrap();
+    up.write_all(&hello(epoch)).await.unwrap();
+    welcomed.read_exact(&mut [0; 5]).await.ok()?;
+    // A hub that refused is gone by now.
+    let _ = up.write_all(&encode_frame(&then).unwrap()).await;
     receive.read_to_end(1_000).await.ok()
 }
 
 #[tokio::test]
-async fn nobody_is_answered_whom_the_hub_has_not_admitted() {
+async fn nobody_is_answered_before_both_ends_agree() {
     let store = Arc::new(Store::default());
+    let agrees = || Frame::Ack(Cursor::START);
+    for (epoch, then) in [(0, agrees()), (1, Frame::Refused(RefusalV1::Fork { at: 1 }))] {
+        let (_client, connection, _stop) = open(store.clone()).await;
+        assert_eq!(ask(&connection, epoch, then).await, None);
+        assert_eq!(store.answered.load(Ordering::SeqCst), 0);
+    }
     let (_client, connection, _stop) = open(store.clone()).await;
-    assert_eq!(ask(&connection, &hello(0)).await, None);
-    assert_eq!(store.answered.load(Ordering::SeqCst), 0);
+    assert_eq!(ask(&connection, 1, agrees()).await.as_deref(), Some(b"keys".as_slice()));
+}
 
-    let (_client, connection, _stop) = open(store.clone()).await;
-    assert_eq!(ask(&connection, &hello(1)).await.as_deref(), Some(b"keys".as_slice()));
+#[tokio::test]
+async fn the_reason_of_a_refusal_is_told_in_the_close_too() {
+    let (_client, connection, _stop) = open(Arc::new(Store::default())).await;
+    let (mut up, _unread) = connection.open_bi().await.unwrap();
+    let (mut down, _unread) = connection.open_bi().await.unwrap();
+    down.write_all(&encode_frame(&Frame::Ack(Cursor::START)).unwrap()).await.unwrap();
+    up.write_all(&hello(0)).await.unwrap();
+    connection.closed().await;
+    let fenced = RefusalV1::Fenced { node: NodeId::new(3).unwrap(), ours: 1, theirs: 0 };
+    assert_eq!(told(&connection), Some(fenced));
 }
 
 #[tokio::test]
@@ -120,8 +140,7 @@ async fn a_node_that_opens_no_session_is_not_kept() {
     let (_client, connection, _stop) = open(Arc::new(Store::default())).await;
     match connection.closed().await {
         quinn::ConnectionError::ApplicationClosed(close) => {
-            assert_eq!(close.error_code, CLOSE_REFUSED);
-            assert_ne!(close.error_code, CLOSE_SUPERSEDED);
+            assert_eq!(close.error_code, REFUSED);
         }
         other => panic!("{other}"),
     }

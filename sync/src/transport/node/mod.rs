@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint};
+use quinn::{ClientConfig, Connection, Endpoint};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
-use super::limits::{CLOSE_ENDED, CLOSE_REFUSED, CLOSE_SUPERSEDED, OPENING_WAIT, transport_config};
+use super::closing::{ENDED, close, told};
+use super::limits::{OPENING_WAIT, transport_config};
 use super::requests::Requester;
 use super::store::NodeStore;
 use crate::backoff::Backoff;
@@ -96,7 +97,7 @@ impl NodeUplink {
             }
         }
         self.connection.send_replace(None);
-        self.endpoint.close(CLOSE_ENDED, b"stopping");
+        self.endpoint.close(ENDED, b"stopping");
         self.endpoint.wait_idle().await;
     }
 
@@ -111,12 +112,12 @@ impl NodeUplink {
             Err(error) => (Err(error), false),
         };
         self.connection.send_replace(None);
-        let superseded = is_superseded(&connection);
-        if superseded {
-            reason = Ok(RefusalV1::Superseded);
+        if let Some(told) = told(&connection) {
+            reason = Ok(told);
         }
-        connection.close(if reason.is_ok() { CLOSE_REFUSED } else { CLOSE_ENDED }, b"ended");
+        close(&connection, reason.as_ref().ok());
         // Two machines that run as one node push each other out: that must slow down, not go round and round.
+        let superseded = reason == Ok(RefusalV1::Superseded);
         Ended { reason, succeeded: !superseded && (sent || opened_at.elapsed() >= STEADY) }
     }
 
@@ -124,12 +125,5 @@ impl NodeUplink {
         let connecting = self.endpoint.connect(address, HUB_NAME).map_err(|error| error.to_string())?;
         let opened = tokio::time::timeout(OPENING_WAIT, connecting).await.map_err(|_| "no answer".to_string())?;
         opened.map_err(|error| error.to_string())
-    }
-}
-
-fn is_superseded(connection: &Connection) -> bool {
-    match connection.close_reason() {
-        Some(ConnectionError::ApplicationClosed(close)) => close.error_code == CLOSE_SUPERSEDED,
-        _ => false,
     }
 }

@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
                 store.acked(cursor);
                 self.sent |= cursor.next_seq > self.agreed_next_seq;
             }
-            Action::Admit(_) | Action::Close(_) => {}
+            Action::Admit(_) | Action::Agreed | Action::Close(_) => {}
         }
         Ok(())
     }
