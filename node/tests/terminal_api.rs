@@ -7,6 +7,7 @@ mod outlet;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -22,6 +23,7 @@ use jikai_node::store::ReadPool;
 use jikai_node::uplink::LinkState;
 use jikai_schema::event::BatchNames;
 use jikai_schema::id::{OperatorId, TerminalId};
+use jikai_schema::time::TimeMs;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use outlet::*;
 use parking_lot::RwLock;
@@ -32,6 +34,9 @@ use tower::ServiceExt;
 
 struct Api {
     router: axum::Router,
+    /// How far the clock has been put forward.
+    forward_ms: Arc<AtomicI64>,
+    session_ms_max: i64,
     _data: TempDir,
 }
 
@@ -50,7 +55,10 @@ impl Api {
         let pool = ReadPool::open(data.path(), 2).unwrap();
         let names = pool.read(|store| BatchNames::load(store)).await.unwrap().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
+        let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
+        let ahead_ms = forward_ms.clone();
         let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
+        let session_ms_max = config.session_ms_max;
         let app = App {
             node: node(),
             config: Arc::new(config),
@@ -63,9 +71,9 @@ impl Api {
             names: Arc::new(RwLock::new(Arc::new(names))),
             link: watch::channel(LinkState::default()).1,
             metrics: PrometheusBuilder::new().build_recorder().handle(),
-            clock: clock(),
+            clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
         };
-        Api { router: router(app), _data: data }
+        Api { router: router(app), forward_ms, session_ms_max, _data: data }
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {
@@ -146,6 +154,16 @@ async fn only_the_right_key_password_and_a_fresh_challenge_open_a_session() {
     assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
     assert_eq!(problem(&api.get("bm90LWEtdG9rZW4", "/v1/account").await, 401), "session_expired");
     assert_eq!(problem(&api.post(None, None, "/v1/claims/inquire", "{}").await, 401), "session_required");
+}
+
+#[tokio::test]
+async fn a_token_expires_at_its_time_and_not_before() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    api.forward_ms.store(api.session_ms_max - 1, Ordering::SeqCst);
+    assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
+    api.forward_ms.store(api.session_ms_max, Ordering::SeqCst);
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
 }
 
 #[tokio::test]
