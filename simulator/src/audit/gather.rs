@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::findings::Findings;
 use super::history::{Balances, Evidence, ExportedPack, History, read_digests};
 use super::record::{LogReader, Record, find_pack};
+use super::reports::HubReports;
 use crate::client::Service;
 use crate::printer::Pools;
 
@@ -37,6 +38,7 @@ pub struct Sources {
 /// Reads everything. Broken chains are found while reading.
 pub async fn gather(sources: &Sources, hub: &mut Service, pools: &Pools, findings: &mut Findings) -> Result<Evidence> {
     let mut evidence = Evidence { hub_log: hub_log(hub, 0, pools, findings).await?, ..Evidence::default() };
+    evidence.reports = HubReports::fetch(hub).await.context("fetch the hub's reports")?;
     evidence.nodes.side = "nodes".to_owned();
     evidence.hub = History { side: "hub".to_owned(), logs: BTreeMap::new(), balances: hub_accounts(hub).await? };
     for (&node, data) in &sources.nodes {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::findings::{Findings, Property};
 use super::record::{Fact, Pack, Record};
+use super::reports::HubReports;
 
 /// Balances by account id, as exported. Fen.
 pub type Balances = BTreeMap<String, i64>;
@@ -43,6 +44,8 @@ pub struct Evidence {
     pub packs: BTreeMap<u16, Vec<ExportedPack>>,
     /// Digest lines by node: on the node, and the hub's slice.
     pub digests: BTreeMap<u16, (Digests, Digests)>,
+    /// What the hub reports.
+    pub reports: HubReports,
 }
 
 /// Rows and hash by table, as printed.

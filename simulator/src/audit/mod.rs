@@ -10,6 +10,7 @@ mod gather;
 mod history;
 mod places;
 mod record;
+mod reports;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use findings::{Findings, Invariants, Property, Violation};
 pub use gather::{Sources, gather};
 pub use history::{Digests, Evidence, ExportedPack, History};
 pub use record::{Fact, LogReader, Record};
+pub use reports::{Axis, HubReports};
 
 use crate::journal::Entry;
 use crate::printer::Pools;
@@ -32,6 +34,8 @@ pub fn judge(journal: &[Entry], evidence: &Evidence, pools: &Pools, findings: &m
         acks::check_acks(journal, side, pools, findings);
         acks::check_claims(side, pools, findings);
         books::check_books(&evidence.hub_log, side, pools, findings);
-        places::check_places(&evidence.hub_log, side, &evidence.packs, pools, findings);
+        reports::check_reports(evidence, side, pools, findings);
     }
+    places::check_places(&evidence.hub_log, &evidence.nodes, &evidence.packs, pools, findings);
+    places::check_lives(&evidence.hub_log, &evidence.hub, pools, findings);
 }

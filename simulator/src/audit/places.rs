@@ -9,15 +9,20 @@ use crate::printer::Pools;
 
 /// Where a pack is and what happened to it.
 #[derive(Debug, Clone)]
-struct Place {
+pub(super) struct Place {
     node: u16,
-    outlet: u32,
-    state: &'static str,
+    pub(super) outlet: u32,
+    pub(super) state: &'static str,
     sold: HashSet<u16>,
 }
 
 /// Follows every pack through one side's history. Returns where each ends.
-fn follow(hub_log: &[Record], history: &History, pools: &Pools, findings: &mut Findings) -> HashMap<Pack, Place> {
+pub(super) fn follow(
+    hub_log: &[Record],
+    history: &History,
+    pools: &Pools,
+    findings: &mut Findings,
+) -> HashMap<Pack, Place> {
     let mut places: HashMap<Pack, Place> = HashMap::new();
     for record in hub_log {
         if let Fact::Shipped { pack, outlet, node } = record.fact {
@@ -73,6 +78,11 @@ fn step(places: &mut HashMap<Pack, Place>, node: u16, fact: &Fact, pools: &Pools
         true => None,
         false => Some((pack, format!("the pack was {was} with {} tickets sold", place.sold.len()))),
     }
+}
+
+/// Events about packs follow their life, as the hub tells it. Where the hub believes them to be is seen in its stock report.
+pub fn check_lives(hub_log: &[Record], history: &History, pools: &Pools, findings: &mut Findings) {
+    follow(hub_log, history, pools, findings);
 }
 
 /// Events about packs follow their life; and every pack is exported by exactly one node, in the state that events give.

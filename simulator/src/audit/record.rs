@@ -71,7 +71,8 @@ pub struct Record {
 struct Line {
     origin: u16,
     seq: u64,
-    at_ms: i64,
+    /// Missing where the bytes could not be read.
+    at_ms: Option<i64>,
     prev: String,
     hash: String,
     bytes: String,
@@ -119,6 +120,10 @@ impl<'a> LogReader<'a> {
         (line.at_ms, line.event.to_string(), line.actor.to_string(), &line.request).hash(&mut print);
         let fact = read_fact(&line.event, self.pools)
             .with_context(|| format!("read {subject} exported by {}: {}", self.source, line.event))?;
+        if line.at_ms.is_none() || line.event["kind"] == "unreadable" {
+            let what = "its bytes could not be read by the side that exported it";
+            findings.add(Property::ChainBreaks, &subject, &self.source, what);
+        }
         if let Fact::Unprinted(id) = &fact {
             findings.add(Property::PacksMisplaced, id, &self.source, format!("{subject} names what was never printed"));
         }

@@ -24,6 +24,40 @@ struct Story {
     balances: Vec<(String, i64)>,
     digests: (String, String),
     winner: Position,
+    /// As the hub answers: report, axis, page.
+    reports: Vec<(&'static str, Axis, Value)>,
+}
+
+/// The answers of the hub about the story, worked out by hand: two packs of face value charged, one taken back, one still
+/// travelling to the other outlet.
+fn reports(pool: &crate::printer::Pool, winner: Position) -> Vec<(&'static str, Axis, Value)> {
+    let yuan = crate::amount::format_yuan;
+    let game = &pool.game;
+    let sales = json!({ "packs_checked_in": 2, "packs_returned": 1, "tickets_sold": 1,
+        "charge_yuan": yuan(2 * game.face_fen()), "commission_yuan": yuan(game.commission_fen()),
+        "return_yuan": yuan(game.face_fen()), "net_sales_yuan": yuan(game.face_fen()) });
+    let claims = json!({ "claims": 1, "prize_yuan": yuan(pool.prize_fen(winner)) });
+    let stock = |in_transit: i64, active: i64, returned: i64| {
+        json!({ "in_transit": in_transit, "active": active, "sold_out": 0, "returned": returned,
+                "face_yuan": yuan((in_transit + active) * game.face_fen()) })
+    };
+    let page = |rows: &[(&str, &Value)], totals: &Value| {
+        let row = |(key, figures): &(&str, &Value)| {
+            let mut row = (*figures).clone();
+            row["key"] = json!(key);
+            row
+        };
+        json!({ "rows": rows.iter().map(row).collect::<Vec<_>>(), "totals": totals, "next": null })
+    };
+    let (here, there, all) = (stock(0, 1, 1), stock(1, 0, 0), stock(1, 1, 1));
+    let mut pages = Vec::new();
+    for (axis, key) in [(Axis::Prefecture, "1301"), (Axis::Outlet, OUTLET), (Axis::Game, "G9901")] {
+        pages.push(("sales", axis, page(&[(key, &sales)], &sales)));
+        pages.push(("claims", axis, page(&[(key, &claims)], &claims)));
+        pages.push(("stock", axis, page(&[(key, &all)], &all)));
+    }
+    pages[5].2 = page(&[(OUTLET, &here), ("13010002", &there)], &all);
+    pages
 }
 
 /// Chains events as a log would.
@@ -121,6 +155,7 @@ fn story() -> Story {
         balances,
         digests: (digest.clone(), digest),
         winner,
+        reports: reports(&pools.0[0], winner),
         pools,
     }
 }
@@ -147,7 +182,9 @@ impl Story {
         };
         let packs = [(1, self.packs.iter().map(pack).collect())].into();
         let digests = (history::read_digests(&self.digests.0), history::read_digests(&self.digests.1));
-        let evidence = Evidence { hub_log, nodes, hub, packs, digests: [(1, digests)].into() };
+        let mut reports = HubReports::default();
+        self.reports.iter().for_each(|(name, axis, page)| assert_eq!(reports.take(name, *axis, page).unwrap(), None));
+        let evidence = Evidence { hub_log, nodes, hub, packs, digests: [(1, digests)].into(), reports };
         super::judge(&self.journal, &evidence, &self.pools, &mut findings);
         findings
     }
@@ -158,6 +195,14 @@ impl Story {
         change(&mut events);
         self.node = chained(1, &events);
         self.hub_copy = self.node.clone();
+    }
+
+    /// The hub reports this figure, on every axis.
+    fn report(&mut self, report: &str, field: &str, figure: Value) {
+        for (_, _, page) in self.reports.iter_mut().filter(|(name, ..)| *name == report) {
+            page["rows"][0][field] = figure.clone();
+            page["totals"][field] = figure.clone();
+        }
     }
 
     /// Exactly the given properties are violated.
@@ -204,13 +249,15 @@ fn an_event_dropped_from_the_end_is_lost_on_that_side() {
 fn an_event_dropped_from_the_middle_breaks_the_chain_too() {
     let mut story = story();
     story.node.remove(3);
-    story.breaks(&[Property::ChainBreaks, Property::AckedLost]);
+    // The hub has the sale and reports it, so that its report differs from what the node tells.
+    story.breaks(&[Property::ChainBreaks, Property::AckedLost, Property::SlicesDiffer]);
 }
 
 #[test]
 fn a_sale_that_both_sides_forgot_is_still_acked_lost() {
     let mut story = story();
     story.retell(|events| drop(events.remove(3)));
+    story.report("sales", "tickets_sold", json!(0));
     story.breaks(&[Property::AckedLost]);
     assert_eq!(story.judge().invariants.acked_lost, 2);
 }
@@ -229,6 +276,7 @@ fn a_ticket_claimed_twice_is_found_with_its_money() {
         let again = (events[4].0.clone(), Some(request_hex(TERMINAL, "another")));
         events.push(again);
     });
+    story.report("claims", "claims", json!(2));
     story.breaks(&[Property::TicketsPaidTwice, Property::LedgerSum]);
 }
 
@@ -236,6 +284,7 @@ fn a_ticket_claimed_twice_is_found_with_its_money() {
 fn a_request_applied_twice_is_found() {
     let mut story = story();
     story.retell(|events| events.push(events[4].clone()));
+    story.report("claims", "claims", json!(2));
     story.breaks(&[Property::TicketsPaidTwice, Property::LedgerSum, Property::RequestsAppliedTwice]);
 }
 
@@ -311,6 +360,7 @@ fn a_sale_from_a_pack_of_another_outlet_is_found() {
     story.retell(|events| {
         events.push((json!({ "kind": "ticket_sold", "ticket": foreign, "outlet": OUTLET, "price_fen": 1_000 }), None));
     });
+    story.report("sales", "tickets_sold", json!(2));
     story.breaks(&[Property::PacksMisplaced]);
 }
 
@@ -342,5 +392,74 @@ fn a_deposit_in_the_log_of_a_node_is_found() {
         let deposit = json!({ "kind": "deposit_credited", "deposit": 9, "outlet": OUTLET, "node": 1, "amount_fen": 5 });
         events.push((deposit, None));
     });
+    story.breaks(&[Property::ChainBreaks]);
+}
+
+#[test]
+fn a_report_that_is_off_by_one_fen_or_pack_or_ticket_is_found_on_every_axis() {
+    let cases = [
+        ("sales", "net_sales_yuan", json!("0.01"), Property::LedgerSum),
+        ("sales", "commission_yuan", json!("0.00"), Property::LedgerSum),
+        ("claims", "prize_yuan", json!("0.00"), Property::LedgerSum),
+        ("stock", "face_yuan", json!("0.00"), Property::LedgerSum),
+        ("sales", "packs_checked_in", json!(3), Property::PacksMisplaced),
+        ("sales", "packs_returned", json!(0), Property::PacksMisplaced),
+        ("stock", "sold_out", json!(1), Property::PacksMisplaced),
+        ("sales", "tickets_sold", json!(2), Property::SlicesDiffer),
+        ("claims", "claims", json!(0), Property::SlicesDiffer),
+    ];
+    for (report, field, figure, property) in cases {
+        for page in 0..9 {
+            let mut story = story();
+            if story.reports[page].0 == report {
+                story.reports[page].2["rows"][0][field] = figure.clone();
+                story.breaks(&[property]);
+            }
+        }
+    }
+}
+
+#[test]
+fn totals_that_are_not_the_sum_and_rows_of_nobody_are_found() {
+    let mut totals = story();
+    totals.reports[0].2["totals"]["tickets_sold"] = json!(7);
+    totals.breaks(&[Property::SlicesDiffer]);
+    let mut nobody = story();
+    let mut row = nobody.reports[1].2["rows"][0].clone();
+    row["key"] = json!("1399");
+    nobody.reports[1].2["rows"].as_array_mut().unwrap().push(row);
+    nobody.breaks(&[Property::LedgerSum, Property::SlicesDiffer]);
+    let mut silent = story();
+    silent.reports.clear();
+    silent.breaks(&[Property::LedgerSum, Property::PacksMisplaced, Property::SlicesDiffer]);
+}
+
+#[test]
+fn the_hub_that_believes_a_pack_to_be_elsewhere_is_found_by_its_stock_report() {
+    let mut story = story();
+    story.reports[5].2["rows"][0]["key"] = json!("13010003");
+    story.breaks(&[Property::LedgerSum, Property::PacksMisplaced]);
+}
+
+#[test]
+fn a_report_without_a_figure_is_refused() {
+    let mut reports = HubReports::default();
+    let page = json!({ "rows": [{ "key": "1301", "claims": 1 }], "totals": {}, "next": null });
+    let refusal = reports.take("claims", Axis::Prefecture, &page).unwrap_err().to_string();
+    assert!(refusal.contains("prize_yuan"), "{refusal}");
+}
+
+#[test]
+fn an_event_that_a_side_could_not_read_is_found_and_the_rest_is_still_judged() {
+    let mut story = story();
+    let line = story.hub_copy[0].as_object_mut().unwrap();
+    line.remove("at_ms");
+    line.remove("actor");
+    line.remove("request");
+    line.insert("event".to_owned(), json!({ "kind": "unreadable" }));
+    story.breaks(&[Property::ChainBreaks]);
+    let violations = story.judge().violations;
+    assert!(violations.iter().any(|violation| violation.what.contains("could not be read")), "{violations:#?}");
+    story.node[0] = story.hub_copy[0].clone();
     story.breaks(&[Property::ChainBreaks]);
 }
