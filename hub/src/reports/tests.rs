@@ -163,6 +163,20 @@ fn logs_are_exported_with_their_chains_page_by_page() {
 }
 
 #[test]
+fn a_hash_that_was_changed_in_the_store_is_shown_as_it_stands_there() {
+    let mut hub = worked();
+    let honest = lines(&hub_events(&mut hub.state, 0, 1_000).unwrap());
+    hub.state.execute("UPDATE hub_log SET hash = zeroblob(32) WHERE seq = 3", []).unwrap();
+    let told = lines(&hub_events(&mut hub.state, 0, 1_000).unwrap());
+    let zero = "0".repeat(64);
+    assert_eq!((told[2]["hash"].as_str(), told[3]["prev"].as_str()), (Some(zero.as_str()), Some(zero.as_str())));
+    assert_eq!((&told[1], &told[4]), (&honest[1], &honest[4]), "only what hangs on it differs");
+    assert_eq!(lines(&hub_events(&mut hub.state, 3, 1).unwrap()), told[3..4], "a page begins with the stored hash");
+    hub.state.execute("UPDATE hub_log SET hash = (SELECT hash FROM hub_log WHERE seq = 2) WHERE seq = 3", []).unwrap();
+    assert_ne!(lines(&hub_events(&mut hub.state, 2, 1).unwrap())[0]["hash"], honest[2]["hash"]);
+}
+
+#[test]
 fn an_event_that_cannot_be_read_is_exported_too_so_that_the_chain_goes_through() {
     let mut hub = Hub::set_up();
     let mut log = NodeLog::new(1);
