@@ -1,10 +1,11 @@
 //! What the terminals were told: one JSON line for every acknowledged mutation. The auditor believes nothing else.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
@@ -118,6 +119,50 @@ impl JournalWriter {
     }
 }
 
+/// Entries that each journal of a folder must hold, by file name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts(pub BTreeMap<String, u64>);
+
+/// Where [`Counts`] lie beside the journals.
+const COUNTS_FILE: &str = "counts.json";
+
+impl Counts {
+    /// Writes them beside the journals.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        let path = directory.join(COUNTS_FILE);
+        std::fs::write(&path, serde_json::to_vec_pretty(self)?).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(COUNTS_FILE);
+        let hint =
+            || format!("read {}: the load did not come to its end, so that its journals prove nothing", path.display());
+        serde_json::from_slice(&std::fs::read(&path).with_context(hint)?).with_context(hint)
+    }
+}
+
+/// Reads all journals of a folder. A journal that is missing, short, long or uncounted is refused: what was acknowledged in
+/// it could be lost without being missed.
+pub fn read_journals(directory: &Path) -> Result<Vec<Entry>> {
+    let Counts(counts) = Counts::read(directory)?;
+    let paths = journal_files(directory)?;
+    let name = |path: &PathBuf| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let found: BTreeMap<String, PathBuf> = paths.into_iter().map(|path| (name(&path), path)).collect();
+    if let Some(uncounted) = found.keys().find(|name| !counts.contains_key(*name)) {
+        bail!("the journal {uncounted} in {} is not counted in {COUNTS_FILE}", directory.display());
+    }
+    let mut entries = Vec::new();
+    for (name, &count) in &counts {
+        let path =
+            found.get(name).with_context(|| format!("the journal {name} in {} is missing", directory.display()))?;
+        let journal = read_journal(path)?;
+        let held = journal.len();
+        ensure!(held as u64 == count, "the journal {} holds {held} entries, {count} were written", path.display());
+        entries.extend(journal);
+    }
+    Ok(entries)
+}
+
 /// Reads one journal file whole.
 pub fn read_journal(path: &Path) -> Result<Vec<Entry>> {
     let file = File::open(path).with_context(|| format!("open the journal {}", path.display()))?;
@@ -129,7 +174,7 @@ pub fn read_journal(path: &Path) -> Result<Vec<Entry>> {
 }
 
 /// The journal files of a folder, in order.
-pub fn journal_files(directory: &Path) -> Result<Vec<PathBuf>> {
+fn journal_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let listing =
         std::fs::read_dir(directory).with_context(|| format!("list the journals in {}", directory.display()))?;
     let mut paths: Vec<PathBuf> = listing.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
@@ -148,13 +193,9 @@ mod tests {
         assert_eq!(request_hex("1301000101", "key-0000000000001"), hex::encode(whole)[..32]);
     }
 
-    #[tokio::test]
-    async fn what_was_recorded_is_read_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a.jsonl");
-        let (journal, writer) = Journal::create(&path).unwrap();
+    fn entry(n: i64) -> Entry {
         let item = Item { subject: "G0201-26001-0000001-001".to_owned(), amount_fen: 200 };
-        let entry = |n: i64| Entry {
+        Entry {
             at_ms: n,
             node: 1,
             terminal: "1301000101".to_owned(),
@@ -163,14 +204,62 @@ mod tests {
             key: format!("key-{n}"),
             request: request_hex("1301000101", &format!("key-{n}")),
             status: 200,
-            items: vec![item.clone()],
-        };
-        for n in 0..100 {
-            journal.record(entry(n)).await.unwrap();
+            items: vec![item],
         }
-        drop(journal);
-        assert_eq!(tokio::task::spawn_blocking(|| writer.finish()).await.unwrap().unwrap(), 100);
-        assert_eq!(read_journal(&path).unwrap(), (0..100).map(entry).collect::<Vec<_>>());
-        assert_eq!(journal_files(directory.path()).unwrap(), [path]);
+    }
+
+    /// A folder with two journals of a hundred entries each, and their counts.
+    async fn two_journals() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let mut counts = BTreeMap::new();
+        for (name, from) in [("a.jsonl", 0), ("b.jsonl", 100)] {
+            let (journal, writer) = Journal::create(&directory.path().join(name)).unwrap();
+            for n in from..from + 100 {
+                journal.record(entry(n)).await.unwrap();
+            }
+            drop(journal);
+            let written = tokio::task::spawn_blocking(|| writer.finish()).await.unwrap().unwrap();
+            counts.insert(name.to_owned(), written);
+        }
+        Counts(counts).write(directory.path()).unwrap();
+        directory
+    }
+
+    fn refusal(directory: &Path) -> String {
+        format!("{:#}", read_journals(directory).unwrap_err())
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_is_read_again() {
+        let directory = two_journals().await;
+        assert_eq!(read_journals(directory.path()).unwrap(), (0..200).map(entry).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_short_journal_is_refused() {
+        let directory = two_journals().await;
+        let path = directory.path().join("b.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (short, _) = text.trim_end().rsplit_once('\n').unwrap();
+        std::fs::write(&path, short).unwrap();
+        assert!(
+            refusal(directory.path()).contains("holds 99 entries, 100 were written"),
+            "{}",
+            refusal(directory.path())
+        );
+        std::fs::write(&path, &text[..text.len() - 9]).unwrap();
+        assert!(refusal(directory.path()).contains("read line 100"), "{}", refusal(directory.path()));
+    }
+
+    #[tokio::test]
+    async fn a_missing_or_uncounted_journal_is_refused_and_so_are_missing_counts() {
+        let directory = two_journals().await;
+        let (first, other) = (directory.path().join("a.jsonl"), directory.path().join("c.jsonl"));
+        std::fs::rename(&first, &other).unwrap();
+        assert!(refusal(directory.path()).contains("c.jsonl"), "{}", refusal(directory.path()));
+        std::fs::remove_file(&other).unwrap();
+        assert!(refusal(directory.path()).contains("a.jsonl"), "{}", refusal(directory.path()));
+        std::fs::remove_file(directory.path().join(COUNTS_FILE)).unwrap();
+        assert!(refusal(directory.path()).contains("did not come to its end"), "{}", refusal(directory.path()));
     }
 }

@@ -10,15 +10,25 @@ fn a_small_province_works_a_day_and_every_invariant_holds() {
     assert_eq!(played.report["terminals"]["connected"], 40);
     assert_eq!(played.report["operations"]["failed"], 0, "{}", played.words);
     assert!(played.report["operations"]["acked"].as_u64() > Some(100), "too little happened to prove anything");
+    assert_eq!(played.report["retries"]["unanswered"], 0, "nothing was killed, and yet something was not answered");
     assert!(played.succeeded, "{}", played.words);
 }
 
 #[test]
 fn killing_a_node_and_the_hub_in_mid_load_loses_and_doubles_nothing() {
+    // As fast as it goes: every terminal always waits for an answer, so that each kill meets commits in flight.
     let options =
-        ["--terminals", "40", "--nodes", "2", "--duration", "12s", "--ramp", "2s", "--rate", "60", "--seed", "8"];
+        ["--terminals", "120", "--nodes", "2", "--duration", "12s", "--ramp", "3s", "--rate", "max", "--seed", "8"];
     let played = play(&[options.as_slice(), &["--crash", "all"]].concat());
     assert_eq!(played.broken_invariants(), Vec::<String>::new(), "{}", played.words);
-    assert!(played.words.contains("killed Node") && played.words.contains("killed Hub"), "{}", played.words);
-    assert!(played.report["operations"]["acked"].as_u64() > Some(100), "too little happened to prove anything");
+    for victim in ["killed Node", "killed Hub"] {
+        assert_eq!(played.words.matches(victim).count(), 2, "{victim} twice:\n{}", played.words);
+    }
+    let count = |group: &str, name: &str| played.report[group][name].as_u64().expect("the report has this count");
+    assert_eq!(count("operations", "failed"), 0, "{}", played.words);
+    assert!(count("operations", "acked") > 1_000, "too little happened to prove anything:\n{}", played.words);
+    assert!(count("retries", "unanswered") > 0, "no mutation was unresolved at a kill:\n{}", played.words);
+    assert!(count("retries", "resolved") > 0, "no key was asked for again:\n{}", played.words);
+    assert!(count("retries", "confirmed") > 0, "no earlier reply was asked for again:\n{}", played.words);
+    assert!(played.succeeded, "{}", played.words);
 }

@@ -130,9 +130,20 @@ impl Reply {
     }
 }
 
-/// The request may or may not have been served: nobody knows.
+/// No reply came.
 #[derive(Debug)]
-pub struct TransportError(pub anyhow::Error);
+pub struct TransportError {
+    /// Why.
+    pub error: anyhow::Error,
+    /// Whether the request had been handed over: then nobody knows what became of it.
+    pub was_sent: bool,
+}
+
+impl TransportError {
+    fn before_sending(error: anyhow::Error) -> Self {
+        TransportError { error, was_sent: false }
+    }
+}
 
 /// An open connection. Dropping it closes the socket.
 pub struct Connection {
@@ -153,7 +164,7 @@ impl Connection {
         let handshakes = Connection::handshakes(endpoint);
         let opened = tokio::time::timeout(limit, handshakes).await;
         let opened = opened.unwrap_or_else(|_| Err(anyhow!("no connection to {} within {limit:?}", endpoint.address)));
-        opened.map_err(TransportError)
+        opened.map_err(TransportError::before_sending)
     }
 
     async fn handshakes(endpoint: &Endpoint) -> Result<Self> {
@@ -179,14 +190,26 @@ impl Connection {
         token: Option<&str>,
         limit: Duration,
     ) -> Result<Reply, TransportError> {
-        let request = call.request(&self.host, token).map_err(TransportError)?;
+        let request = call.request(&self.host, token).map_err(TransportError::before_sending)?;
+        let mut was_sent = false;
         let exchange = async {
             self.sender.ready().await.context("the connection is closed")?;
-            let response = self.sender.send_request(request).await.context("send the request")?;
+            was_sent = true;
+            let response = self.sender.send_request(request).await.map_err(|error| {
+                // hyper gives back what it never began to write.
+                was_sent = !error.is_canceled();
+                anyhow::Error::new(error).context("send the request")
+            })?;
             read_reply(response).await
         };
         let replied = tokio::time::timeout(limit, exchange).await;
-        replied.unwrap_or_else(|_| Err(anyhow!("no reply to {} within {limit:?}", call.path))).map_err(TransportError)
+        let replied = replied.unwrap_or_else(|_| Err(anyhow!("no reply to {} within {limit:?}", call.path)));
+        replied.map_err(|error| TransportError { error, was_sent })
+    }
+
+    /// Whether the other end still holds it, as far as is known here.
+    pub fn is_open(&self) -> bool {
+        !self.sender.is_closed()
     }
 }
 

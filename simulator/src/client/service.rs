@@ -27,14 +27,14 @@ impl Service {
     /// One try, without repeating.
     pub async fn once(&mut self, path: &str) -> Result<Reply> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(&self.endpoint, self.limit).await.map_err(|error| error.0)?);
+            self.connection = Some(Connection::open(&self.endpoint, self.limit).await.map_err(|lost| lost.error)?);
         }
         let connection = self.connection.as_mut().context("no connection")?;
         let reply = connection.exchange(&Call::get(path), self.token.as_deref(), self.limit).await;
         if reply.is_err() {
             self.connection = None;
         }
-        reply.map_err(|error| error.0).with_context(|| format!("GET {path}"))
+        reply.map_err(|lost| lost.error).with_context(|| format!("GET {path}"))
     }
 
     /// A look-up that must be answered with 200.

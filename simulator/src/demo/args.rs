@@ -30,9 +30,9 @@ pub struct DemoArgs {
     /// Operations a second of all terminals together, or max
     #[arg(long, default_value = "2000", value_name = "N|max")]
     pub(super) rate: Pace,
-    /// Time over which the terminals connect and log in
-    #[arg(long, default_value = "90s", value_parser = parse_duration, value_name = "TIME")]
-    pub(super) ramp: Duration,
+    /// Time over which the terminals connect and log in [default: 4.5 ms for each terminal, at least 2s and at most 90s]
+    #[arg(long, value_parser = parse_duration, value_name = "TIME")]
+    pub(super) ramp: Option<Duration>,
     /// Where all data goes [default: a temporary folder]
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
@@ -45,7 +45,7 @@ pub struct DemoArgs {
     /// Print lines, draw nothing
     #[arg(long)]
     pub(super) plain: bool,
-    /// Kill this process (kill -9) in the middle of the load and start it again; all: a node, then the hub
+    /// Kill this process (kill -9) twice in the middle of the load and start it again; all: a node, the hub, and both again
     #[arg(long, value_enum, value_name = "PROCESS")]
     pub(super) crash: Option<Crash>,
     /// Load processes [default: one for every 5,000 terminals]
@@ -62,17 +62,17 @@ pub(super) enum Crash {
     Node,
     /// The hub.
     Hub,
-    /// The first node, then the hub.
+    /// The first node, then the hub, and both again.
     All,
 }
 
 impl Crash {
-    /// The processes to kill, in order.
+    /// The processes to kill, in order; each twice, for a store that was recovered once must be able to do it again.
     pub(super) fn victims(self) -> &'static [Victim] {
         match self {
-            Crash::Node => &[Victim::Node],
-            Crash::Hub => &[Victim::Hub],
-            Crash::All => &[Victim::Node, Victim::Hub],
+            Crash::Node => &[Victim::Node, Victim::Node],
+            Crash::Hub => &[Victim::Hub, Victim::Hub],
+            Crash::All => &[Victim::Node, Victim::Hub, Victim::Node, Victim::Hub],
         }
     }
 }
@@ -86,6 +86,13 @@ pub(super) enum Victim {
     Hub,
 }
 
+/// Time of the ramp for each terminal: 20,000 take 90 s, so that both processors are busy with handshakes and passwords,
+/// but not more than that.
+const RAMP_PER_TERMINAL: Duration = Duration::from_micros(4_500);
+/// Shortest ramp by default.
+const RAMP_MIN: Duration = Duration::from_secs(2);
+/// Longest ramp by default.
+const RAMP_MAX: Duration = Duration::from_secs(90);
 /// Terminals that one load process holds by default.
 const TERMINALS_PER_WORKER: u32 = 5_000;
 
@@ -102,6 +109,11 @@ impl DemoArgs {
         self.mix.verify()
     }
 
+    /// Time over which the terminals connect and log in.
+    pub(super) fn ramp(&self) -> Duration {
+        self.ramp.unwrap_or_else(|| RAMP_PER_TERMINAL.saturating_mul(self.plan.terminals).clamp(RAMP_MIN, RAMP_MAX))
+    }
+
     /// Load processes.
     pub(super) fn worker_count(&self) -> u32 {
         let needed = self.plan.terminals.div_ceil(TERMINALS_PER_WORKER).clamp(1, 64);
@@ -112,5 +124,38 @@ impl DemoArgs {
     pub(super) fn rerun(&self) -> String {
         let options = self.plan.plan().to_options().join(" ");
         format!("jikai-sim demo {options} --rate {} --duration {}ms", self.rate, self.duration.as_millis())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DemoArgs,
+    }
+
+    fn ramp(words: &[&str]) -> Duration {
+        Line::parse_from([&["demo"], words].concat()).args.ramp()
+    }
+
+    #[test]
+    fn the_ramp_grows_with_the_terminals_unless_it_is_told() {
+        let seconds = [
+            (vec![], 90),
+            (vec!["--terminals", "40"], 2),
+            (vec!["--terminals", "2000"], 9),
+            (vec!["--terminals", "4000000"], 90),
+            (vec!["--terminals", "40", "--ramp", "7s"], 7),
+            (vec!["--ramp", "5m"], 300),
+        ];
+        for (words, expected_s) in seconds {
+            assert_eq!(ramp(&words), Duration::from_secs(expected_s), "{words:?}");
+        }
+        assert!(Line::try_parse_from(["demo", "--ramp", "soon"]).is_err());
     }
 }

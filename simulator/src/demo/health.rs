@@ -15,6 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::cluster::Cluster;
 use crate::client::{Endpoint, Service};
 use crate::terminal::{latencies, locked};
+use crate::world::World;
 
 /// Time between two looks at one node.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -74,6 +75,16 @@ pub async fn look_at_all(services: &mut BTreeMap<u16, Service>) -> BTreeMap<u16,
         pulses.insert(node, reply.and_then(|reply| Pulse::read(&reply.json())).unwrap_or_default());
     }
     pulses
+}
+
+/// Terminals that are connected by both ends' word. A session too many at one node makes up for none at another.
+pub fn confirmed_by_nodes(open: u64, sessions: &BTreeMap<u16, u64>, world: &World) -> u64 {
+    let mut expected: BTreeMap<u16, u64> = BTreeMap::new();
+    for terminal in &world.terminals {
+        *expected.entry(world.outlets[terminal.outlet].node).or_default() += 1;
+    }
+    let held = |(node, &wanted): (&u16, &u64)| sessions.get(node).copied().unwrap_or(0).min(wanted);
+    open.min(expected.iter().map(held).sum())
 }
 
 /// A client for the health of every node.
@@ -170,6 +181,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::seed::Seed;
+    use crate::world::Plan;
 
     #[test]
     fn a_node_is_drained_only_when_the_hub_has_its_head() {
@@ -195,5 +208,20 @@ mod tests {
         assert_eq!(heads.note(at(750), 20, 15), 250);
         assert_eq!(heads.note(at(1_000), 30, 19), 500);
         assert_eq!(heads.note(at(1_250), 30, 30), 0);
+    }
+
+    #[test]
+    fn a_line_that_is_closed_or_a_session_that_a_node_lacks_is_no_connected_terminal() {
+        let plan = Plan { seed: Seed(1), terminal_count: 40, node_count: 2, game_codes: vec!["G0201".to_owned()] };
+        let world = World::make(&plan).unwrap();
+        let of_first =
+            world.terminals.iter().filter(|terminal| world.outlets[terminal.outlet].node == 1).count() as u64;
+        let sessions = BTreeMap::from([(1, of_first), (2, 40 - of_first)]);
+        assert_eq!(confirmed_by_nodes(40, &sessions, &world), 40);
+        assert_eq!(confirmed_by_nodes(39, &sessions, &world), 39);
+        let moved = BTreeMap::from([(1, of_first - 1), (2, 41 - of_first)]);
+        assert_eq!(confirmed_by_nodes(40, &moved, &world), 39);
+        let silent = BTreeMap::from([(1, of_first)]);
+        assert_eq!(confirmed_by_nodes(40, &silent, &world), of_first);
     }
 }

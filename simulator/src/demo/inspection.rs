@@ -6,7 +6,7 @@ use super::cluster::Cluster;
 use super::{Binaries, Family, Layout};
 use crate::audit::{Findings, Sources, gather, judge};
 use crate::client::Service;
-use crate::journal::{journal_files, read_journal};
+use crate::journal::read_journals;
 use crate::printer::Pools;
 use crate::world::World;
 
@@ -37,10 +37,7 @@ pub(super) async fn audit(
         hub: layout.hub(),
     };
     let mut findings = Findings::default();
-    let mut journal = Vec::new();
-    for path in journal_files(&layout.journals())? {
-        journal.extend(read_journal(&path)?);
-    }
+    let journal = read_journals(&layout.journals())?;
     let evidence = gather(&sources, hub, pools, &mut findings).await.context("gather the evidence for the audit")?;
     tokio::task::block_in_place(|| judge(&journal, &evidence, pools, &mut findings));
     Ok(findings)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::args::{Crash, Victim};
 use super::child::{Usage, usage_of};
 use super::cluster::{Cluster, has_everything, is_connected};
-use super::health::{Watch, look_at_all, services};
+use super::health::{Watch, confirmed_by_nodes, look_at_all, services};
 use super::inspection::audit;
 use super::report::{Cpu, Latency, Memory, Operations, SyncLag, Terminals, table_by_prefecture, tenth};
 use super::screen::Live;
@@ -73,8 +73,9 @@ pub(super) async fn play(args: &DemoArgs, layout: &Layout, screen: &Screen, fami
     let watch = Watch::start(&cluster)?;
     play.commands_cpu_s = ended_children_seconds();
     let mut workers = Workers::start(args, &play.binaries, layout, &play.world, play.family)?;
-    play.ramp(&mut workers).await?;
-    let loaded = play.load(&mut workers, &mut cluster, &watch).await?;
+    let connected = play.ramp(&mut workers, &cluster).await?;
+    let loaded = play.load(&mut workers, &mut cluster, &watch, connected).await?;
+    workers.journal_counts()?.write(&layout.journals())?;
     let drain = play.drain(&cluster).await?;
     let report = play.report(&loaded, &watch, drain);
     play.finish(report, &cluster, &workers).await
@@ -119,10 +120,11 @@ impl Play<'_> {
         Ok(cluster)
     }
 
-    /// All terminals connect and log in.
-    async fn ramp(&mut self, workers: &mut Workers) -> Result<()> {
+    /// All terminals connect and log in. Returns how many are connected when all have: lines that are open at this end, as
+    /// far as the nodes hold their sessions too.
+    async fn ramp(&mut self, workers: &mut Workers, cluster: &Cluster) -> Result<u64> {
         let configured = self.world.terminals.len() as u64;
-        let deadline = Instant::now() + self.args.ramp + RAMP_GRACE;
+        let deadline = Instant::now() + self.args.ramp() + RAMP_GRACE;
         while !workers.are_all(Phase::Ready) {
             workers.listen(Duration::from_millis(250)).await?;
             self.screen.ramp(workers.sums().connected, configured);
@@ -134,13 +136,38 @@ impl Play<'_> {
                 );
             }
         }
-        self.step(&format!("{} terminals are connected and logged in", workers.sums().connected));
-        Ok(())
+        // A worker that was ready first may have lost lines since: what counts is a line that it prints from now on.
+        let seen = workers.lines_seen().to_vec();
+        while workers.lines_seen().iter().zip(&seen).any(|(now, then)| *now < then + 2) {
+            workers.listen(Duration::from_millis(250)).await?;
+            self.family.check_alive()?;
+            if Instant::now() > deadline {
+                bail!("a load process fell silent when it was ready; see the logs of load-1 …");
+            }
+        }
+        let open = workers.sums().connected;
+        let sessions: BTreeMap<u16, u64> =
+            look_at_all(&mut services(cluster)?).await.iter().map(|(&node, pulse)| (node, pulse.sessions)).collect();
+        let connected = confirmed_by_nodes(open, &sessions, &self.world);
+        self.step(&format!("{connected} terminals are connected and logged in"));
+        if connected < configured {
+            let told: Vec<String> = sessions.iter().map(|(node, count)| format!("node {node}: {count}")).collect();
+            self.step(&format!(
+                "{configured} terminals are configured, {open} lines are open, the nodes hold sessions: {}",
+                told.join(", ")
+            ));
+        }
+        Ok(connected)
     }
 
     /// The load phase.
-    async fn load(&mut self, workers: &mut Workers, cluster: &mut Cluster, watch: &Watch) -> Result<Loaded> {
-        let connected = workers.sums().connected;
+    async fn load(
+        &mut self,
+        workers: &mut Workers,
+        cluster: &mut Cluster,
+        watch: &Watch,
+        connected: u64,
+    ) -> Result<Loaded> {
         let from = Instant::now();
         let to = from + self.args.duration;
         let mut crashes = self.crashes(from);
@@ -232,6 +259,7 @@ impl Play<'_> {
                 failed: loaded.sums.failed,
                 per_second: tenth(loaded.sums.operations() as f64 / loaded.took.as_secs_f64().max(0.001)),
             },
+            retries: loaded.sums.retries,
             latency_ms: loaded.latency_ms.clone(),
             sync_lag_ms: SyncLag::of(&watch.lags_ms(), drain.as_secs_f64() * 1_000.0),
             memory_mib: Memory { node_max: most(&nodes), hub_max: most(&hubs) },

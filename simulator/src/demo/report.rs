@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::table;
 use crate::audit::Invariants;
 use crate::client::Service;
+use crate::load::Retries;
 
 /// What a run has shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +25,8 @@ pub struct Report {
     pub hubs: u16,
     /// Operations of the load phase.
     pub operations: Operations,
+    /// What became of requests that lost their answer.
+    pub retries: Retries,
     /// From the intended start to the reply.
     pub latency_ms: Latency,
     /// Age of the oldest event of a node that the hub does not have.
@@ -138,6 +141,7 @@ impl Report {
         format!(
             "terminals   {} of {} connected, {} nodes, {} hub\n\
              operations  {} acked, {} refused, {} failed, {}/s\n\
+             retries     {} tries unanswered, {} of them resolved by their key, {} replies confirmed behind an outage\n\
              latency     p50 {} · p95 {} · p99 {} · p99.9 {} · max {} ms\n\
              sync lag    p50 {} · p99 {} · max {} ms, drained in {} ms\n\
              memory      largest node {} MiB, hub {} MiB\n\
@@ -151,6 +155,9 @@ impl Report {
             operations.refused,
             operations.failed,
             operations.per_second,
+            self.retries.unanswered,
+            self.retries.resolved,
+            self.retries.confirmed,
             latency.p50,
             latency.p95,
             latency.p99,
@@ -228,6 +235,7 @@ mod tests {
             nodes: 2,
             hubs: 1,
             operations: Operations { acked: 5, refused: 1, failed: 0, per_second: 1.5 },
+            retries: Retries::default(),
             latency_ms: Latency::of(&latencies),
             sync_lag_ms: SyncLag::of(&latencies, 12.34),
             memory_mib: Memory { node_max: 1.0, hub_max: 2.0 },
@@ -242,6 +250,7 @@ mod tests {
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(names(&json["terminals"]), "configured connected");
         assert_eq!(names(&json["operations"]), "acked failed per_second refused");
+        assert_eq!(names(&json["retries"]), "confirmed resolved unanswered");
         assert_eq!(names(&json["latency_ms"]), "max p50 p95 p99 p999");
         assert_eq!(names(&json["sync_lag_ms"]), "drain max p50 p99");
         assert_eq!(names(&json["memory_mib"]), "hub_max node_max");

@@ -9,7 +9,8 @@ use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
 use super::{Binaries, DemoArgs, Family, Layout};
-use crate::load::{Phase, Progress};
+use crate::journal::Counts;
+use crate::load::{Phase, Progress, Retries};
 use crate::terminal::{Pace, latencies};
 use crate::world::World;
 
@@ -21,6 +22,10 @@ pub struct Workers {
     inputs: Vec<ChildStdin>,
     lines: mpsc::Receiver<(usize, Result<Progress>)>,
     latest: Vec<Option<Progress>>,
+    /// Lines that came from each.
+    lines_seen: Vec<u64>,
+    /// File name of each journal.
+    journals: Vec<String>,
     /// Latencies of the whole load. Microseconds.
     pub total: Histogram<u64>,
     /// Latencies of the last few seconds, for the eye.
@@ -40,6 +45,8 @@ pub struct Sums {
     pub refused: u64,
     /// Operations failed.
     pub failed: u64,
+    /// What became of requests that lost their answer.
+    pub retries: Retries,
 }
 
 impl Sums {
@@ -61,10 +68,13 @@ impl Workers {
         let (sender, lines) = mpsc::channel(LINES_MAX);
         let count = args.worker_count() as usize;
         let terminal_count = world.terminals.len();
-        let mut inputs = Vec::new();
+        let (mut inputs, mut journals) = (Vec::new(), Vec::new());
         for index in 0..count {
             let (from, to) = (terminal_count * index / count, terminal_count * (index + 1) / count);
-            let command = worker_command(args, binaries, layout, world, from, to);
+            let mut command = worker_command(args, binaries, layout, world, from, to);
+            let journal = format!("{from:06}.jsonl");
+            command.arg("--journal").arg(layout.journals().join(&journal));
+            journals.push(journal);
             let child = family.start(&format!("load-{}", index + 1), command)?;
             inputs.push(child.take_stdin()?);
             child.allow_end();
@@ -79,7 +89,8 @@ impl Workers {
                 }
             });
         }
-        Ok(Workers { inputs, lines, latest: vec![None; count], total: latencies()?, recent: Vec::new() })
+        let (latest, lines_seen) = (vec![None; count], vec![0; count]);
+        Ok(Workers { inputs, lines, latest, lines_seen, journals, total: latencies()?, recent: Vec::new() })
     }
 
     /// Takes in the lines that have come, waiting at most `limit` for the first.
@@ -92,6 +103,7 @@ impl Workers {
             self.total.add(&latencies).context("add up latencies")?;
             self.recent.push(latencies);
             self.latest[index] = Some(progress);
+            self.lines_seen[index] += 1;
             next = self.lines.try_recv().ok();
         }
         let keep = self.latest.len() * 8;
@@ -116,6 +128,18 @@ impl Workers {
         self.latest.iter().all(|progress| progress.as_ref().is_some_and(|progress| progress.phase == phase))
     }
 
+    /// Lines that came from each so far.
+    pub fn lines_seen(&self) -> &[u64] {
+        &self.lines_seen
+    }
+
+    /// Entries that each journal must hold, as its writer told at its end.
+    pub fn journal_counts(&self) -> Result<Counts> {
+        let lines = self.last_lines()?;
+        let counts = self.journals.iter().zip(lines).map(|(name, line)| (name.clone(), line.journal_entries));
+        Ok(Counts(counts.collect()))
+    }
+
     /// Sums of the latest lines.
     pub fn sums(&self) -> Sums {
         let mut sums = Sums::default();
@@ -125,6 +149,9 @@ impl Workers {
             sums.acked += progress.acked;
             sums.refused += progress.refused;
             sums.failed += progress.failed;
+            sums.retries.unanswered += progress.retries.unanswered;
+            sums.retries.resolved += progress.retries.resolved;
+            sums.retries.confirmed += progress.retries.confirmed;
         }
         sums
     }
@@ -166,8 +193,7 @@ fn worker_command(
     command.arg("load").args(world.plan.to_options());
     command.args(["--from", &from.to_string(), "--to", &to.to_string(), "--rate", &rate.to_string()]);
     command.arg("--endpoints").arg(layout.endpoints()).arg("--ca").arg(layout.hub().join("ca").join("ca.pem"));
-    command.arg("--journal").arg(layout.journals().join(format!("{from:06}.jsonl")));
-    command.args(["--ramp", &format!("{}ms", args.ramp.as_millis())]);
+    command.args(["--ramp", &format!("{}ms", args.ramp().as_millis())]);
     command.args(["--duration", &format!("{}ms", args.duration.as_millis())]);
     command.args(args.mix.to_options());
     command

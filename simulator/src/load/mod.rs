@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use args::{Endpoints, LoadArgs};
-pub use progress::{Phase, Progress};
+pub use progress::{Phase, Progress, Retries};
 
 use crate::journal::Journal;
 use crate::printer::Pools;
@@ -53,33 +53,51 @@ async fn run_worker(args: &LoadArgs) -> Result<()> {
     let street = Arc::new(Street::new(&world, pools, slice.clone()));
     let ramp =
         Ramp { world: &world, street, endpoints: &endpoints, journal, tally: tally.clone(), args, stop: stop.clone() };
-    let actors = ramp.connect(slice.clone()).await?;
+    let mut actors = ramp.connect(slice.clone()).await?;
+    actors.iter_mut().for_each(|actor| actor.line.notice_closed());
     reporter.enter(Phase::Ready);
     if let Some(orders) = &mut orders {
-        orders.wait_for_start().await?;
+        stand_by(orders, &mut actors).await?;
     }
     if stop.is_cancelled() {
         // The journal ends when the last terminal is gone.
         drop(actors);
     } else {
         reporter.enter(Phase::Running);
-        work(actors, args, slice.len(), &stop).await;
+        work(actors, args, slice.len(), &stop, &tally).await;
     }
     let written = tokio::task::spawn_blocking(|| writer.finish()).await.context("finish the journal")??;
     reporter.finish(written).await
 }
 
+/// Waits for `start`. Meanwhile connections that a node closes are counted out.
+async fn stand_by(orders: &mut Orders, actors: &mut [Actor]) -> Result<()> {
+    let mut beat = tokio::time::interval(PROGRESS_EVERY);
+    let mut started = std::pin::pin!(orders.wait_for_start());
+    loop {
+        tokio::select! {
+            started = &mut started => return started,
+            _ = beat.tick() => actors.iter_mut().for_each(|actor| actor.line.notice_closed()),
+        }
+    }
+}
+
 /// Lets all terminals work their shift.
-async fn work(actors: Vec<Actor>, args: &LoadArgs, terminal_count: usize, stop: &CancellationToken) {
+async fn work(actors: Vec<Actor>, args: &LoadArgs, terminal_count: usize, stop: &CancellationToken, tally: &Tally) {
     let from = Instant::now();
     let shift = Shift { from, to: from + args.duration, pace: args.rate, terminal_count };
     let mut tasks = JoinSet::new();
     for actor in actors {
         tasks.spawn(actor.work(shift, stop.clone()));
     }
+    join(tasks, tally).await;
+}
+
+/// Waits for all terminals. One that panicked has failed, and with it whatever it had under way.
+async fn join(mut tasks: JoinSet<()>, tally: &Tally) {
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
-            eprintln!("a terminal's task ended badly: {error}");
+            tally.fail(format!("a terminal's task ended badly: {error}"));
         }
     }
 }
@@ -139,3 +157,23 @@ pub(crate) fn connected(tally: &Tally) -> u64 {
 
 /// Time between two progress lines.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_that_panics_has_failed_and_one_that_ends_has_not() {
+        let tally = Tally::new().unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async {});
+        join(tasks, &tally).await;
+        assert_eq!(tally.failed.load(Ordering::Relaxed), 0);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("a terminal broke") });
+        tasks.spawn(async {});
+        join(tasks, &tally).await;
+        assert_eq!(tally.failed.load(Ordering::Relaxed), 1);
+        assert!(tally.failures()[0].contains("a terminal broke"), "{:?}", tally.failures());
+    }
+}

@@ -30,6 +30,17 @@ pub enum Phase {
     Done,
 }
 
+/// What became of requests that lost their answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// Tries of a mutation that were sent and never answered.
+    pub unanswered: u64,
+    /// Mutations that were answered when they were sent again with their key.
+    pub resolved: u64,
+    /// Mutations acknowledged before an outage that were sent again behind it; any other answer is a failed operation.
+    pub confirmed: u64,
+}
+
 /// One line. Counters run from the start of the process, the histogram since the line before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
@@ -45,6 +56,8 @@ pub struct Progress {
     pub refused: u64,
     /// Operations failed.
     pub failed: u64,
+    /// What became of requests that lost their answer.
+    pub retries: Retries,
     /// Base64 of HdrHistogram V2. Microseconds.
     pub histogram: String,
     /// Refusals by code; last line only.
@@ -68,6 +81,11 @@ impl Progress {
             acked: tally.acked.load(Ordering::Relaxed),
             refused: tally.refused.load(Ordering::Relaxed),
             failed: tally.failed.load(Ordering::Relaxed),
+            retries: Retries {
+                unanswered: tally.unanswered.load(Ordering::Relaxed),
+                resolved: tally.resolved.load(Ordering::Relaxed),
+                confirmed: tally.confirmed.load(Ordering::Relaxed),
+            },
             histogram: encode(&tally.take_interval()?)?,
             refusals: BTreeMap::new(),
             failures: Vec::new(),

@@ -84,6 +84,7 @@ impl Ramp<'_> {
                 run_id: run_id.clone(),
                 serial: 0,
                 echo: None,
+                newest: None,
             })
         };
         slice.map(actor).collect()

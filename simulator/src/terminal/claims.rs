@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Actor, Outcome, PackState, Ticket, text};
+use super::{Actor, Answer, Outcome, PackState, Ticket, Turnover, text};
 use crate::amount::{format_yuan, yuan_field};
 use crate::client::{Call, Reply};
 use crate::journal::{Item, Verb};
@@ -41,8 +41,8 @@ impl Actor {
         let presented: Vec<Presented> = tickets.into_iter().map(|ticket| self.present(ticket, self.outlet)).collect();
         let body = json!({ "codes": presented.iter().map(|one| one.barcode.as_str()).collect::<Vec<_>>() });
         let reply = match self.line.ask(&Call::post("/v1/claims/inquire", &body)).await {
-            Ok(reply) if reply.status == 200 => reply,
-            Ok(reply) => return Some(self.refusal("inquiry", &reply, &[])),
+            Ok(Answer { reply, .. }) if reply.status == 200 => reply,
+            Ok(Answer { reply, .. }) => return Some(self.refusal("inquiry", &reply, &[])),
             Err(error) => return Some(self.contradiction(&format!("inquiry: {error:#}"))),
         };
         let verdicts = match self.read_answers(&presented, &reply.json()) {
@@ -81,14 +81,14 @@ impl Actor {
         let presented: Vec<Presented> = tickets.into_iter().map(|ticket| self.present(ticket, shelf)).collect();
         let body = json!({ "codes": presented.iter().map(|one| one.barcode.as_str()).collect::<Vec<_>>() });
         match self.mutate("/v1/claims/pay", &body).await {
-            Ok((call, reply)) if reply.status == 200 => Some(self.settle_paid(&presented, call, reply).await),
-            Ok((_, reply)) => Some(self.settle_refused_payment(&presented, &reply)),
+            Ok((call, answer)) if answer.reply.status == 200 => Some(self.settle_paid(&presented, call, answer).await),
+            Ok((_, answer)) => Some(self.settle_refused_payment(&presented, &answer.reply)),
             Err(error) => {
                 for one in &presented {
                     let mut shelf = self.street.shelf(one.shelf);
                     shelf.packs[one.ticket.pack].contested.insert(one.ticket.at.ticket);
                 }
-                self.street.shelf(self.outlet).balance_fen = None;
+                self.street.shelf(self.outlet).lose_count();
                 Some(self.contradiction(&format!("payment: {error:#}")))
             }
         }
@@ -105,8 +105,8 @@ impl Actor {
         }
     }
 
-    async fn settle_paid(&mut self, presented: &[Presented], call: Call, reply: Reply) -> Outcome {
-        let items = match self.read_paid(presented, &reply) {
+    async fn settle_paid(&mut self, presented: &[Presented], call: Call, answer: Answer) -> Outcome {
+        let items = match self.read_paid(presented, &answer.reply) {
             Ok(items) => items,
             Err(what) => return self.contradiction(&format!("payment: {what}")),
         };
@@ -117,8 +117,13 @@ impl Actor {
                 paid_before = Some(one.barcode[..20].to_owned());
             }
         }
-        self.street.shelf(self.outlet).post(items.iter().map(|item| item.amount_fen).sum());
-        let outcome = self.acknowledge(Verb::Pay, call, reply, items).await;
+        {
+            let (claims, prize_fen) = (items.len() as i64, items.iter().map(|item| item.amount_fen).sum());
+            let mut shelf = self.street.shelf(self.outlet);
+            shelf.post(prize_fen);
+            shelf.turn_over(&Turnover { claims, prize_fen, ..Turnover::default() });
+        }
+        let outcome = self.acknowledge(Verb::Pay, call, answer, items).await;
         match paid_before {
             Some(ticket) => self.contradiction(&format!("ticket {ticket} was paid twice")),
             None => outcome,
@@ -190,7 +195,7 @@ impl Actor {
         };
         let barcode = self.street.pools.0[ticket.game].mistyped_barcode(ticket.at, letter);
         let reply = match self.line.ask(&Call::post("/v1/claims/inquire", &json!({ "codes": [barcode] }))).await {
-            Ok(reply) => reply,
+            Ok(Answer { reply, .. }) => reply,
             Err(error) => return Some(self.contradiction(&format!("mistyped inquiry: {error:#}"))),
         };
         let answer = reply.json();

@@ -10,8 +10,9 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::json;
 
+use super::now_ms;
 use super::tally::Tally;
-use crate::client::{Call, Connection, Endpoint, Reply};
+use crate::client::{Call, Connection, Endpoint, Reply, TransportError};
 use crate::seed::Dice;
 
 /// One try may take this long.
@@ -20,6 +21,8 @@ const TRY_LIMIT: Duration = Duration::from_secs(10);
 const TRIES_MAX: u32 = 6;
 /// First pause before a repeat; doubles each time, with jitter.
 const PAUSE_FIRST_MS: u64 = 100;
+/// How far the clocks of terminal and node may differ.
+const CLOCK_SLACK_MS: i64 = 2_000;
 /// Longest pause that a server may ask for.
 const PAUSE_MAX_S: u64 = 5;
 
@@ -39,12 +42,36 @@ pub struct Credentials {
     pub role: &'static str,
 }
 
+/// What a login gave.
+struct Session {
+    token: String,
+    /// Until then the node must know the token. Unix ms.
+    expires_at_ms: i64,
+}
+
+impl Session {
+    fn is_over(&self, now_ms: i64) -> bool {
+        now_ms + CLOCK_SLACK_MS >= self.expires_at_ms
+    }
+}
+
+/// What became of a request, and what it took.
+#[derive(Debug)]
+pub struct Answer {
+    /// The reply.
+    pub reply: Reply,
+    /// Whether an earlier try was sent and not answered: the reply tells of a request that may have come twice.
+    pub was_in_doubt: bool,
+}
+
 /// One terminal's connection and session.
 pub struct Line {
     endpoint: Endpoint,
     credentials: Credentials,
     connection: Option<Connection>,
-    token: Option<String>,
+    session: Option<Session>,
+    /// Connections that were lost, not dropped on purpose.
+    outages: u64,
     tally: Arc<Tally>,
     dice: Dice,
 }
@@ -52,7 +79,7 @@ pub struct Line {
 impl Line {
     /// A line that is not connected yet.
     pub fn new(endpoint: Endpoint, credentials: Credentials, tally: Arc<Tally>, dice: Dice) -> Self {
-        Line { endpoint, credentials, connection: None, token: None, tally, dice }
+        Line { endpoint, credentials, connection: None, session: None, outages: 0, tally, dice }
     }
 
     /// Who stands at this end.
@@ -70,19 +97,32 @@ impl Line {
     /// Connects, if needed, and logs in, if needed.
     pub async fn ensure_session(&mut self) -> Result<()> {
         if self.connection.is_none() {
-            let connection = Connection::open(&self.endpoint, TRY_LIMIT).await.map_err(|error| error.0)?;
+            let connection = Connection::open(&self.endpoint, TRY_LIMIT).await.map_err(|lost| lost.error)?;
             self.connection = Some(connection);
             self.tally.connected.fetch_add(1, Ordering::Relaxed);
         }
-        if self.token.is_none() {
-            self.token = Some(self.log_in().await?);
+        if self.session.is_none() {
+            self.session = Some(self.log_in().await?);
         }
         Ok(())
     }
 
-    async fn log_in(&mut self) -> Result<String> {
+    /// Drops a connection that the node has closed; what is left of the count is open.
+    pub fn notice_closed(&mut self) {
+        if self.connection.as_ref().is_some_and(|connection| !connection.is_open()) {
+            self.drop_connection();
+        }
+    }
+
+    /// Connections that broke under a request so far.
+    pub fn outages(&self) -> u64 {
+        self.outages
+    }
+
+    async fn log_in(&mut self) -> Result<Session> {
         let terminal_id = self.credentials.terminal_id.clone();
-        let reply = self.once(&Call::post("/v1/login/challenge", &json!({ "terminal_id": terminal_id }))).await?;
+        let challenge = Call::post("/v1/login/challenge", &json!({ "terminal_id": terminal_id }));
+        let reply = self.once(&challenge).await.map_err(|lost| lost.error)?;
         ensure!(
             reply.status == 200,
             "{terminal_id}: the challenge was refused with {}: {}",
@@ -100,42 +140,58 @@ impl Line {
             "challenge": challenge,
             "signature": STANDARD.encode(self.credentials.key.sign(proof.as_bytes()).to_bytes()),
         });
-        let reply = self.once(&Call::post("/v1/login", &body)).await?;
+        let reply = self.once(&Call::post("/v1/login", &body)).await.map_err(|lost| lost.error)?;
         ensure!(reply.status == 200, "{terminal_id}: the login was refused with {}: {}", reply.status, text(&reply));
         let answer = reply.json();
         let (outlet, role) = (&answer["outlet_id"], &answer["operator_role"]);
         ensure!(outlet == &self.credentials.outlet_id, "{terminal_id}: logged in at outlet {outlet}");
         ensure!(role == self.credentials.role, "{terminal_id}: logged in as {role}");
-        Ok(answer["token"].as_str().context("the reply has no token")?.to_owned())
+        let token = answer["token"].as_str().context("the reply has no token")?.to_owned();
+        let expires_at_ms = answer["expires_at_ms"].as_i64().context("the reply does not say when the session ends")?;
+        Ok(Session { token, expires_at_ms })
     }
 
     /// One try on the open connection.
-    async fn once(&mut self, call: &Call) -> Result<Reply> {
-        let connection = self.connection.as_mut().context("not connected")?;
-        let reply = connection.exchange(call, self.token.as_deref(), TRY_LIMIT).await;
-        reply.map_err(|error| {
+    async fn once(&mut self, call: &Call) -> Result<Reply, TransportError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(TransportError { error: anyhow!("not connected"), was_sent: false });
+        };
+        let token = self.session.as_ref().map(|session| session.token.as_str());
+        let reply = connection.exchange(call, token, TRY_LIMIT).await;
+        if reply.is_err() {
+            self.outages += 1;
             self.drop_connection();
-            error.0
-        })
+        }
+        reply
     }
 
-    /// Sends a request until it is answered, always with the same key. An error means: nobody knows what became of it.
-    pub async fn ask(&mut self, call: &Call) -> Result<Reply> {
+    /// Sends a request until it is answered, always with the same key. An error means: nobody knows what became of it, or
+    /// the node forgot a session that has not ended.
+    pub async fn ask(&mut self, call: &Call) -> Result<Answer> {
         let mut pause_ms = PAUSE_FIRST_MS;
         let mut last = anyhow!("never tried");
+        let mut was_in_doubt = false;
         for _ in 0..TRIES_MAX {
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
-                    self.token = None;
-                    last = anyhow!("{} was answered with 401: {}", call.path, text(&reply));
+                    last = self.lose_session(call, &reply)?;
                     continue;
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
                     pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
                 }
-                Ok(reply) => return Ok(reply),
-                Err(error) => last = error,
+                Ok(reply) => {
+                    self.tally.resolved.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
+                    return Ok(Answer { reply, was_in_doubt });
+                }
+                Err(lost) => {
+                    if lost.was_sent && call.key.is_some() {
+                        was_in_doubt = true;
+                        self.tally.unanswered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    last = lost.error;
+                }
             }
             let jitter_ms = self.dice.below(pause_ms / 2 + 1);
             tokio::time::sleep(Duration::from_millis(pause_ms + jitter_ms)).await;
@@ -144,8 +200,18 @@ impl Line {
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
     }
 
-    async fn attempt(&mut self, call: &Call) -> Result<Reply> {
-        self.ensure_session().await?;
+    /// A session that has reached its end is opened again; one that has not must have survived whatever happened to the
+    /// connection or the node, so that its loss is an error.
+    fn lose_session(&mut self, call: &Call, reply: &Reply) -> Result<anyhow::Error> {
+        let session = self.session.take().context("a request without a session was sent")?;
+        let what = anyhow!("{} was answered with 401: {}", call.path, text(reply));
+        ensure!(session.is_over(now_ms()), "the session was lost before its end: {what:#}");
+        Ok(what)
+    }
+
+    /// A login has no key and is no part of the request: when it is lost, the request was not sent.
+    async fn attempt(&mut self, call: &Call) -> Result<Reply, TransportError> {
+        self.ensure_session().await.map_err(|error| TransportError { error, was_sent: false })?;
         self.once(call).await
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Actor, Outcome, PackState, text};
+use super::turnover::days_around;
+use super::{Actor, Answer, Outcome, PackState, Turnover, now_ms, text};
 use crate::amount::{format_yuan, yuan_field};
 use crate::client::{Call, Reply};
 
@@ -111,20 +112,33 @@ impl Actor {
         }
     }
 
-    /// Sales of the day.
+    /// Sales of the run: rows must add up to the totals, and the totals to what the outlet did, where it works alone.
     pub(super) async fn look_at_sales(&mut self) -> Outcome {
-        let path = if self.dice.chance(500) { "/v1/sales?by=day" } else { "/v1/sales?by=game" };
-        match self.look(path).await {
-            Ok(reply) if reply.json()["rows"].is_array() => Outcome::Acked,
-            Ok(reply) => self.contradiction(&format!("sales without rows: {}", text(&reply))),
-            Err(outcome) => outcome,
+        let by = if self.dice.chance(500) { "day" } else { "game" };
+        let (from, to) = days_around(now_ms());
+        let reply = match self.look(&format!("/v1/sales?by={by}&from={from}&to={to}")).await {
+            Ok(reply) => reply,
+            Err(outcome) => return outcome,
+        };
+        let answer = reply.json();
+        let rows: Option<Vec<Turnover>> =
+            answer["rows"].as_array().and_then(|rows| rows.iter().map(Turnover::read).collect());
+        let (Some(rows), Some(totals)) = (rows, Turnover::read(&answer["totals"])) else {
+            return self.contradiction(&format!("unreadable sales: {}", text(&reply)));
+        };
+        let mut sum = Turnover::default();
+        rows.iter().for_each(|row| sum.add(row));
+        let known = self.street.shelf(self.outlet).certain_turnover();
+        match sum != totals || known.is_some_and(|known| known != totals) {
+            true => self.contradiction(&format!("sales are {known:?}, rows make {sum:?}, the totals {totals:?}")),
+            false => Outcome::Acked,
         }
     }
 
     async fn look(&mut self, path: &str) -> Result<Reply, Outcome> {
         match self.line.ask(&Call::get(path)).await {
-            Ok(reply) if reply.status == 200 && reply.json() != Value::Null => Ok(reply),
-            Ok(reply) => Err(self.refusal(path, &reply, &[])),
+            Ok(Answer { reply, .. }) if reply.status == 200 && reply.json() != Value::Null => Ok(reply),
+            Ok(Answer { reply, .. }) => Err(self.refusal(path, &reply, &[])),
             Err(error) => Err(self.contradiction(&format!("{path}: {error:#}"))),
         }
     }

@@ -11,8 +11,10 @@ mod street;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod turnover;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -20,11 +22,12 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub use line::{Credentials, Line, text};
+pub use line::{Answer, Credentials, Line, text};
 pub use mix::{Doing, Mix, Pace};
 pub use shelf::{PackState, Shelf, Ticket};
 pub use street::Street;
 pub use tally::{Outcome, Tally, latencies, locked};
+pub use turnover::Turnover;
 
 use crate::client::{Call, Reply};
 use crate::journal::{Entry, Item, Journal, Verb, request_hex};
@@ -57,6 +60,8 @@ pub struct Actor {
     pub serial: u64,
     /// A mutation that was acknowledged and shall be sent again.
     pub echo: Option<(Call, Reply)>,
+    /// The newest acknowledged mutation, with the outages that the line had seen by then.
+    pub newest: Option<(u64, Call, Reply)>,
 }
 
 /// When and how fast a terminal works.
@@ -138,16 +143,17 @@ impl Actor {
     }
 
     /// Sends one mutation. `Err` is a failure that nobody can resolve.
-    async fn mutate(&mut self, path: &str, body: &Value) -> Result<(Call, Reply)> {
+    async fn mutate(&mut self, path: &str, body: &Value) -> Result<(Call, Answer)> {
         self.serial += 1;
         let key = format!("{}-{}-{:06}", self.run_id, self.line.credentials().terminal_id, self.serial);
         let call = Call::mutation(path, body, key);
-        let reply = self.line.ask(&call).await?;
-        Ok((call, reply))
+        let answer = self.line.ask(&call).await?;
+        Ok((call, answer))
     }
 
-    /// Writes an acknowledged mutation down; now and then plans to send it again.
-    async fn acknowledge(&mut self, verb: Verb, call: Call, reply: Reply, items: Vec<Item>) -> Outcome {
+    /// Writes an acknowledged mutation down; plans to send it again now and then, and always when a try was lost.
+    async fn acknowledge(&mut self, verb: Verb, call: Call, answer: Answer, items: Vec<Item>) -> Outcome {
+        let Answer { reply, was_in_doubt } = answer;
         let credentials = self.line.credentials();
         let key = call.key.clone().unwrap_or_default();
         let entry = Entry {
@@ -164,20 +170,42 @@ impl Actor {
         if let Err(error) = self.journal.record(entry).await {
             return Outcome::Failed(format!("{error:#}"));
         }
-        if self.dice.chance(self.mix.resend) {
-            self.echo = Some((call, reply));
+        if self.dice.chance(self.mix.resend) || was_in_doubt {
+            self.echo = Some((call.clone(), reply.clone()));
+        }
+        let outages = self.line.outages();
+        // One from before an outage stays until it was confirmed.
+        if self.newest.as_ref().is_none_or(|(seen, ..)| *seen == outages) {
+            self.newest = Some((outages, call, reply));
         }
         Outcome::Acked
     }
 
-    /// Sends a planned repeat and demands the identical reply.
+    /// Sends a planned repeat.
     async fn repeat_on_purpose(&mut self) {
-        let Some((call, first)) = self.echo.take() else { return };
+        if let Some((call, first)) = self.echo.take() {
+            self.repeat(call, first).await;
+        }
+        self.confirm_newest().await;
+    }
+
+    /// Behind an outage the newest mutation that was acknowledged before it is sent again: the node may have been killed in
+    /// between, and must answer as before.
+    async fn confirm_newest(&mut self) {
+        let outages = self.line.outages();
+        if let Some((_, call, first)) = self.newest.take_if(|(seen, ..)| *seen != outages) {
+            self.tally.confirmed.fetch_add(1, Ordering::Relaxed);
+            self.repeat(call, first).await;
+        }
+    }
+
+    /// Sends a mutation again and demands the identical reply.
+    async fn repeat(&mut self, call: Call, first: Reply) {
         let started = Instant::now();
         let outcome = match self.line.ask(&call).await {
-            Ok(second) if second.status == first.status && second.json() == first.json() => return,
-            Ok(second) => {
-                self.contradiction(&format!("repeat of {}: {} instead of {}", call.path, text(&second), text(&first)))
+            Ok(Answer { reply, .. }) if reply.status == first.status && reply.json() == first.json() => return,
+            Ok(Answer { reply, .. }) => {
+                self.contradiction(&format!("repeat of {}: {} instead of {}", call.path, text(&reply), text(&first)))
             }
             Err(error) => Outcome::Failed(format!("repeat of {}: {error:#}", call.path)),
         };

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Actor, Outcome, PackState};
+use super::{Actor, Outcome, PackState, Turnover};
 use crate::amount::yuan_field;
 use crate::client::Reply;
 use crate::journal::{Item, Verb};
@@ -21,17 +21,17 @@ impl Actor {
             false => json!({ "packs": self.pack_names(&taken) }),
         };
         let face_fen: i64 = taken.iter().map(|&pack| self.charge(pack).0).sum();
-        let (call, reply) = match self.mutate("/v1/packs/receive", &body).await {
+        let (call, answer) = match self.mutate("/v1/packs/receive", &body).await {
             Ok(answered) => answered,
             Err(error) => {
-                self.street.shelf(self.outlet).balance_fen = None;
+                self.street.shelf(self.outlet).lose_count();
                 return Some(self.contradiction(&format!("check-in: {error:#}")));
             }
         };
-        if reply.status != 200 {
-            return Some(self.settle_refused_receive(&taken, &reply, face_fen));
+        if answer.reply.status != 200 {
+            return Some(self.settle_refused_receive(&taken, &answer.reply, face_fen));
         }
-        let items = match self.read_moved(&taken, &reply, "charge_yuan") {
+        let items = match self.read_moved(&taken, &answer.reply, "charge_yuan") {
             Ok(items) => items,
             Err(what) => return Some(self.contradiction(&format!("check-in: {what}"))),
         };
@@ -40,10 +40,17 @@ impl Actor {
             let mut shelf = self.street.shelf(self.outlet);
             shelf.settle(&taken, PackState::Active);
             shelf.post(commission_fen - face_fen);
+            let packs_checked_in = taken.len() as i64;
+            shelf.turn_over(&Turnover {
+                packs_checked_in,
+                charge_fen: face_fen,
+                commission_fen,
+                ..Turnover::default()
+            });
             shelf.is_broke = false;
             shelf.certain_balance_fen().is_some_and(|balance_fen| balance_fen < 0)
         };
-        let outcome = self.acknowledge(Verb::Receive, call, reply, items).await;
+        let outcome = self.acknowledge(Verb::Receive, call, answer, items).await;
         match is_overdrawn {
             true => Some(self.contradiction("check-in was allowed without the money for it")),
             false => Some(outcome),
@@ -73,17 +80,17 @@ impl Actor {
         }
         let taken = [self.street.shelf(self.outlet).begin_return()?];
         let body = json!({ "packs": self.pack_names(&taken) });
-        let (call, reply) = match self.mutate("/v1/packs/return", &body).await {
+        let (call, answer) = match self.mutate("/v1/packs/return", &body).await {
             Ok(answered) => answered,
             Err(error) => {
-                self.street.shelf(self.outlet).balance_fen = None;
+                self.street.shelf(self.outlet).lose_count();
                 return Some(self.contradiction(&format!("return: {error:#}")));
             }
         };
-        if reply.status != 200 {
-            return Some(self.refusal("return", &reply, &[]));
+        if answer.reply.status != 200 {
+            return Some(self.refusal("return", &answer.reply, &[]));
         }
-        let items = match self.read_moved(&taken, &reply, "refund_yuan") {
+        let items = match self.read_moved(&taken, &answer.reply, "refund_yuan") {
             Ok(items) => items,
             Err(what) => return Some(self.contradiction(&format!("return: {what}"))),
         };
@@ -92,8 +99,10 @@ impl Actor {
             let mut shelf = self.street.shelf(self.outlet);
             shelf.settle(&taken, PackState::Returned);
             shelf.post(face_fen - commission_fen);
+            let (return_fen, commission_fen) = (face_fen, -commission_fen);
+            shelf.turn_over(&Turnover { packs_returned: 1, return_fen, commission_fen, ..Turnover::default() });
         }
-        Some(self.acknowledge(Verb::Return, call, reply, items).await)
+        Some(self.acknowledge(Verb::Return, call, answer, items).await)
     }
 
     /// Packs as the terminal names them: by id or by the logistics code on the pack's label.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Actor, Outcome, Ticket, text};
+use super::{Actor, Outcome, Ticket, Turnover, text};
 use crate::amount::yuan_field;
 use crate::client::Reply;
 use crate::journal::{Item, Verb};
@@ -21,14 +21,17 @@ impl Actor {
             }
         };
         let body = json!({ "tickets": tickets.iter().map(name).collect::<Vec<_>>() });
-        let (call, reply) = match self.mutate("/v1/tickets/sell", &body).await {
+        let (call, answer) = match self.mutate("/v1/tickets/sell", &body).await {
             Ok(answered) => answered,
-            Err(error) => return Some(self.contradiction(&format!("sale: {error:#}"))),
+            Err(error) => {
+                self.street.shelf(self.outlet).turnover = None;
+                return Some(self.contradiction(&format!("sale: {error:#}")));
+            }
         };
-        if reply.status != 200 {
-            return Some(self.refusal("sale", &reply, &[]));
+        if answer.reply.status != 200 {
+            return Some(self.refusal("sale", &answer.reply, &[]));
         }
-        let items = match self.read_sold(&tickets, &reply) {
+        let items = match self.read_sold(&tickets, &answer.reply) {
             Ok(items) => items,
             Err(what) => return Some(self.contradiction(&format!("sale: {what}"))),
         };
@@ -37,8 +40,9 @@ impl Actor {
             for ticket in &tickets {
                 shelf.packs[ticket.pack].open.push(ticket.at.ticket);
             }
+            shelf.turn_over(&Turnover { tickets_sold: tickets.len() as i64, ..Turnover::default() });
         }
-        Some(self.acknowledge(Verb::Sell, call, reply, items).await)
+        Some(self.acknowledge(Verb::Sell, call, answer, items).await)
     }
 
     fn read_sold(&self, tickets: &[Ticket], reply: &Reply) -> Result<Vec<Item>, String> {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::turnover::Turnover;
 use crate::printer::{Pools, Position};
 use crate::world::Consigned;
 
@@ -59,6 +60,8 @@ pub struct Shelf {
     pub packs: Vec<ShelfPack>,
     /// Fen. `None` once a request about money was never answered.
     pub balance_fen: Option<i64>,
+    /// What was turned over. `None` once a request that counts was never answered.
+    pub turnover: Option<Turnover>,
     /// Whether only one terminal works here, so that the balance is known at any moment.
     pub is_alone: bool,
     /// The last check-in was refused for lack of money.
@@ -79,7 +82,8 @@ impl Shelf {
             mistyped: HashSet::new(),
         };
         let packs = consigned.into_iter().map(pack).collect();
-        Shelf { outlet, packs, balance_fen: Some(deposit_fen), is_alone, is_broke: false }
+        let turnover = Some(Turnover::default());
+        Shelf { outlet, packs, balance_fen: Some(deposit_fen), turnover, is_alone, is_broke: false }
     }
 
     /// A ticket of a pack.
@@ -96,6 +100,24 @@ impl Shelf {
     /// The balance, where it can be told exactly.
     pub fn certain_balance_fen(&self) -> Option<i64> {
         self.balance_fen.filter(|_| self.is_alone)
+    }
+
+    /// The turnover, where it can be told exactly.
+    pub fn certain_turnover(&self) -> Option<Turnover> {
+        self.turnover.filter(|_| self.is_alone)
+    }
+
+    /// Adds to the turnover, if it is still known.
+    pub fn turn_over(&mut self, more: &Turnover) {
+        if let Some(turnover) = &mut self.turnover {
+            turnover.add(more);
+        }
+    }
+
+    /// A request about money was never answered.
+    pub fn lose_count(&mut self) {
+        self.balance_fen = None;
+        self.turnover = None;
     }
 
     /// Moves money, if the balance is still known.

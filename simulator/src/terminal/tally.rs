@@ -39,6 +39,12 @@ pub struct Tally {
     pub refused: AtomicU64,
     /// Operations that failed.
     pub failed: AtomicU64,
+    /// Tries of a mutation that were sent and never answered.
+    pub unanswered: AtomicU64,
+    /// Mutations that were answered when they were sent again with their key.
+    pub resolved: AtomicU64,
+    /// Mutations that had been acknowledged before their connection was lost, sent again behind it.
+    pub confirmed: AtomicU64,
     interval: Mutex<Histogram<u64>>,
     refusals: Mutex<BTreeMap<String, u64>>,
     failures: Mutex<Vec<String>>,
@@ -52,6 +58,9 @@ impl Tally {
             acked: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
+            resolved: AtomicU64::new(0),
+            confirmed: AtomicU64::new(0),
             interval: Mutex::new(latencies()?),
             refusals: Mutex::new(BTreeMap::new()),
             failures: Mutex::new(Vec::new()),
@@ -63,19 +72,24 @@ impl Tally {
         let latency_us = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_US_MAX);
         locked(&self.interval).saturating_record(latency_us.clamp(1, LATENCY_US_MAX));
         match outcome {
-            Outcome::Acked => self.acked.fetch_add(1, Ordering::Relaxed),
+            Outcome::Acked => {
+                self.acked.fetch_add(1, Ordering::Relaxed);
+            }
             Outcome::Refused(code) => {
                 *locked(&self.refusals).entry(code).or_default() += 1;
-                self.refused.fetch_add(1, Ordering::Relaxed)
+                self.refused.fetch_add(1, Ordering::Relaxed);
             }
-            Outcome::Failed(reason) => {
-                let mut failures = locked(&self.failures);
-                if failures.len() < FAILURES_KEPT_MAX {
-                    failures.push(reason);
-                }
-                self.failed.fetch_add(1, Ordering::Relaxed)
-            }
-        };
+            Outcome::Failed(reason) => self.fail(reason),
+        }
+    }
+
+    /// Counts a failure that is no operation with a latency of its own.
+    pub fn fail(&self, reason: String) {
+        let mut failures = locked(&self.failures);
+        if failures.len() < FAILURES_KEPT_MAX {
+            failures.push(reason);
+        }
+        self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes the latencies since the last call.

@@ -24,8 +24,16 @@ pub(super) enum Fault {
     None,
     /// Every n-th mutation is done, but the connection dies before the reply.
     LosesEveryReply(u64),
-    /// Every n-th request ends all sessions.
+    /// The same, and the node forgets what it was asked and answered.
+    ForgetsWhatItLost(u64),
+    /// Every n-th mutation is not done, for the connection dies: a node that is killed.
+    DiesEvery(u64),
+    /// The same, and the replies from before are forgotten.
+    DiesForgettingEvery(u64),
+    /// Every n-th request ends all sessions before their time.
     EndsSessionsEvery(u64),
+    /// Sessions are over at once, and every n-th request ends them all.
+    ExpiresSessionsEvery(u64),
     /// Every n-th request is answered with 503.
     IsBusyEvery(u64),
     /// Prizes are one fen too high.
@@ -34,6 +42,10 @@ pub(super) enum Fault {
     RepeatsDifferently,
     /// Losers win nothing, and winners neither.
     DeniesWinners,
+    /// One ticket too many is reported sold, in the totals as in the row.
+    MiscountsSales,
+    /// The rows of the sales do not add up to the totals.
+    MiscountsRows,
     /// Balances are one fen too low.
     MiscountsMoney,
 }
@@ -62,6 +74,8 @@ struct State {
     packs: HashMap<String, PackRow>,
     balances_fen: HashMap<String, i64>,
     paid: HashMap<String, String>,
+    /// Prizes paid at each outlet. Fen.
+    prizes_fen: HashMap<String, i64>,
     replies: HashMap<String, (u16, Value)>,
 }
 
@@ -129,7 +143,9 @@ impl FakeNode {
             _ => {}
         }
         match self.fault {
-            Fault::EndsSessionsEvery(n) if number.is_multiple_of(n) => state.sessions.clear(),
+            Fault::EndsSessionsEvery(n) | Fault::ExpiresSessionsEvery(n) if number.is_multiple_of(n) => {
+                state.sessions.clear()
+            }
             Fault::IsBusyEvery(n) if number.is_multiple_of(n) => return Some((503, json!({ "code": "busy" }))),
             _ => {}
         }
@@ -144,12 +160,24 @@ impl FakeNode {
             }
             return Some((status, reply));
         }
+        match self.fault {
+            Fault::DiesEvery(n) if number.is_multiple_of(n) => return None,
+            Fault::DiesForgettingEvery(n) if number.is_multiple_of(n) => {
+                state.replies.clear();
+                return None;
+            }
+            _ => {}
+        }
         let reply = self.mutate(&mut state, &outlet, request);
         if reply.0 == 200 {
             self.applied.fetch_add(1, Ordering::Relaxed);
-            state.replies.insert(key, reply.clone());
+            state.replies.insert(key.clone(), reply.clone());
         }
         match self.fault {
+            Fault::ForgetsWhatItLost(n) if number.is_multiple_of(n) => {
+                state.replies.remove(&key);
+                None
+            }
             Fault::LosesEveryReply(n) if number.is_multiple_of(n) => None,
             _ => Some(reply),
         }
@@ -167,7 +195,12 @@ impl FakeNode {
         assert_eq!(body["password"], crate::world::password(self.world.plan.seed, operator));
         let token = format!("token-{terminal}-{}", self.requests.load(Ordering::Relaxed));
         state.sessions.insert(token.clone(), terminal.to_owned());
-        (200, json!({ "token": token, "outlet_id": terminal[..8], "operator_role": known.role.as_str() }))
+        let shift_ms = if matches!(self.fault, Fault::ExpiresSessionsEvery(_)) { 0 } else { 60_000 };
+        (
+            200,
+            json!({ "token": token, "outlet_id": terminal[..8], "operator_role": known.role.as_str(),
+                    "expires_at_ms": super::super::now_ms() + shift_ms }),
+        )
     }
 
     fn mutate(&self, state: &mut State, outlet: &str, request: &Request) -> (u16, Value) {
@@ -207,6 +240,7 @@ impl FakeNode {
             total_fen += prize_fen;
             paid.push(json!({ "ticket": ticket.id, "level": ticket.level, "prize_yuan": format_yuan(prize_fen) }));
             state.paid.insert(ticket.id, outlet.to_owned());
+            *state.prizes_fen.entry(outlet.to_owned()).or_default() += prize_fen;
             *state.balances_fen.get_mut(outlet).unwrap() += prize_fen;
         }
         (200, json!({ "paid": paid, "total_yuan": format_yuan(total_fen), "paid_at_ms": 1 }))
@@ -269,7 +303,7 @@ impl FakeNode {
                 json!({ "balance_yuan": text, "held_yuan": "0.00", "available_yuan": text })
             }
             "/v1/account/entries" => json!({ "entries": [] }),
-            "/v1/sales" => json!({ "rows": [] }),
+            "/v1/sales" => state.sales(outlet, self.fault),
             _ => return (404, json!({ "code": "not_found" })),
         };
         (200, body)
@@ -296,6 +330,28 @@ impl State {
             }
         }
         state
+    }
+
+    fn sales(&self, outlet: &str, fault: Fault) -> Value {
+        let own: Vec<&PackRow> = self.packs.values().filter(|pack| pack.outlet == outlet).collect();
+        let was_in = |pack: &&&PackRow| pack.state != "in_transit";
+        let is_back = |pack: &&&PackRow| pack.state == "returned";
+        let sum = |wanted: &dyn Fn(&&&PackRow) -> bool, amount: &dyn Fn(&PackRow) -> i64| -> i64 {
+            own.iter().filter(wanted).map(|pack| amount(pack)).sum()
+        };
+        let commission_fen = sum(&was_in, &|pack| pack.commission_fen) - sum(&is_back, &|pack| pack.commission_fen);
+        let tickets_sold = sum(&was_in, &|pack| pack.sold.len() as i64);
+        let row = |tickets_sold: i64| {
+            json!({ "packs_checked_in": sum(&was_in, &|_| 1), "packs_returned": sum(&is_back, &|_| 1),
+                    "tickets_sold": tickets_sold, "charge_yuan": format_yuan(sum(&was_in, &|pack| pack.face_fen)),
+                    "commission_yuan": format_yuan(commission_fen),
+                    "return_yuan": format_yuan(sum(&is_back, &|pack| pack.face_fen)),
+                    "claims": self.paid.values().filter(|payer| *payer == outlet).count(),
+                    "prize_yuan": format_yuan(self.prizes_fen.get(outlet).copied().unwrap_or(0)) })
+        };
+        let too_many = i64::from(fault == Fault::MiscountsSales);
+        let in_rows = i64::from(fault == Fault::MiscountsRows);
+        json!({ "rows": [row(tickets_sold + too_many + in_rows)], "totals": row(tickets_sold + too_many) })
     }
 
     fn receive(&mut self, outlet: &str, body: &Value) -> (u16, Value) {

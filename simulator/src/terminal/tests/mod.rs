@@ -3,7 +3,7 @@
 mod fake_node;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Parser;
 
@@ -71,6 +71,7 @@ async fn begin(fault: Fault, mix: Mix) -> Day {
             run_id: Arc::from("test"),
             serial: 0,
             echo: None,
+            newest: None,
         }
     };
     let actors = world.terminals.iter().map(actor).collect();
@@ -98,8 +99,12 @@ impl Day {
     }
 
     fn failed(&self) -> u64 {
-        self.tally.failed.load(Ordering::Relaxed)
+        read(&self.tally.failed)
     }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
 }
 
 #[tokio::test]
@@ -127,13 +132,38 @@ async fn a_lost_reply_is_asked_for_again_and_nothing_is_done_twice() {
     let mut day = begin(Fault::LosesEveryReply(9), usual()).await;
     day.play(10).await;
     assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+    let (unanswered, resolved) = (read(&day.tally.unanswered), read(&day.tally.resolved));
+    assert!(unanswered > 0 && resolved > 0 && resolved <= unanswered, "{unanswered} unanswered, {resolved} resolved");
 }
 
 #[tokio::test]
-async fn an_ended_session_is_opened_again() {
-    let mut day = begin(Fault::EndsSessionsEvery(50), usual()).await;
+async fn a_key_that_was_forgotten_with_its_reply_is_a_failure() {
+    let mut day = begin(Fault::ForgetsWhatItLost(9), usual()).await;
     day.play(10).await;
-    assert_eq!(day.failed(), 0, "seed {SEED}: {:#?}", day.tally.failures());
+    assert!(day.failed() > 0, "seed {SEED}: what was done twice or refused was believed");
+}
+
+#[tokio::test]
+async fn behind_an_outage_the_newest_reply_is_asked_for_again_and_must_be_the_same() {
+    let mut whole = begin(Fault::DiesEvery(9), Mix { resend: 0, ..usual() }).await;
+    whole.play(10).await;
+    assert_eq!(whole.failed(), 0, "seed {SEED}: {:#?}", whole.tally.failures());
+    assert!(read(&whole.tally.confirmed) > 0 && read(&whole.tally.unanswered) > 0);
+    let mut forgetful = begin(Fault::DiesForgettingEvery(9), Mix { resend: 0, ..usual() }).await;
+    forgetful.play(10).await;
+    let failures = forgetful.tally.failures();
+    assert!(failures.iter().any(|failure| failure.contains("repeat of")), "seed {SEED}: {failures:#?}");
+}
+
+#[tokio::test]
+async fn a_session_at_its_end_is_opened_again_and_one_lost_before_it_is_a_failure() {
+    let mut over = begin(Fault::ExpiresSessionsEvery(50), usual()).await;
+    over.play(10).await;
+    assert_eq!(over.failed(), 0, "seed {SEED}: {:#?}", over.tally.failures());
+    let mut lost = begin(Fault::EndsSessionsEvery(50), usual()).await;
+    lost.play(10).await;
+    let failures = lost.tally.failures();
+    assert!(failures.iter().any(|failure| failure.contains("lost before its end")), "seed {SEED}: {failures:#?}");
 }
 
 #[tokio::test]
@@ -145,7 +175,14 @@ async fn a_busy_node_is_asked_again() {
 
 #[tokio::test]
 async fn every_lie_is_found() {
-    let lies = [Fault::PaysTooMuch, Fault::RepeatsDifferently, Fault::DeniesWinners, Fault::MiscountsMoney];
+    let lies = [
+        Fault::PaysTooMuch,
+        Fault::RepeatsDifferently,
+        Fault::DeniesWinners,
+        Fault::MiscountsMoney,
+        Fault::MiscountsSales,
+        Fault::MiscountsRows,
+    ];
     for lie in lies {
         let mut day = begin(lie, Mix { resend: 500, ..usual() }).await;
         day.play(60).await;
