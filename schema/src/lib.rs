@@ -20,6 +20,7 @@ pub mod peer;
 pub mod projection;
 pub mod rules;
 pub mod seal;
+pub mod staff;
 pub mod store;
 pub mod time;
 pub mod vault;

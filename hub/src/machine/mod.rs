@@ -14,6 +14,7 @@ mod ingest;
 mod master;
 mod money;
 mod packs;
+mod staff;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use error::Stop;
 pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
+pub use staff::{StaffRow, session_no};
 
 /// Longest staff name that an event remembers. Bytes.
 const STAFF_BYTES_MAX: usize = 64;
@@ -149,6 +151,7 @@ impl<'tx> Machine<'tx> {
             Command::HoldPack { pack, hold } => self.hold_pack(stamp, *pack, *hold),
             Command::CreditDeposits(deposits) => self.credit_deposits(stamp, deposits),
             Command::ReserveBatch { game, code } => self.reserve_batch(*game, *code),
+            Command::Staff(command) => self.staff(stamp, command),
         }
     }
 }

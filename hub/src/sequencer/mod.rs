@@ -11,7 +11,7 @@ mod thread;
 
 use std::sync::Arc;
 
-use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
+use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal, StaffCommand};
 use jikai_schema::event::Actor;
 use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
@@ -158,6 +158,8 @@ fn weight_of(command: &Command) -> usize {
         Command::CreditDeposits(deposits) => deposits.len() * 30,
         Command::ChangeSale { approval, .. } => approval.as_ref().map_or(0, |(number, _)| number.len()),
         Command::AnnounceRedemptionEnd { .. } | Command::HoldPack { .. } | Command::ReserveBatch { .. } => 0,
+        Command::Staff(StaffCommand::SetGrants { .. }) => 64 * 1024,
+        Command::Staff(_) => 4 * 1024,
     };
     variable + 4 * PART
 }

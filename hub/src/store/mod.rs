@@ -10,7 +10,7 @@ use rusqlite::Connection;
 pub use pool::{PoolError, ReadPool};
 
 /// Tables of the hub alone.
-pub const HUB_MIGRATIONS: &[Migration] = &[include_str!("0001_hub.sql")];
+pub const HUB_MIGRATIONS: &[Migration] = &[include_str!("0001_hub.sql"), include_str!("0002_staff.sql")];
 
 /// File name of the state inside the data directory.
 pub const STATE_FILE: &str = "state.db";

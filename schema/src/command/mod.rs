@@ -2,10 +2,12 @@
 //! applying it reads no clock. Append only, like events.
 
 mod outcome;
+mod staff;
 
 use serde::{Deserialize, Serialize};
 
 pub use outcome::{Outcome, Refusal};
+pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
 use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
@@ -90,6 +92,8 @@ pub enum Command {
         /// The printer's code.
         code: BatchCode,
     },
+    /// Accounts, rights and sessions of the centre's staff.
+    Staff(StaffCommand),
 }
 
 /// One deposit to credit.

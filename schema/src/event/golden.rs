@@ -4,6 +4,7 @@ use super::*;
 use crate::codec::{decode_event, encode_event};
 use crate::id::*;
 use crate::money::{Money, PackCharge, RatePpm, SaleShares};
+use crate::staff::{AddressRange, Area, Grant, Hours, Role};
 use crate::time::{BusinessDay, TimeMs};
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -109,7 +110,41 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
         ("opened", EventBody::Session(opened)),
         ("closed", EventBody::Session(SessionEvent::Closed { terminal: terminal() })),
     ]);
+    bodies.extend(staff().into_iter().map(|(name, event)| (name, EventBody::Staff(event))));
     bodies
+}
+
+fn staff() -> Vec<(&'static str, StaffEvent)> {
+    let text = |text: &str| text.to_string();
+    let (login, name, request) = (text("li.wei"), text("李伟"), text("GET /v1/x"));
+    let address = [10, 0, 0, 1].into();
+    let session = SessionNo([3; 8]);
+    let county = Grant {
+        role: Role::MarketManager,
+        area: Area::County(130_102),
+        hours: Some(Hours { from_minute: 480, until_minute: 1_080 }),
+        addresses: vec![AddressRange { network: "2001:db8::".parse().unwrap(), prefix_bits: 32 }],
+    };
+    let outlets = Grant { area: Area::Outlets(vec![outlet()]), ..Grant::everywhere(Role::VendorSupport) };
+    let prefecture = Grant { area: Area::Prefecture("1301".parse().unwrap()), ..outlets.clone() };
+    let after = vec![county, outlets, prefecture];
+    let before = vec![Grant::everywhere(Role::SystemAdministrator)];
+    let opened = |proof| StaffEvent::SessionOpened { login: text("li.wei"), session, address, proof };
+    vec![
+        ("staff_created", StaffEvent::AccountCreated { login: login.clone(), name: name.clone() }),
+        ("staff_changed", StaffEvent::AccountChanged { login: login.clone(), name, active: false }),
+        ("staff_grants", StaffEvent::GrantsChanged { login: login.clone(), before, after }),
+        ("staff_password", StaffEvent::PasswordSet { login: login.clone(), temporary: true }),
+        ("staff_factor_set", StaffEvent::SecondFactorSet { login: login.clone() }),
+        ("staff_factor_cleared", StaffEvent::SecondFactorCleared { login: login.clone() }),
+        ("staff_opened_by_password", opened(Proof::Password)),
+        ("staff_opened_by_code", opened(Proof::OneTimeCode)),
+        ("staff_opened_by_recovery", opened(Proof::RecoveryCode)),
+        ("staff_ended", StaffEvent::SessionEnded { login, session, revoked: true }),
+        ("staff_failed", StaffEvent::LoginFailed { given: text("x"), address, failures: 3 }),
+        ("staff_refused", StaffEvent::AccessRefused { request: request.clone(), needed: text("see ledger"), address }),
+        ("staff_read", StaffEvent::SensitiveRead { request, address }),
+    ]
 }
 
 fn event(body: EventBody) -> Event {

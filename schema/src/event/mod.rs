@@ -10,6 +10,7 @@ mod master;
 mod money;
 mod pack;
 mod session;
+mod staff;
 mod ticket;
 mod view;
 
@@ -20,6 +21,7 @@ pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel
 pub use money::MoneyEvent;
 pub use pack::{PackEvent, PackHold};
 pub use session::{SessionEvent, TokenTag};
+pub use staff::{Proof, SessionNo, StaffEvent};
 pub use ticket::TicketEvent;
 pub use view::{BatchNames, EventView};
 
@@ -63,6 +65,8 @@ pub enum EventBody {
     Money(MoneyEvent),
     /// Terminal sessions.
     Session(SessionEvent),
+    /// The centre's staff.
+    Staff(StaffEvent),
 }
 
 /// Who receives an event of the hub.
@@ -80,7 +84,7 @@ impl EventBody {
     /// Whether the hub decides such facts (DESIGN §3: no fact has two writers). The others are the nodes'.
     pub fn is_written_by_hub(&self) -> bool {
         match self {
-            EventBody::Master(_) | EventBody::Money(_) => true,
+            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
@@ -95,7 +99,9 @@ impl EventBody {
                 Audience::Node(*node)
             }
             EventBody::Money(MoneyEvent::DepositCredited { node, .. }) => Audience::Node(*node),
-            EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Session(_) => Audience::HubOnly,
+            EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Session(_) | EventBody::Staff(_) => {
+                Audience::HubOnly
+            }
         }
     }
 }

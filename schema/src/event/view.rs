@@ -122,6 +122,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Session(SessionEvent::Closed { terminal }) => {
             serde_json::json!({ "kind": "session_closed", "terminal": terminal.to_string() })
         }
+        EventBody::Staff(event) => event.view(),
     }
 }
 

@@ -4,4 +4,5 @@ mod batches;
 mod determinism;
 mod ingest;
 mod master;
+mod staff;
 mod stock;

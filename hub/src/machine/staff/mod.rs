@@ -1,0 +1,106 @@
+//! Staff: accounts, rights, passwords, sessions. Whether the *role* of the actor allows a request was decided where it came
+//! in; here stands what holds for persons, and what two requests at once could race for.
+
+mod accounts;
+mod row;
+mod sessions;
+
+use jikai_schema::command::{Outcome, StaffCommand};
+use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
+
+use super::error::Stop;
+use super::{Machine, Stamp, StorageError, rule, unknown};
+
+pub use row::StaffRow;
+
+/// Passwords that may not come back.
+pub const PASSWORDS_KEPT: usize = 5;
+/// Longest text of a request in the trail. Bytes.
+const REQUEST_BYTES_MAX: usize = 300;
+
+const DONE: Outcome = Outcome::Done { events: 1, existing: 0 };
+
+impl Machine<'_> {
+    pub(super) fn staff(&mut self, stamp: Stamp<'_>, command: &StaffCommand) -> Result<Outcome, Stop> {
+        match command {
+            StaffCommand::CreateFirst(staff, grant) => self.create_first(stamp, staff, grant),
+            StaffCommand::Create(staff) => self.create_staff(stamp, staff),
+            StaffCommand::Change { login, name, active } => self.change_staff(stamp, login, name, *active),
+            StaffCommand::SetGrants { login, seen, grants } => self.set_grants(stamp, login, seen, grants),
+            StaffCommand::ChangePassword { login, seen_hash, password_hash } => {
+                self.change_password(stamp, login, seen_hash, password_hash)
+            }
+            StaffCommand::ResetPassword { login, password_hash } => self.reset_password(stamp, login, password_hash),
+            StaffCommand::SetSecondFactor { login, sealed, step, recovery } => {
+                self.set_second_factor(stamp, login, sealed, *step, recovery)
+            }
+            StaffCommand::ClearSecondFactor { login } => self.clear_second_factor(stamp, login),
+            StaffCommand::OpenSession { login, seen_hash, tag, address, factor } => {
+                self.open_session(stamp, login, seen_hash, *tag, *address, *factor)
+            }
+            StaffCommand::TouchSession { tag } => self.touch_session(stamp, *tag),
+            StaffCommand::EndSession { tag } => self.end_session(stamp, *tag),
+            StaffCommand::NoteFailure { given, address } => self.note_failure(stamp, given, *address),
+            StaffCommand::NoteRefusal { request, needed, address } => {
+                let (request, needed) = (shortened(request), shortened(needed));
+                self.note(stamp, StaffEvent::AccessRefused { request, needed, address: *address })
+            }
+            StaffCommand::NoteReading { request, address } => {
+                self.note(stamp, StaffEvent::SensitiveRead { request: shortened(request), address: *address })
+            }
+        }
+    }
+
+    fn note(&mut self, stamp: Stamp<'_>, event: StaffEvent) -> Result<Outcome, Stop> {
+        self.emit(stamp, EventBody::Staff(event))?;
+        Ok(DONE)
+    }
+
+    /// The account with this login name.
+    fn staff_row(&self, login: &str) -> Result<StaffRow, Stop> {
+        StaffRow::read(self.tx, login)?.ok_or_else(|| unknown("staff", login.escape_default()).into())
+    }
+
+    /// Ends all sessions of a person.
+    fn end_sessions(&mut self, stamp: Stamp<'_>, login: &str) -> Result<(), StorageError> {
+        let mut statement = self.tx.prepare_cached("SELECT tag FROM staff_session WHERE login = ?1 ORDER BY tag")?;
+        let tags = statement.query_map([login], |row| row.get::<_, [u8; 32]>(0))?.collect::<Result<Vec<_>, _>>()?;
+        drop(statement);
+        for tag in tags {
+            self.tx.prepare_cached("DELETE FROM staff_session WHERE tag = ?1")?.execute([tag])?;
+            let (login, session) = (login.to_string(), session_no(&tag));
+            self.emit(stamp, EventBody::Staff(StaffEvent::SessionEnded { login, session, revoked: true }))?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a tag by which people and the trail name a session.
+pub fn session_no(tag: &[u8; 32]) -> SessionNo {
+    let mut number = [0; 8];
+    number.copy_from_slice(&tag[..8]);
+    SessionNo(number)
+}
+
+/// Refuses what a person does to the own account that another person must do.
+fn check_other_person(stamp: Stamp<'_>, login: &str) -> Result<(), Stop> {
+    match stamp.actor {
+        Actor::Staff(actor) if actor == login => {
+            Err(rule("own_account", "nobody changes the own account's rights or state: ask a colleague").into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses what only the person may do to the own account.
+fn check_same_person(stamp: Stamp<'_>, login: &str) -> Result<(), Stop> {
+    match stamp.actor {
+        Actor::Staff(actor) if actor == login => Ok(()),
+        _ => Err(rule("not_own_account", "only the person does this to the own account").into()),
+    }
+}
+
+/// At most so many bytes of a text, cut between characters.
+fn shortened(text: &str) -> String {
+    text[..text.floor_char_boundary(REQUEST_BYTES_MAX)].to_string()
+}

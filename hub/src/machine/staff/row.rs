@@ -1,0 +1,94 @@
+//! Rows of `staff` as the machine reads and writes them.
+
+use jikai_schema::codec;
+use jikai_schema::staff::Grant;
+use jikai_schema::time::TimeMs;
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::machine::StorageError;
+
+/// Largest encoding of a person's grants.
+const GRANTS_BYTES_MAX: usize = 64 * 1024;
+
+/// One account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaffRow {
+    /// Its login name.
+    pub login: String,
+    /// The person's name.
+    pub name: String,
+    /// Whether the person may log in.
+    pub active: bool,
+    /// What was granted.
+    pub grants: Vec<Grant>,
+    /// Argon2id in PHC form.
+    pub password_hash: String,
+    /// When it was set.
+    pub password_set_at_ms: TimeMs,
+    /// Whether it must be changed before anything else.
+    pub password_temporary: bool,
+    /// Failed logins since the last good one.
+    pub failure_count: u32,
+    /// No login before then.
+    pub locked_until_ms: TimeMs,
+    /// Secret of the second factor, encrypted.
+    pub factor_sealed: Option<Vec<u8>>,
+    /// Newest time step whose code was taken.
+    pub factor_step: u64,
+}
+
+impl StaffRow {
+    /// The account with this login name.
+    pub fn read(store: &Connection, login: &str) -> Result<Option<Self>, StorageError> {
+        let mut statement = store.prepare_cached("SELECT * FROM staff WHERE login = ?1")?;
+        statement.query_row([login], |row| Ok(StaffRow::from_row(row))).optional()?.transpose()
+    }
+
+    /// Accounts behind a login name, in the order of the names.
+    pub fn page(store: &Connection, after: &str, limit: usize) -> Result<Vec<Self>, StorageError> {
+        let mut statement = store.prepare_cached("SELECT * FROM staff WHERE login > ?1 ORDER BY login LIMIT ?2")?;
+        let mut rows = statement.query((after, limit as i64))?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(StaffRow::from_row(row)?);
+        }
+        Ok(found)
+    }
+
+    /// Reads a row of `SELECT * FROM staff`.
+    pub fn from_row(row: &rusqlite::Row<'_>) -> Result<Self, StorageError> {
+        let grants: Vec<u8> = row.get(3)?;
+        Ok(StaffRow {
+            login: row.get(0)?,
+            name: row.get(1)?,
+            active: row.get(2)?,
+            grants: codec::decode(&grants, GRANTS_BYTES_MAX)?,
+            password_hash: row.get(4)?,
+            password_set_at_ms: TimeMs::from_ms(row.get(5)?),
+            password_temporary: row.get(6)?,
+            failure_count: row.get(7)?,
+            locked_until_ms: TimeMs::from_ms(row.get(8)?),
+            factor_sealed: row.get(9)?,
+            factor_step: row.get::<_, i64>(10)? as u64,
+        })
+    }
+
+    /// Writes the row.
+    pub(super) fn write(&self, store: &Connection) -> Result<(), StorageError> {
+        let sql = "INSERT OR REPLACE INTO staff VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        store.prepare_cached(sql)?.execute((
+            &self.login,
+            &self.name,
+            self.active,
+            codec::encode(&self.grants, GRANTS_BYTES_MAX)?,
+            &self.password_hash,
+            self.password_set_at_ms.ms(),
+            self.password_temporary,
+            self.failure_count,
+            self.locked_until_ms.ms(),
+            &self.factor_sealed,
+            self.factor_step as i64,
+        ))?;
+        Ok(())
+    }
+}
