@@ -32,7 +32,6 @@ impl SequencerThread {
                     "start the hub again"
                 };
                 tracing::error!(%error, hint, "the log has an entry that the state could not apply: the hub stops, the log wins");
-                self.failed.send_replace(Some(error.to_string()));
                 return;
             }
         }
@@ -50,7 +49,11 @@ impl SequencerThread {
             }
         };
         let command_count = proposals.len() as u64;
-        let (outcomes, applied) = machine::commit(&mut self.state, &mut self.catalog, &[(at, proposals)])?;
+        let committed = machine::commit(&mut self.state, &mut self.catalog, &[(at, proposals)]);
+        let (outcomes, applied) = committed.inspect_err(|error| {
+            // Told before the answers are dropped: whoever learns that the hub is stopping finds it not ready.
+            self.failed.send_replace(Some(error.to_string()));
+        })?;
         self.applied.send_replace(applied.position);
         for (node, head_seq) in applied.feed_heads {
             self.heads.publish(node, head_seq);
