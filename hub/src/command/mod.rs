@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod ca;
 mod client;
 mod digest;
@@ -49,6 +50,9 @@ enum Command {
     /// Print a digest of every table, or of one node's slice, to be compared with `jikai-node digest`.
     #[command(after_help = "Example:\n  jikai-hub digest --data ./hub --node 3")]
     Digest(DigestArgs),
+    /// Prove from the data directory what was done: verify all chains of hashes. A running hub is not disturbed.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
 }
 
 const IMPORT_EXAMPLES: &str = "Examples:
@@ -223,6 +227,7 @@ impl Cli {
             Command::Import(args) => import::import(&args.data.data, &args.what),
             Command::Report(args) => report::report(&args),
             Command::Digest(args) => digest::digest(&args),
+            Command::Audit(command) => audit::audit(&command),
         }
     }
 }
