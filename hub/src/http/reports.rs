@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::page_rows;
 use super::problem::Problem;
 use crate::app::App;
-use crate::reports::{self, Axis, Page, RollupLine, StockCount, Sums};
+use crate::reports::{self, Axis, MovementLine, Movements, Page, RollupLine, StockCount, Sums};
 
 /// Which part of a report.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -102,16 +102,42 @@ pub(super) struct StockView {
     face_yuan: String,
 }
 
+/// By kind: balances of accounts; their total must be 0.00. By anything else: what moved the outlets' money.
 #[derive(Serialize, ToSchema)]
-pub(super) struct LedgerView {
-    accounts: i64,
-    balance_yuan: String,
+#[serde(untagged)]
+pub(super) enum LedgerView {
+    Balances {
+        accounts: i64,
+        balance_yuan: String,
+    },
+    Movements {
+        charge_yuan: String,
+        /// Less what returns took back.
+        commission_yuan: String,
+        return_yuan: String,
+        prize_yuan: String,
+        deposit_yuan: String,
+        /// Deposits, commissions, returns and prizes, less charges.
+        change_yuan: String,
+        /// Prepaid balances now; only by place.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        balance_yuan: Option<String>,
+    },
 }
 
-/// Sum of all balances; must be 0.00.
-#[derive(Serialize, ToSchema)]
-pub(super) struct LedgerTotals {
-    balance_yuan: String,
+impl From<&Movements> for LedgerView {
+    fn from(movements: &Movements) -> Self {
+        let Movements { sums, change, balance } = movements;
+        LedgerView::Movements {
+            charge_yuan: yuan(sums.charge_fen),
+            commission_yuan: yuan(sums.commission_fen),
+            return_yuan: yuan(sums.return_fen),
+            prize_yuan: yuan(sums.prize_fen),
+            deposit_yuan: yuan(sums.deposit_fen),
+            change_yuan: change.to_string(),
+            balance_yuan: balance.map(|balance| balance.to_string()),
+        }
+    }
 }
 
 fn yuan(fen: i64) -> String {
@@ -201,19 +227,32 @@ pub(super) async fn stock(State(app): State<App>, Query(params): Query<ReportPar
     Ok(Json(ReportView { by, rows, totals: (&totals).into(), applied_index: applied.get(), next }))
 }
 
-/// Balances by kind of account, as they are now.
-#[utoipa::path(get, path = "/v1/reports/ledger",
-    responses((status = 200, body = ReportView<RowView<LedgerView>, LedgerTotals>)))]
-pub(super) async fn ledger(
-    State(app): State<App>,
-) -> Result<Json<ReportView<RowView<LedgerView>, LedgerTotals>>, Problem> {
+/// The ledger: by `kind` (the default), balances of accounts as they are now; by prefecture, county, outlet, game or day,
+/// what moved the outlets' money.
+#[utoipa::path(get, path = "/v1/reports/ledger", params(ReportParams),
+    responses((status = 200, body = ReportView<RowView<LedgerView>, LedgerView>), (status = 422, body = Problem)))]
+pub(super) async fn ledger(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<LedgerView> {
+    if params.by.as_deref().is_none_or(|by| by == "kind") {
+        return balances(app).await;
+    }
+    let query = params.query()?;
+    let by = query.by.name();
+    let Page { rows, totals, applied, next } = app.pool.read(move |store| reports::movements(store, &query)).await??;
+    let row = |line: MovementLine| RowView { key: line.key, name: line.name, figures: (&line.movements).into() };
+    let rows = rows.into_iter().map(row).collect();
+    Ok(Json(ReportView { by, rows, totals: (&totals).into(), applied_index: applied.get(), next }))
+}
+
+async fn balances(app: App) -> Report<LedgerView> {
     let Page { rows, totals, applied, next } = app.pool.read(reports::ledger).await??;
+    let accounts = rows.iter().map(|line| line.accounts).sum();
     let row = |line: reports::LedgerLine| {
         let name = line.kind.name().to_string();
-        let figures = LedgerView { accounts: line.accounts, balance_yuan: line.balance.to_string() };
+        let figures = LedgerView::Balances { accounts: line.accounts, balance_yuan: line.balance.to_string() };
         RowView { key: name.clone(), name, figures }
     };
-    let (rows, totals) = (rows.into_iter().map(row).collect(), LedgerTotals { balance_yuan: totals.to_string() });
+    let rows = rows.into_iter().map(row).collect();
+    let totals = LedgerView::Balances { accounts, balance_yuan: totals.to_string() };
     Ok(Json(ReportView { by: "kind", rows, totals, applied_index: applied.get(), next }))
 }
 

@@ -131,6 +131,13 @@ async fn reports_have_the_shape_that_other_programs_read() {
     assert_eq!(deposits["rows"][0]["deposit_yuan"], "500.00");
     let ledger = get(&hub, "/v1/reports/ledger").await;
     assert_eq!((&ledger["by"], &ledger["totals"]["balance_yuan"]), (&json!("kind"), &json!("0.00")));
+    let county = get(&hub, "/v1/reports/ledger?by=county").await;
+    let row = &county["rows"][0];
+    let figures = ["charge_yuan", "commission_yuan", "prize_yuan", "deposit_yuan"].map(|name| row[name].clone());
+    assert_eq!(figures, ["20.00", "1.60", "10.00", "1000.00"].map(|yuan| json!(yuan)), "{row}");
+    assert_eq!((&row["change_yuan"], &row["balance_yuan"]), (&json!("991.60"), &json!("991.60")));
+    let wrong = with_token("GET", "/v1/reports/ledger?by=weather", "", Body::empty());
+    assert_eq!(problem(&hub, wrong).await, code(422, "invalid_by"));
     let accounts = get(&hub, "/v1/accounts?limit=1").await;
     assert_eq!(accounts["accounts"][0]["account"], "outlet/1/13010001");
     let next = accounts["next"].as_str().unwrap();

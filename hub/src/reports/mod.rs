@@ -20,7 +20,7 @@ use crate::machine::{StorageError, applied_position};
 
 pub use accounts::{AccountLine, accounts};
 pub use events::{hub_events, node_events};
-pub use ledger::{LedgerLine, ledger};
+pub use ledger::{LedgerLine, MovementLine, Movements, ledger, movements};
 pub use nodes::{NodeLine, nodes};
 pub use rollup::{RollupLine, Sums, rollup};
 pub use stock::{StockCount, StockLine, stock};

@@ -4,6 +4,7 @@ use jikai_schema::projection::OutletDay;
 use rusqlite::{Connection, Row};
 
 use super::{Axis, Page, Query, ReportError, at_once, cut};
+use crate::log::LogPosition;
 
 /// Which rows a report sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Sums {
     OfGames,
     /// Rows without a game: deposits.
     OfMoney,
+    /// All rows: everything that moved an outlet's money.
+    OfLedger,
 }
 
 /// One line of a report.
@@ -30,6 +33,16 @@ const COLUMNS: &str = "sum(packs_checked_in), sum(packs_returned), sum(charge_fe
 
 /// Sums by an axis.
 pub fn rollup(store: &mut Connection, sums: Sums, query: &Query) -> Result<Page<RollupLine, OutletDay>, ReportError> {
+    at_once(store, |store, applied| rollup_at(store, applied, sums, query))
+}
+
+/// Sums by an axis, in a transaction that is open.
+pub(super) fn rollup_at(
+    store: &Connection,
+    applied: LogPosition,
+    sums: Sums,
+    query: &Query,
+) -> Result<Page<RollupLine, OutletDay>, ReportError> {
     if sums == Sums::OfMoney && query.by == Axis::Game {
         return Err(ReportError::BadAxis("game"));
     }
@@ -45,6 +58,9 @@ pub fn rollup(store: &mut Connection, sums: Sums, query: &Query) -> Result<Page<
     let filter = match sums {
         Sums::OfGames => "outlet_day & 524287 <> 0",
         Sums::OfMoney => "outlet_day & 524287 = 0",
+        // A deposit belongs to no game.
+        Sums::OfLedger if query.by == Axis::Game => "outlet_day & 524287 <> 0",
+        Sums::OfLedger => "1",
     };
     let range = "outlet_day >= ?1 AND outlet_day < ?2";
     let sql = format!(
@@ -54,20 +70,18 @@ pub fn rollup(store: &mut Connection, sums: Sums, query: &Query) -> Result<Page<
     // The day stands in the highest bits of the key: a span of days is a range of rows.
     let (first, end) = (i64::from(query.from.number()) << 46, (i64::from(query.to.number()) + 1) << 46);
     let after = query.by.key(query.after.as_deref())?;
-    at_once(store, |store, applied| {
-        let mut rows = Vec::new();
-        let mut statement = store.prepare_cached(&sql)?;
-        let mut found = statement.query((first, end, after, query.limit as i64 + 1))?;
-        while let Some(row) = found.next()? {
-            let key: i64 = row.get(0)?;
-            let (text, name) = (query.by.text(key), query.by.label(store, key)?);
-            rows.push(RollupLine { key: text, name, sums: OutletDay::from_row(row)? });
-        }
-        let totals = format!("SELECT 0, {COLUMNS} FROM outlet_day WHERE {range} AND {filter}");
-        let totals = store.prepare_cached(&totals)?.query_row((first, end), sums_or_nothing)?;
-        let next = cut(&mut rows, query.limit, |line| line.key.clone());
-        Ok(Page { rows, totals, applied, next })
-    })
+    let mut rows = Vec::new();
+    let mut statement = store.prepare_cached(&sql)?;
+    let mut found = statement.query((first, end, after, query.limit as i64 + 1))?;
+    while let Some(row) = found.next()? {
+        let key: i64 = row.get(0)?;
+        let (text, name) = (query.by.text(key), query.by.label(store, key)?);
+        rows.push(RollupLine { key: text, name, sums: OutletDay::from_row(row)? });
+    }
+    let totals = format!("SELECT 0, {COLUMNS} FROM outlet_day WHERE {range} AND {filter}");
+    let totals = store.prepare_cached(&totals)?.query_row((first, end), sums_or_nothing)?;
+    let next = cut(&mut rows, query.limit, |line| line.key.clone());
+    Ok(Page { rows, totals, applied, next })
 }
 
 /// The sums of no row at all are null.

@@ -126,6 +126,33 @@ fn the_ledger_sums_to_zero_and_accounts_are_paged() {
     assert!(matches!(accounts(&mut hub.state, Some("x"), 2), Err(ReportError::BadCursor(_))));
 }
 
+#[test]
+fn what_moved_the_outlets_money_adds_up_to_their_balances_on_every_axis() {
+    let mut hub = worked();
+    let prepaid = yuan_of(hub.count("SELECT sum(balance_fen) FROM account WHERE account >> 44 = 1"));
+    for axis in [Axis::Prefecture, Axis::County, Axis::Outlet] {
+        let page = movements(&mut hub.state, &Query::all(axis, 99)).unwrap();
+        assert_eq!((page.totals.change, page.totals.balance), (prepaid, Some(prepaid)), "{axis:?}");
+        assert!(page.rows.len() > 1);
+        for line in &page.rows {
+            assert_eq!(Some(line.movements.change), line.movements.balance, "{axis:?} {}", line.key);
+        }
+    }
+    let by_day = movements(&mut hub.state, &Query::all(Axis::Day, 99)).unwrap();
+    assert_eq!((by_day.totals.change, by_day.totals.balance), (prepaid, None));
+    let by_game = movements(&mut hub.state, &Query::all(Axis::Game, 99)).unwrap();
+    let deposited = yuan_of(by_day.totals.sums.deposit_fen);
+    assert_eq!(by_game.totals.change.checked_add(deposited), Ok(prepaid), "deposits belong to no game");
+    assert!(matches!(
+        movements(&mut hub.state, &Query { after: Some("x".into()), ..Query::all(Axis::Outlet, 9) }),
+        Err(ReportError::BadCursor(_))
+    ));
+}
+
+fn yuan_of(fen: i64) -> Money {
+    Money::from_fen(fen)
+}
+
 fn lines(bytes: &[u8]) -> Vec<Value> {
     bytes
         .split(|byte| *byte == b'\n')
