@@ -62,7 +62,7 @@ impl Range {
 }
 
 /// First position whose time is not `before`; behind the end when there is none.
-fn first_not<E>(
+pub(super) fn first_not<E>(
     end: u64,
     stamp: &mut impl FnMut(u64) -> Result<Option<TimeMs>, E>,
     before: impl Fn(TimeMs) -> bool,

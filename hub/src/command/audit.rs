@@ -1,27 +1,60 @@
 //! `audit`: works on the data directory, with or without a running hub.
 
-use std::io::Write;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use jikai_schema::money::Money;
+use jikai_schema::time::TimeMs;
 
 use super::DataArg;
-use crate::audit::{self, Bound, Range, Report, SignedHeads};
+use crate::audit::checkpoint::{self, AuditKey, Journal};
+use crate::audit::search::{Filter, Format, Writer, search};
+use crate::audit::{self, AuditError, Bound, Range, Report, SignedHeads};
+use crate::config::Config;
 use crate::store::STATE_FILE;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
-    /// Recompute every chain of hashes and compare with what is stored; fails on a break.
+    /// Recompute every chain of hashes and compare with what is stored and signed; fails on a break.
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// Sign the heads of all chains now; a running hub does it once a business day.
+    #[command(after_help = "Example:\n  jikai-hub audit checkpoint --data ./hub")]
+    Checkpoint(DataArg),
+    /// List the signed checkpoints, or export them to be kept on another machine.
+    #[command(after_help = "Example:\n  jikai-hub audit checkpoints --data ./hub --export checkpoints.jsonl")]
+    Checkpoints(CheckpointsArgs),
+    /// Print the public half of the audit key: keep it with the exported checkpoints.
+    #[command(after_help = "Example:\n  jikai-hub audit key --data ./hub > audit.pub")]
+    Key(DataArg),
+    /// Print the events that fit, oldest first.
+    #[command(after_help = SEARCH_EXAMPLES)]
+    Search(SearchArgs),
+    /// Write the events that fit into a file, as CSV for Excel or as JSON lines.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
 }
 
 const VERIFY_EXAMPLES: &str = "Examples:
   jikai-hub audit verify --data ./hub
   jikai-hub audit verify --data ./hub --from 2026-11-01 --to 2026-11-30
+  jikai-hub audit verify --data ./hub --checkpoints checkpoints.jsonl --key audit.pub
 Prints the first break of each chain with its position, then what was verified. Exit code 1 on a break.
-Positions count in each log by itself; feeds follow the positions of the hub's log.";
+Positions count in each log by itself; feeds follow the positions of the hub's log.
+Only checkpoints and a key from outside this machine prove that nobody rewrote it whole.";
+
+const SEARCH_EXAMPLES: &str = "Examples:
+  jikai-hub audit search --data ./hub --person zhang.san --from 2026-11-01 --to 2026-11-30
+  jikai-hub audit search --data ./hub --item G0201-26001-0000123-045
+  jikai-hub audit search --data ./hub --outlet 13010001 --kind ticket_claimed --amount-min 1000.00";
+
+const EXPORT_EXAMPLES: &str = "Examples:
+  jikai-hub audit export --data ./hub --format csv --out november.csv --from 2026-11-01 --to 2026-11-30
+  jikai-hub audit export --data ./hub --format jsonl --outlet 13010001 | zstd > outlet.jsonl.zst";
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -33,6 +66,84 @@ pub(super) struct VerifyArgs {
     /// Last position or business day.
     #[arg(long)]
     to: Option<Bound>,
+    /// Exported checkpoints to verify against, instead of those in the data directory.
+    #[arg(long, requires = "key")]
+    checkpoints: Option<PathBuf>,
+    /// The audit key's public half: 64 hex digits, or a file with them.
+    #[arg(long)]
+    key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckpointsArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Write them into this file.
+    #[arg(long)]
+    export: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct FilterArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Staff login or operator number: who did it, or whose account it is about.
+    #[arg(long)]
+    person: Option<String>,
+    /// Outlet, 8 digits.
+    #[arg(long)]
+    outlet: Option<String>,
+    /// Terminal, 10 digits.
+    #[arg(long)]
+    terminal: Option<String>,
+    /// Ticket or pack as printed; a pack also stands for its tickets.
+    #[arg(long)]
+    item: Option<String>,
+    /// Least amount, yuan.
+    #[arg(long)]
+    amount_min: Option<Money>,
+    /// Highest amount, yuan.
+    #[arg(long)]
+    amount_max: Option<Money>,
+    /// First business day, or instant such as 2026-11-01T08:00:00+08:00.
+    #[arg(long)]
+    from: Option<String>,
+    /// Last business day, or instant.
+    #[arg(long)]
+    to: Option<String>,
+    /// Kind of event, such as ticket_claimed, pack_checked_in, staff_login_failed.
+    #[arg(long)]
+    kind: Option<String>,
+    /// Only this log: 0 for the hub, else the node's number.
+    #[arg(long)]
+    log: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Most events to print.
+    #[arg(long, default_value_t = 1_000)]
+    limit: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// csv (UTF-8 with byte order mark, cells that look like formulas quoted) or jsonl.
+    #[arg(long, value_enum)]
+    format: ExportFormat,
+    /// File to write, which must not exist; standard output when not given.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExportFormat {
+    Csv,
+    Jsonl,
 }
 
 impl AuditCommand {
@@ -40,20 +151,34 @@ impl AuditCommand {
     pub(super) fn data(&self) -> &DataArg {
         match self {
             AuditCommand::Verify(args) => &args.data,
+            AuditCommand::Checkpoint(data) | AuditCommand::Key(data) => data,
+            AuditCommand::Checkpoints(args) => &args.data,
+            AuditCommand::Search(args) => &args.filter.data,
+            AuditCommand::Export(args) => &args.filter.data,
         }
     }
 }
 
 pub(super) fn audit(command: &AuditCommand) -> anyhow::Result<()> {
+    let data = &command.data().data;
+    if !data.join(STATE_FILE).is_file() {
+        bail!("{} does not exist: is --data the directory of a hub?", data.join(STATE_FILE).display());
+    }
     match command {
-        AuditCommand::Verify(args) => verify(args),
+        AuditCommand::Verify(args) => verify(data, args),
+        AuditCommand::Checkpoint(_) => sign(data),
+        AuditCommand::Checkpoints(args) => checkpoints(data, args),
+        AuditCommand::Key(_) => print_key(data),
+        AuditCommand::Search(args) => print_events(data, args),
+        AuditCommand::Export(args) => export_events(data, args),
     }
 }
 
-fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
-    let data = &args.data.data;
+fn verify(data: &Path, args: &VerifyArgs) -> anyhow::Result<()> {
+    // Before the state is looked at: a checkpoint made meanwhile would be ahead of it.
+    let signed = signed_heads(data, args)?;
     let range = Range { from: args.from, to: args.to };
-    let report = audit::verify(data, &range, &SignedHeads::default()).with_context(|| hint(data))?;
+    let report = audit::verify(data, &range, &signed).with_context(|| format!("audit {}", data.display()))?;
     print_report(&report).context("print the report")?;
     match report.breaks().count() {
         0 => Ok(()),
@@ -66,6 +191,38 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     }
 }
 
+/// Heads from the file that was given, else those that this machine signed.
+fn signed_heads(data: &Path, args: &VerifyArgs) -> anyhow::Result<SignedHeads> {
+    let given = args.key.as_deref().map(checkpoint::read_public_key).transpose()?;
+    let all = match &args.checkpoints {
+        Some(file) => checkpoint::read_file(file)?,
+        None => Journal::new(data).read()?,
+    };
+    let key = match (given, all.is_empty()) {
+        (Some(key), _) => key,
+        (None, true) => {
+            println!("no checkpoint was signed here yet: only the stored hashes and heads are compared");
+            return Ok(SignedHeads::default());
+        }
+        (None, false) => {
+            let missing = || format!("{} is missing: give --key PUBLICKEY", AuditKey::path(data).display());
+            AuditKey::load(data)?.with_context(missing)?.public()
+        }
+    };
+    let signed = checkpoint::check(&all, &key).context("the checkpoints do not hold")?;
+    let source = args.checkpoints.as_ref().map_or("of this machine".into(), |file| format!("in {}", file.display()));
+    match all.last() {
+        Some(last) => println!(
+            "{} checkpoints {source} hold, the newest of {} signed by {}",
+            all.len(),
+            last.checkpoint.day,
+            last.checkpoint.key
+        ),
+        None => bail!("there is no checkpoint {source}: nothing can be verified against it"),
+    }
+    Ok(signed)
+}
+
 fn print_report(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     for found in report.breaks() {
@@ -74,19 +231,109 @@ fn print_report(report: &Report) -> std::io::Result<()> {
     for chain in &report.chains {
         let state = if chain.broken.is_some() { "whole up to" } else { "whole, ends at" };
         let (name, seq, hash) = (chain.name.to_string(), chain.seq, chain.hash);
-        writeln!(out, "{name:<20} {:>12} events, {state} {seq} {hash}", chain.events)?;
+        let (events, signed) = (chain.events, chain.signed);
+        writeln!(out, "{name:<20} {events:>12} events, {signed:>4} signed heads, {state} {seq} {hash}")?;
     }
     writeln!(
         out,
-        "{} events in {} chains verified in {:.2} s on {} threads: {} events/s per core",
+        "{} events in {} chains verified in {:.2} s on {} threads: {} events/s per core; {} signed heads agree",
         report.events(),
         report.chains.len(),
         report.elapsed.as_secs_f64(),
         report.threads,
-        report.events_per_second()
+        report.events_per_second(),
+        report.signed()
     )
 }
 
-fn hint(data: &Path) -> String {
-    format!("audit {}: is --data the directory of a hub?", data.join(STATE_FILE).display())
+fn sign(data: &Path) -> anyhow::Result<()> {
+    let config = Config::load(data)?;
+    let made = Journal::new(data).make(&config.environment, TimeMs::now()).context("sign a checkpoint")?.checkpoint;
+    println!("checkpoint {} of {}: {} heads signed by {}", made.number, made.day, made.heads.len(), made.key);
+    println!("Next: jikai-hub audit checkpoints --data {} --export FILE, and keep FILE elsewhere", data.display());
+    Ok(())
+}
+
+fn checkpoints(data: &Path, args: &CheckpointsArgs) -> anyhow::Result<()> {
+    if let Some(file) = &args.export {
+        let count = checkpoint::export(data, file).context("export the checkpoints")?;
+        println!("{count} checkpoints exported to {}", file.display());
+        return Ok(());
+    }
+    for one in Journal::new(data).read()? {
+        let (one, events) = (&one.checkpoint, one.checkpoint.heads.iter().map(|head| head.events).sum::<u64>());
+        println!("{:>6}  {}  {} heads, {events} events, key {}", one.number, one.day, one.heads.len(), one.key);
+    }
+    Ok(())
+}
+
+fn print_key(data: &Path) -> anyhow::Result<()> {
+    let missing = || format!("no audit key yet: `jikai-hub audit checkpoint --data {}` makes it", data.display());
+    println!("{}", AuditKey::load(data)?.with_context(missing)?.public_hex());
+    Ok(())
+}
+
+impl FilterArgs {
+    fn filter(&self) -> anyhow::Result<Filter> {
+        let mut filter = Filter {
+            person: self.person.clone(),
+            outlet: self.outlet.clone(),
+            terminal: self.terminal.clone(),
+            item: self.item.clone(),
+            amount_min: self.amount_min,
+            amount_max: self.amount_max,
+            kind: self.kind.clone(),
+            log: self.log,
+            ..Filter::default()
+        };
+        if let Some(from) = &self.from {
+            filter.since(from).context("read --from")?;
+        }
+        if let Some(to) = &self.to {
+            filter.until(to).context("read --to")?;
+        }
+        Ok(filter)
+    }
+}
+
+fn print_events(data: &Path, args: &SearchArgs) -> anyhow::Result<()> {
+    let mut writer = Writer::begin(BufWriter::new(std::io::stdout().lock()), Format::Text)?;
+    let (mut printed, mut more) = (0, false);
+    search(data, &args.filter.filter()?, |found| {
+        more = printed == args.limit;
+        if !more {
+            writer.write(found)?;
+            printed += 1;
+        }
+        Ok(!more)
+    })?;
+    writer.finish()?;
+    let rest = if more { "; there are more: narrow the search, raise --limit or use `audit export`" } else { "" };
+    eprintln!("{printed} events{rest}");
+    Ok(())
+}
+
+fn export_events(data: &Path, args: &ExportArgs) -> anyhow::Result<()> {
+    let filter = args.filter.filter()?;
+    let format = match args.format {
+        ExportFormat::Csv => Format::Csv,
+        ExportFormat::Jsonl => Format::JsonLines,
+    };
+    let count = match &args.out {
+        None => export_to(data, &filter, format, std::io::stdout().lock())?,
+        Some(path) => {
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+            let file = file.with_context(|| format!("make {}: choose a name that is not taken", path.display()))?;
+            export_to(data, &filter, format, file)?
+        }
+    };
+    eprintln!("{count} events exported");
+    Ok(())
+}
+
+fn export_to(data: &Path, filter: &Filter, format: Format, out: impl Write) -> Result<u64, AuditError> {
+    let mut writer = Writer::begin(BufWriter::with_capacity(1 << 16, out), format)?;
+    let count = search(data, filter, |found| writer.write(found).map(|()| true))?;
+    writer.finish()?;
+    Ok(count)
 }

@@ -5,6 +5,7 @@ use jikai_sync::identity::create_private_dir;
 
 use super::InitArgs;
 use crate::app::INBOX;
+use crate::audit::checkpoint::AuditKey;
 use crate::config::{CONFIG_FILE, Config};
 use crate::identity::IdentityFiles;
 use crate::log::LocalLog;
@@ -27,6 +28,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let config = Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys);
     config.check()?;
     IdentityFiles::new(data).create(&args.environment)?;
+    AuditKey::load_or_make(data).context("make the audit key")?;
     create_private_dir(&data.join(INBOX))?;
     LocalLog::open(data).context("make the command log")?;
     store::open(data).context("make the state")?;

@@ -50,7 +50,7 @@ enum Command {
     /// Print a digest of every table, or of one node's slice, to be compared with `jikai-node digest`.
     #[command(after_help = "Example:\n  jikai-hub digest --data ./hub --node 3")]
     Digest(DigestArgs),
-    /// Prove from the data directory what was done: verify all chains of hashes. A running hub is not disturbed.
+    /// Prove and search what was done, from the data directory; a running hub is not disturbed.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::DataArg;
 use super::client::{ENDPOINTS_FILE, Endpoints};
 use crate::app::{App, INBOX};
+use crate::audit::checkpoint::daily;
 use crate::config::Config;
 use crate::http;
 use crate::identity::{IdentityFiles, TokenHash};
@@ -86,12 +87,13 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
+    let signing = tokio::spawn(daily(data.to_owned(), app.config.environment.clone(), stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let served = serve_centre(app, &tls, sync, failed.clone()).await;
     stopping.cancel();
     let ended = async move {
-        let _ = syncing.await;
+        let _ = tokio::join!(syncing, signing);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
     if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {

@@ -23,6 +23,12 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub report --data d sales --by county --from 2026-11-01 --to 2026-11-02 --csv",
         "jikai-hub report --data d ledger --json",
         "jikai-hub digest --data d --node 3",
+        "jikai-hub audit verify --data d --from 7 --to 2026-11-30 --checkpoints f --key k",
+        "jikai-hub audit checkpoint --data d",
+        "jikai-hub audit checkpoints --data d --export f",
+        "jikai-hub audit key --data d",
+        "jikai-hub audit search --data d --person a --item G0201-26001-0000001 --amount-min 10.00 --limit 5",
+        "jikai-hub audit export --data d --format csv --out f --from 2026-11-01T08:00:00+08:00",
     ] {
         parse(line).unwrap();
     }
@@ -33,6 +39,10 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub import --data d node --id 1 --name N",
         "jikai-hub report --data d sales --by planet",
         "jikai-hub report --data d sales --csv --json",
+        "jikai-hub audit verify --data d --from yesterday",
+        "jikai-hub audit verify --data d --checkpoints f",
+        "jikai-hub audit export --data d",
+        "jikai-hub audit search --data d --amount-min 0.001",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -49,6 +59,33 @@ fn a_hub_is_made_once_and_says_what_comes_next() {
     parse(&format!("jikai-hub digest --data {} --node 3", dir.display())).unwrap().execute().unwrap();
     let idle = parse(&format!("jikai-hub report --data {} sales", dir.display())).unwrap().execute();
     assert!(format!("{:#}", idle.unwrap_err()).contains("jikai-hub run"));
+}
+
+#[test]
+fn an_audit_needs_no_running_hub_and_fails_on_a_break() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = data.path().join("hub").display().to_string();
+    let run = |line: &str| parse(&format!("jikai-hub {line} --data {dir}")).unwrap().execute();
+    assert!(format!("{:#}", run("audit verify").unwrap_err()).contains("is --data the directory of a hub?"));
+    run("init").unwrap();
+    for line in ["audit key", "audit verify", "audit checkpoint", "audit checkpoints", "audit verify", "audit search"] {
+        run(line).unwrap_or_else(|error| panic!("{line}: {error:#}"));
+    }
+    let (file, out) = (data.path().join("c.jsonl").display().to_string(), data.path().join("e.csv"));
+    run(&format!("audit checkpoints --export {file}")).unwrap();
+    let key = crate::audit::checkpoint::AuditKey::load(&data.path().join("hub")).unwrap().unwrap().public_hex();
+    let exported = format!("audit verify --checkpoints {file} --key {key}");
+    run(&exported).unwrap();
+    let export = format!("audit export --format csv --out {}", out.display());
+    run(&export).unwrap();
+    assert!(format!("{:#}", run(&export).unwrap_err()).contains("a name that is not taken"));
+    let store = rusqlite::Connection::open(data.path().join("hub/state.db")).unwrap();
+    store.execute_batch("UPDATE feed_head SET seq = 5").unwrap();
+    for line in ["audit verify", &exported] {
+        assert!(format!("{:#}", run(line).unwrap_err()).contains("1 of 1 chains are broken"), "{line}");
+    }
+    std::fs::write(&file, "").unwrap();
+    assert!(format!("{:#}", run(&exported).unwrap_err()).contains("no checkpoint"));
 }
 
 #[test]

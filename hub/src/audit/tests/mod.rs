@@ -2,6 +2,8 @@ mod mutations;
 mod ranges;
 mod rewriting;
 
+pub(in crate::audit) use rewriting::recompute_all;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use crate::province::*;
 use crate::store::STATE_FILE;
 
 /// A small hub with everything in it: two nodes, three feeds, one of them opened late and one event in quarantine.
-pub(super) fn small_hub() -> Arc<TempDir> {
+pub(in crate::audit) fn small_hub() -> Arc<TempDir> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let hub = Running::set_up().await;
@@ -39,7 +41,7 @@ pub(super) fn small_hub() -> Arc<TempDir> {
 }
 
 /// A connection that may do what the machine never does.
-pub(super) fn intruder(data: &Path) -> Connection {
+pub(in crate::audit) fn intruder(data: &Path) -> Connection {
     let store = Connection::open(data.join(STATE_FILE)).unwrap();
     store.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON").unwrap();
     store

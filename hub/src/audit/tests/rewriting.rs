@@ -8,7 +8,7 @@ use super::{breaks, heads_of, intruder, small_hub, verify_on};
 use crate::audit::{Range, SignedHeads};
 
 /// Recomputes every hash and head, as one could who may write the state.
-pub(crate) fn recompute_all(store: &Connection) {
+pub(in crate::audit) fn recompute_all(store: &Connection) {
     recompute(
         store,
         0,

@@ -1,0 +1,123 @@
+//! What is looked for.
+
+use jikai_schema::event::{Actor, Event};
+use jikai_schema::money::Money;
+use jikai_schema::time::{BusinessDay, TimeMs};
+use serde_json::Value;
+
+/// What is looked for; what is `None` fits everything.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Staff login or operator number: who did it, or whose account it is about.
+    pub person: Option<String>,
+    /// Outlet: where it happened or whom it concerns.
+    pub outlet: Option<String>,
+    /// Terminal.
+    pub terminal: Option<String>,
+    /// Ticket as printed, `G0201-26001-0000123-045`, or pack, `G0201-26001-0000123`: a pack also stands for its tickets.
+    pub item: Option<String>,
+    /// Least amount.
+    pub amount_min: Option<Money>,
+    /// Highest amount.
+    pub amount_max: Option<Money>,
+    /// First instant.
+    pub from: Option<TimeMs>,
+    /// First business day.
+    pub from_day: Option<BusinessDay>,
+    /// Last instant.
+    pub to: Option<TimeMs>,
+    /// Last business day.
+    pub to_day: Option<BusinessDay>,
+    /// Kind of event, such as `ticket_claimed`.
+    pub kind: Option<String>,
+    /// Only this log: 0 for the hub, else the node.
+    pub log: Option<u16>,
+}
+
+/// A period that cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither a day such as 2026-11-23 nor an instant such as 2026-11-23T10:00:00+08:00")]
+pub struct FilterError(String);
+
+impl Filter {
+    /// Begins the period at a day or instant.
+    pub fn since(&mut self, text: &str) -> Result<(), FilterError> {
+        (self.from_day, self.from) = day_or_instant(text)?;
+        Ok(())
+    }
+
+    /// Ends the period with a day (whole) or instant.
+    pub fn until(&mut self, text: &str) -> Result<(), FilterError> {
+        (self.to_day, self.to) = day_or_instant(text)?;
+        Ok(())
+    }
+
+    /// Whether a time lies before the period.
+    pub(super) fn is_before(&self, at: TimeMs) -> bool {
+        self.from.is_some_and(|from| at < from) || self.from_day.is_some_and(|day| at.business_day() < day)
+    }
+
+    /// Whether a time lies behind the period.
+    pub(super) fn is_behind(&self, at: TimeMs) -> bool {
+        self.to.is_some_and(|to| at > to) || self.to_day.is_some_and(|day| at.business_day() > day)
+    }
+
+    /// Whether an event fits; `view` is the event as other programs read it, by whose names new kinds are found too.
+    pub(super) fn fits(&self, event: &Event, view: &Value) -> bool {
+        let terminal = match &event.actor {
+            Actor::Terminal { terminal, .. } => Some(*terminal),
+            _ => None,
+        };
+        let is = |wanted: &Option<String>, names: &[&str], actual: Option<String>| match wanted {
+            None => true,
+            Some(wanted) => actual.as_ref() == Some(wanted) || names.iter().any(|name| view[name] == wanted.as_str()),
+        };
+        is(&self.kind, &["kind"], None)
+            && is(&self.person, &["login", "given", "operator"], person(&event.actor))
+            && is(&self.terminal, &["terminal"], terminal.map(|terminal| terminal.to_string()))
+            && is(&self.outlet, &["outlet"], terminal.map(|terminal| terminal.outlet().to_string()))
+            && self.fits_item(view)
+            && self.fits_amount(view)
+    }
+
+    fn fits_item(&self, view: &Value) -> bool {
+        let Some(wanted) = &self.item else { return true };
+        let is_of = |ticket: &str| ticket.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('-'));
+        view["pack"] == wanted.as_str()
+            || view["ticket"] == wanted.as_str()
+            || view["ticket"].as_str().is_some_and(is_of)
+    }
+
+    /// Whether any amount of the event lies in the range.
+    fn fits_amount(&self, view: &Value) -> bool {
+        if self.amount_min.is_none() && self.amount_max.is_none() {
+            return true;
+        }
+        let least = self.amount_min.map_or(i64::MIN, Money::fen);
+        let most = self.amount_max.map_or(i64::MAX, Money::fen);
+        amounts(view).any(|fen| (least..=most).contains(&fen))
+    }
+}
+
+/// Who acted, by the name under which the person is looked for.
+pub(super) fn person(actor: &Actor) -> Option<String> {
+    match actor {
+        Actor::System => None,
+        Actor::Staff(login) => Some(login.clone()),
+        Actor::Terminal { operator, .. } => Some(operator.to_string()),
+    }
+}
+
+/// The amounts of an event, in fen.
+pub(super) fn amounts(view: &Value) -> impl Iterator<Item = i64> {
+    let fields = view.as_object().into_iter().flatten();
+    fields.filter(|(name, _)| name.ends_with("_fen")).filter_map(|(_, amount)| amount.as_i64())
+}
+
+fn day_or_instant(text: &str) -> Result<(Option<BusinessDay>, Option<TimeMs>), FilterError> {
+    match (text.parse(), text.parse()) {
+        (Ok(day), _) => Ok((Some(day), None)),
+        (_, Ok(instant)) => Ok((None, Some(instant))),
+        _ => Err(FilterError(text.chars().take(40).collect())),
+    }
+}
