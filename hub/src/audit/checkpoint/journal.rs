@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use jikai_schema::chain::ChainHash;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{create_private_dir, write_private_file};
 use rusqlite::Connection;
 
-use super::{AuditKey, Checkpoint, CheckpointError, NONE_BEFORE, SignedCheckpoint, check, heads};
+use super::{AuditKey, Checkpoint, CheckpointError, SignedCheckpoint, check, heads};
 use crate::audit::AuditError;
 use crate::machine::applied_position;
 use crate::store::open_reader;
@@ -69,7 +70,7 @@ impl Journal {
             at_ms: now.ms(),
             day: now.business_day().to_string(),
             applied: applied_position(store).map_err(AuditError::from)?.get(),
-            previous: hex::encode(last.map_or(NONE_BEFORE, SignedCheckpoint::hash)),
+            previous: last.map_or(ChainHash::GENESIS, SignedCheckpoint::hash).to_string(),
             key: key.public_hex(),
             heads: heads::stored(store)?,
         });

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use ed25519_dalek::{Signature, VerifyingKey};
 use jikai_schema::chain::ChainHash;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{AuditError, ChainName, SignedHead, SignedHeads};
 
@@ -26,8 +25,6 @@ pub use key::{AuditKey, read_public_key};
 
 /// Separates these signatures from everything else that a key might sign.
 const PURPOSE: &str = "jikai audit checkpoint v1\n";
-/// What the first checkpoint holds in the place of the one before.
-const NONE_BEFORE: [u8; 32] = [0; 32];
 
 /// The heads of all chains at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +40,7 @@ pub struct Checkpoint {
     pub day: String,
     /// Entry of the command log up to which the state was applied.
     pub applied: u64,
-    /// SHA-256 of the checkpoint before, hex; zeros in the first.
+    /// Hash of the checkpoint before, hex; zeros in the first.
     pub previous: String,
     /// Public key of the signature, hex.
     pub key: String,
@@ -176,9 +173,8 @@ impl Checkpoint {
 
 impl SignedCheckpoint {
     /// What the next checkpoint holds of this one.
-    pub fn hash(&self) -> [u8; 32] {
-        let text = self.checkpoint.signed_text();
-        Sha256::new().chain_update(text).chain_update(&self.signature).finalize().into()
+    pub fn hash(&self) -> ChainHash {
+        ChainHash::GENESIS.next((self.checkpoint.signed_text() + &self.signature).as_bytes())
     }
 
     fn check(&self, key: &VerifyingKey) -> Result<(), CheckpointError> {
@@ -205,14 +201,14 @@ impl Head {
 
 /// Checks signatures, numbers and order of checkpoints that begin with the first; gives the heads they signed.
 pub fn check(checkpoints: &[SignedCheckpoint], key: &VerifyingKey) -> Result<SignedHeads, CheckpointError> {
-    let (mut signed, mut previous) = (SignedHeads::default(), NONE_BEFORE);
+    let (mut signed, mut previous) = (SignedHeads::default(), ChainHash::GENESIS);
     for (expected, one) in (1..).zip(checkpoints) {
         let found = one.checkpoint.number;
         if found != expected {
             return Err(CheckpointError::Missing { expected, found });
         }
         one.check(key)?;
-        if one.checkpoint.previous != hex::encode(previous) {
+        if one.checkpoint.previous != previous.to_string() {
             return Err(CheckpointError::Order(found));
         }
         previous = one.hash();

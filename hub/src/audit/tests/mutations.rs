@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
-use super::{breaks, intruder, small_hub, verify_on};
+use super::{breaks, intruder, say, small_hub, verify_on};
 use crate::audit::{Range, SignedHeads};
 
 /// Bytes that are stored for the logs, and the key of their rows.
@@ -104,7 +104,7 @@ fn every_altered_byte_and_number_and_every_removed_or_swapped_event_is_found() {
     alter_numbers(&mut store, &mut count);
     remove_and_swap_rows(&mut store, &mut count);
     change_batches(&mut store, &mut count);
-    println!("audit mutations found: {} of {}", count.found, count.tried);
+    say(&format!("audit mutations found: {} of {}", count.found, count.tried));
     assert!(count.tried > 3_000 && count.found == count.tried);
 }
 

@@ -4,7 +4,7 @@ use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{breaks, heads_of, intruder, small_hub, verify_on};
+use super::{breaks, heads_of, intruder, say, small_hub, verify_on};
 use crate::audit::{Range, SignedHeads};
 
 /// Recomputes every hash and head, as one could who may write the state.
@@ -66,7 +66,7 @@ fn a_suffix_rewritten_with_fitting_hashes_is_found_by_what_was_signed_and_by_not
         tried += 1;
         found += usize::from(texts.iter().any(|text| text.contains("checkpoint 1 signed")));
     }
-    println!("audit mutations found: {found} of {tried}");
+    say(&format!("audit rewrites found by checkpoints: {found} of {tried}"));
     assert!(tried >= 8 && found == tried);
 }
 
