@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use jikai_schema::crypto::Suite;
 use jikai_schema::money::{Money, RatePpm, SaleShares};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,9 @@ pub const CONFIG_FILE: &str = "hub.toml";
 pub struct Config {
     /// production, training or test.
     pub environment: String,
+    /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); chosen before the first start, the same at all nodes.
+    #[serde(default)]
+    pub crypto_suite: Suite,
     /// Where the centre's API listens. Loopback only until staff have rights of their own.
     pub listen: SocketAddr,
     /// Where nodes connect (QUIC).
@@ -81,6 +85,7 @@ impl Config {
     pub fn new(environment: String, listen: SocketAddr, sync_listen: SocketAddr, printer_keys: Vec<String>) -> Self {
         Config {
             environment,
+            crypto_suite: Suite::default(),
             listen,
             sync_listen,
             printer_keys,
@@ -102,6 +107,14 @@ impl Config {
         let config: Config = toml::from_str(&text).with_context(|| format!("read {}", path.display()))?;
         config.check().with_context(|| format!("check {}", path.display()))?;
         Ok(config)
+    }
+
+    /// Settles this process's suite by the settings in `data`; before `init` made them, nothing is settled.
+    pub fn choose_suite(data: &Path) -> anyhow::Result<()> {
+        if data.join(CONFIG_FILE).exists() {
+            Config::load(data)?.crypto_suite.choose()?;
+        }
+        Ok(())
     }
 
     /// Writes the settings into `data`.
@@ -145,6 +158,21 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("surprise = 1\n{text}")).unwrap();
         assert!(format!("{:#}", Config::load(data.path()).unwrap_err()).contains("surprise"));
+    }
+
+    #[test]
+    fn settings_without_a_suite_are_international_and_a_suite_that_is_none_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        config("127.0.0.1:0").save(data.path()).unwrap();
+        let path = data.path().join(CONFIG_FILE);
+        let written = std::fs::read_to_string(&path).unwrap();
+        let with = |line: &str| {
+            std::fs::write(&path, written.replace("crypto_suite = \"international\"\n", line)).unwrap();
+            Config::load(data.path()).map(|config| config.crypto_suite)
+        };
+        assert_eq!(with("").unwrap(), Suite::International);
+        assert_eq!(with("crypto_suite = \"national\"\n").unwrap(), Suite::National);
+        assert!(with("crypto_suite = \"sm\"\n").is_err());
     }
 
     #[test]

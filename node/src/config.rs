@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::Context;
+use jikai_schema::crypto::Suite;
 use serde::{Deserialize, Serialize};
 
 /// File name inside the data directory.
@@ -28,6 +29,9 @@ pub struct Config {
     pub node: u16,
     /// production, training or test.
     pub environment: String,
+    /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); chosen before the first start, the hub's.
+    #[serde(default)]
+    pub crypto_suite: Suite,
     /// Addresses of the hub, tried in this order.
     pub hub: Vec<SocketAddr>,
     /// Where terminals connect.
@@ -58,6 +62,7 @@ impl Config {
         Config {
             node,
             environment,
+            crypto_suite: Suite::default(),
             hub,
             listen,
             ack,
@@ -78,6 +83,14 @@ impl Config {
             format!("read {}: run `jikai-node init --data {}` first", path.display(), data.display())
         })?;
         toml::from_str(&text).with_context(|| format!("read the settings in {}", path.display()))
+    }
+
+    /// Settles this process's suite by the settings in `data`; before `init` made them, nothing is settled.
+    pub fn choose_suite(data: &Path) -> anyhow::Result<()> {
+        if data.join(CONFIG_FILE).exists() {
+            Config::load(data)?.crypto_suite.choose()?;
+        }
+        Ok(())
     }
 
     /// Writes the settings into a data directory.

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use jikai_schema::crypto::KeyRing;
 use jikai_schema::id::BatchNo;
 use jikai_schema::rules::BatchKeys;
 use jikai_schema::seal::BatchKey;
-use jikai_schema::vault::{MasterKey, VaultError};
+use jikai_schema::vault::{MasterKey, VaultError, unwrap, wrap};
 use parking_lot::RwLock;
 use rand::RngExt;
 use rusqlite::{Connection, params};
 
-/// The decrypted keys and the master key that wraps them at rest.
+/// The decrypted keys and the key-encryption keys that wrap them at rest.
 pub struct Keyring {
-    master: MasterKey,
+    wrapping: KeyRing,
     keys: RwLock<BTreeMap<BatchNo, BatchKey>>,
 }
 
@@ -23,7 +24,7 @@ pub enum KeyringError {
     /// The store failed.
     #[error("the batch keys cannot be read: {0}")]
     Storage(#[from] rusqlite::Error),
-    /// Wrapped under another master key.
+    /// Wrapped under other keys.
     #[error("batch {0}: {1}; restore secrets/master.key of this machine")]
     Vault(u32, VaultError),
     /// The secrets file is missing or has another length.
@@ -43,17 +44,21 @@ pub fn read_master_key(data: &Path) -> Result<MasterKey, KeyringError> {
 
 impl Keyring {
     /// Decrypts all keys of the store.
-    pub fn load(store: &Connection, master: MasterKey) -> Result<Self, KeyringError> {
+    pub fn load(store: &Connection, wrapping: impl Into<KeyRing>) -> Result<Self, KeyringError> {
+        let wrapping = wrapping.into();
         let mut statement = store.prepare("SELECT batch, wrapped FROM batch_key ORDER BY batch")?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
         let mut keys = BTreeMap::new();
         for row in rows {
             let (number, wrapped) = row?;
             if let Ok(batch) = BatchNo::new(number) {
-                keys.insert(batch, master.unwrap(batch, &wrapped).map_err(|error| KeyringError::Vault(number, error))?);
+                keys.insert(
+                    batch,
+                    unwrap(&wrapping, batch, &wrapped).map_err(|error| KeyringError::Vault(number, error))?,
+                );
             }
         }
-        Ok(Keyring { master, keys: RwLock::new(keys) })
+        Ok(Keyring { wrapping, keys: RwLock::new(keys) })
     }
 
     /// Stores a received key, encrypted, and makes it usable once `store` has it.
@@ -61,7 +66,7 @@ impl Keyring {
         let nonce: [u8; 12] = rand::rng().random();
         store.execute(
             "INSERT INTO batch_key VALUES (?1, ?2) ON CONFLICT DO UPDATE SET wrapped = excluded.wrapped",
-            params![batch.get(), self.master.wrap(batch, &key, nonce)],
+            params![batch.get(), wrap(&self.wrapping, batch, &key, nonce)],
         )?;
         self.keys.write().insert(batch, key);
         Ok(())

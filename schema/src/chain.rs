@@ -1,14 +1,15 @@
 //! The hash chain that ties every event of a log to all events before it.
 //!
-//! `hash(n) = SHA-256(hash(n-1) ‖ bytes(n))`, starting from 32 zero bytes. A log with one altered, removed
-//! or swapped event no longer reproduces its head.
+//! `hash(n) = H(hash(n-1) ‖ bytes(n))`, starting from 32 zero bytes; `H` is the hash of the environment's suite. A log
+//! with one altered, removed or swapped event no longer reproduces its head.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-/// Head of a hash chain: 32 bytes of SHA-256. [`ChainHash::GENESIS`] before the first event.
+use crate::crypto::{Hasher, Suite};
+
+/// Head of a hash chain: 32 bytes. [`ChainHash::GENESIS`] before the first event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChainHash([u8; 32]);
 
@@ -34,10 +35,16 @@ impl ChainHash {
     /// The head after an event with these `bytes`.
     #[must_use]
     pub fn next(&self, bytes: &[u8]) -> ChainHash {
-        let mut hasher = Sha256::new();
+        self.next_in(Suite::configured(), bytes)
+    }
+
+    /// The head after an event with these `bytes` in a chain of this suite.
+    #[must_use]
+    pub fn next_in(&self, suite: Suite, bytes: &[u8]) -> ChainHash {
+        let mut hasher = Hasher::new(suite);
         hasher.update(self.0);
         hasher.update(bytes);
-        ChainHash(hasher.finalize().into())
+        ChainHash(hasher.finish())
     }
 }
 
@@ -68,6 +75,15 @@ mod tests {
         assert_ne!(whole, head(&[b"a", b"c"]));
         assert_ne!(whole, head(&[b"b", b"a", b"c"]));
         assert_eq!(whole, head(&[b"a", b"b", b"c"]));
+    }
+
+    #[test]
+    fn each_suite_has_its_own_chain_and_the_default_is_sha256() {
+        // SHA-256 and SM3 of 32 zero bytes and "abc".
+        let of = |suite| ChainHash::GENESIS.next_in(suite, b"abc").to_string();
+        assert_eq!(of(Suite::International), "365aa7d8f7f9402c4b9434502b4cc89ddb09fe50d7cd95b493b834c62d5a5370");
+        assert_eq!(of(Suite::National), "454ad3b7cebd18f2879d672612b4a8e8403584a6d66685009b198429b6819514");
+        assert_eq!(ChainHash::GENESIS.next(b"abc").to_string(), of(Suite::International));
     }
 
     #[test]

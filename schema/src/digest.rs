@@ -1,12 +1,12 @@
 //! The proof that two stores agree: one digest per table, of all rows or of one node's slice.
 //!
-//! A digest is SHA-256 over the rows in key order, each value as a type byte, its length where it has one, and its
+//! A digest is the hash (of the environment's suite) over the rows in key order, each value as a type byte, its length where it has one, and its
 //! bytes. A node's tables and the hub's slice of that node have equal digests once both logs have drained.
 
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use sha2::{Digest, Sha256};
 
+use crate::crypto::Hasher;
 use crate::id::NodeId;
 
 /// A table that the projection writes: its name, key order, and which of its rows lie in node `?1`'s slice.
@@ -53,13 +53,13 @@ pub struct TableDigest {
     pub table: &'static str,
     /// Rows counted in.
     pub rows: u64,
-    /// SHA-256 over them.
-    pub sha256: [u8; 32],
+    /// Hash over them.
+    pub hash: [u8; 32],
 }
 
 impl core::fmt::Display for TableDigest {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "{} {} {}", self.table, self.rows, hex::encode(self.sha256))
+        write!(f, "{} {} {}", self.table, self.rows, hex::encode(self.hash))
     }
 }
 
@@ -75,17 +75,17 @@ fn digest_table(store: &Connection, table: &SliceTable, node: Option<NodeId>) ->
     let mut statement = store.prepare(&sql)?;
     let columns = statement.column_count();
     let mut rows = statement.query([node.map_or(0, NodeId::get)])?;
-    let (mut hasher, mut count) = (Sha256::new(), 0);
+    let (mut hasher, mut count) = (Hasher::configured(), 0);
     while let Some(row) = rows.next()? {
         count += 1;
         for column in 0..columns {
             add_value(&mut hasher, row.get_ref(column)?);
         }
     }
-    Ok(TableDigest { table: table.name, rows: count, sha256: hasher.finalize().into() })
+    Ok(TableDigest { table: table.name, rows: count, hash: hasher.finish() })
 }
 
-fn add_value(hasher: &mut Sha256, value: ValueRef<'_>) {
+fn add_value(hasher: &mut Hasher, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => hasher.update([0]),
         ValueRef::Integer(number) => {
@@ -101,7 +101,7 @@ fn add_value(hasher: &mut Sha256, value: ValueRef<'_>) {
     }
 }
 
-fn add_bytes(hasher: &mut Sha256, kind: u8, bytes: &[u8]) {
+fn add_bytes(hasher: &mut Hasher, kind: u8, bytes: &[u8]) {
     hasher.update([kind]);
     hasher.update((bytes.len() as u64).to_be_bytes());
     hasher.update(bytes);
@@ -138,8 +138,8 @@ mod tests {
         let mut first = store();
         first.execute_batch("DELETE FROM outlet WHERE node = 2").unwrap();
         assert_eq!(of(&mut both, Some(1), "outlet"), of(&mut first, None, "outlet"));
-        assert_ne!(of(&mut both, Some(2), "outlet").sha256, of(&mut first, None, "outlet").sha256);
+        assert_ne!(of(&mut both, Some(2), "outlet").hash, of(&mut first, None, "outlet").hash);
         first.execute_batch("UPDATE outlet SET name = 'c'").unwrap();
-        assert_ne!(of(&mut both, Some(1), "outlet").sha256, of(&mut first, None, "outlet").sha256);
+        assert_ne!(of(&mut both, Some(1), "outlet").hash, of(&mut first, None, "outlet").hash);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Node and hub run this very code over the same tables: a node's database is its slice of the hub's.
 //! Read in this order: [`id`], [`money`], [`time`], [`barcode`] (values) → [`event`], [`codec`], [`chain`] (facts) →
-//! [`seal`], [`vault`] (secrets) → [`store`], [`ledger`], [`projection`] (tables) → [`rules`] (what node and hub
+//! [`crypto`], [`seal`], [`vault`] (secrets) → [`store`], [`ledger`], [`projection`] (tables) → [`rules`] (what node and hub
 //! decide alike) → [`command`] (what the hub is asked) → [`digest`] (the proof that two stores agree).
 //!
 //! No clock is read in a projection, no randomness, no float; nothing here knows of networks or threads.
@@ -11,6 +11,7 @@ pub mod barcode;
 pub mod chain;
 pub mod codec;
 pub mod command;
+pub mod crypto;
 pub mod digest;
 pub mod event;
 pub mod id;

@@ -3,22 +3,21 @@
 //! Each ticket, winner or not, has one record of [`RECORD_BYTES`] bytes:
 //!
 //! ```text
-//! tag   16  HMAC-SHA256(batch key, "tag"   ‖ ticket id ‖ security code), truncated
+//! tag   16  HMAC(batch key, "tag"   ‖ ticket id ‖ security code), truncated
 //! level  1  prize level ⊕ k[0]
-//! check  7  HMAC-SHA256(k, level), truncated                   where k = HMAC-SHA256(batch key, "level" ‖ ticket id ‖ code)
+//! check  7  HMAC(k, level), truncated                   where k = HMAC(batch key, "level" ‖ ticket id ‖ code)
 //! ```
 //!
-//! `k` comes from the security code (75 bits), which only the buyer's ticket holds: whoever reads the database,
+//! HMAC is of the environment's suite: HMAC-SHA256 or HMAC-SM3. `k` comes from the security code (75 bits), which only the buyer's ticket holds: whoever reads the database,
 //! even with the batch key, cannot tell winners from the rest. `check` makes a changed level fail to open
 //! instead of paying another prize.
 
 use core::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::barcode::SecurityCode;
+use crate::crypto::{Suite, equal, mac};
 use crate::id::TicketId;
 
 /// Bytes of one record.
@@ -42,7 +41,7 @@ impl BatchKey {
     }
 
     fn mac(&self, purpose: &[u8], ticket: TicketId, code: &SecurityCode) -> [u8; 32] {
-        mac(&self.0, &[purpose, &ticket.key().to_be_bytes(), code.letters()])
+        mac(Suite::configured(), &self.0, &[purpose, &ticket.key().to_be_bytes(), code.letters()])
     }
 }
 
@@ -69,7 +68,7 @@ pub fn seal(key: &BatchKey, ticket: TicketId, code: &SecurityCode, level: u8) ->
     record[..TAG_BYTES].copy_from_slice(&key.mac(b"tag", ticket, code)[..TAG_BYTES]);
     let level_key = key.mac(b"level", ticket, code);
     record[TAG_BYTES] = level ^ level_key[0];
-    record[TAG_BYTES + 1..].copy_from_slice(&mac(&level_key, &[&[level]])[..CHECK_BYTES]);
+    record[TAG_BYTES + 1..].copy_from_slice(&level_check(&level_key, level)[..CHECK_BYTES]);
     record
 }
 
@@ -83,7 +82,7 @@ pub fn open(key: &BatchKey, ticket: TicketId, code: &SecurityCode, record: &[u8]
     }
     let level_key = key.mac(b"level", ticket, code);
     let level = record[TAG_BYTES] ^ level_key[0];
-    if !equal(&mac(&level_key, &[&[level]])[..CHECK_BYTES], &record[TAG_BYTES + 1..]) {
+    if !equal(&level_check(&level_key, level)[..CHECK_BYTES], &record[TAG_BYTES + 1..]) {
         return Err(SealError::Damaged);
     }
     Ok(level)
@@ -102,15 +101,8 @@ pub fn presented_tag(key: &BatchKey, ticket: TicketId, code: &SecurityCode) -> [
     tag
 }
 
-fn mac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
-    parts.iter().for_each(|part| mac.update(part));
-    mac.finalize().into_bytes().into()
-}
-
-/// Comparison whose time does not tell how many bytes agree.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+fn level_check(level_key: &[u8; 32], level: u8) -> [u8; 32] {
+    mac(Suite::configured(), level_key, &[&[level]])
 }
 
 #[cfg(test)]

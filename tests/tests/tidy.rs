@@ -159,6 +159,20 @@ fn only_the_transport_names_quinn() {
 }
 
 #[test]
+fn only_the_crypto_seam_names_hashes_codes_and_ciphers() {
+    // The simulator is an independent witness; a printer's package is SHA-256 by contract, whatever the suite; and the
+    // province of the tests compares tables with themselves.
+    let elsewhere = ["schema/src/crypto/", "simulator/", "hub/src/import/printer/", "hub/src/province/"];
+    let algorithms = ["sha2", "sm3", "sm4", "aes_gcm", "hmac"];
+    forbid(
+        "hashes, codes and ciphers belong to schema/src/crypto, where the suite is chosen",
+        |path| !elsewhere.iter().any(|folder| path.starts_with(folder)),
+        // The QUIC stack signs its reset tokens with the TLS provider's own HMAC.
+        |code| algorithms.iter().any(|name| names(&code.replace("aws_lc_rs::hmac", ""), name)),
+    );
+}
+
+#[test]
 fn only_the_replicated_log_names_openraft() {
     forbid(
         "openraft belongs to hub/src/raft",

@@ -25,8 +25,12 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
             std::fs::read_to_string(path).with_context(|| format!("read the printer's key {}", path.display()))?;
         printer_keys.push(text.trim().to_lowercase());
     }
-    let config = Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys);
+    let config = Config {
+        crypto_suite: args.crypto_suite,
+        ..Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys)
+    };
     config.check()?;
+    config.crypto_suite.choose()?;
     IdentityFiles::new(data).create(&args.environment)?;
     AuditKey::load_or_make(data).context("make the audit key")?;
     create_private_dir(&data.join(INBOX))?;

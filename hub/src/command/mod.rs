@@ -12,9 +12,12 @@ mod run;
 mod tests;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jikai_schema::crypto::Suite;
+
+use crate::config::Config;
 
 /// The hub of an instant-ticket province: master data, stock, money, and the nodes' logs.
 #[derive(Debug, Parser)]
@@ -75,6 +78,9 @@ struct InitArgs {
     /// Stores of different environments never talk to each other.
     #[arg(long, value_parser = ["production", "training", "test"], default_value = "test")]
     environment: String,
+    /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); the nodes take the same. Never changed later.
+    #[arg(long, default_value_t = Suite::International)]
+    crypto_suite: Suite,
     /// Where the centre's API listens: loopback only. Port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -216,9 +222,26 @@ struct DigestArgs {
     node: Option<u16>,
 }
 
+impl Command {
+    /// The data directory that it works on.
+    fn data(&self) -> &Path {
+        let data = match self {
+            Command::Init(args) => &args.data,
+            Command::Run(data) | Command::Ca(CaCommand::Show(data)) => data,
+            Command::Ca(CaCommand::Sign(args)) => &args.data,
+            Command::Import(args) => &args.data,
+            Command::Report(args) => &args.data,
+            Command::Digest(args) => &args.data,
+            Command::Audit(command) => command.data(),
+        };
+        &data.data
+    }
+}
+
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> anyhow::Result<()> {
+        Config::choose_suite(self.command.data())?;
         match self.command {
             Command::Init(args) => init::init(&args),
             Command::Run(args) => run::run(&args),

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use jikai_schema::crypto::{Suite, equal, hash};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_schema::vault::MasterKey;
 use jikai_sync::identity::{CertificateAuthority, Key, TlsIdentity, create_private_dir, write_private_file};
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// File with the administrator's token.
@@ -98,13 +98,12 @@ pub struct TokenHash([u8; 32]);
 impl TokenHash {
     /// The hash of a token.
     pub fn of(token: &str) -> Self {
-        TokenHash(Sha256::digest(token.as_bytes()).into())
+        TokenHash(hash(Suite::configured(), &[token.as_bytes()]))
     }
 
     /// Whether this is the token. The time taken does not depend on where a wrong one differs.
     pub fn is_of(&self, token: &str) -> bool {
-        let other = TokenHash::of(token);
-        self.0.iter().zip(&other.0).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        equal(&self.0, &TokenHash::of(token).0)
     }
 }
 

@@ -1,18 +1,20 @@
 //! Batch keys: encrypted in the state, opened only to seal a batch and to hand them to a node. Never logged.
 
+use jikai_schema::crypto::KeyRing;
 use jikai_schema::id::{BatchNo, NodeId};
 use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PlainKey};
 use jikai_schema::seal::BatchKey;
-use jikai_schema::vault::{MasterKey, VaultError};
+use jikai_schema::vault::{VaultError, unwrap, wrap};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use rusqlite::{Connection, OptionalExtension};
+use zeroize::Zeroizing;
 
 use super::NodeGate;
 
-/// The master key of this machine.
+/// The key-encryption keys of this machine.
 pub struct KeyVault {
-    master: MasterKey,
+    keys: KeyRing,
 }
 
 /// A key that cannot be made or read.
@@ -21,7 +23,7 @@ pub enum KeyError {
     /// The state failed.
     #[error("the batch keys cannot be read: {0}")]
     Storage(#[from] rusqlite::Error),
-    /// Wrapped under another master key.
+    /// Wrapped under other keys.
     #[error("batch {0}: {1}; restore secrets/master.key of this machine")]
     Vault(BatchNo, VaultError),
     /// The system gives no random numbers.
@@ -30,19 +32,19 @@ pub enum KeyError {
 }
 
 impl KeyVault {
-    /// Opens keys with this master key.
-    pub fn new(master: MasterKey) -> Self {
-        KeyVault { master }
+    /// Wraps and opens batch keys with these keys.
+    pub fn new(keys: impl Into<KeyRing>) -> Self {
+        KeyVault { keys: keys.into() }
     }
 
     /// A fresh key for a batch, with its wrapped form.
     pub fn make(&self, batch: BatchNo) -> Result<Vec<u8>, KeyError> {
-        let (mut key, mut nonce) = ([0; 32], [0; 12]);
+        let (mut key, mut nonce) = (Zeroizing::new([0; 32]), [0; 12]);
         SysRng
-            .try_fill_bytes(&mut key)
+            .try_fill_bytes(key.as_mut())
             .and_then(|()| SysRng.try_fill_bytes(&mut nonce))
             .map_err(|_| KeyError::Random)?;
-        Ok(self.master.wrap(batch, &BatchKey::from_bytes(key), nonce))
+        Ok(wrap(&self.keys, batch, &BatchKey::from_bytes(*key), nonce))
     }
 
     /// The key of an imported batch; `None` for one that was not imported.
@@ -52,7 +54,7 @@ impl KeyVault {
             .query_row([batch.get()], |row| row.get(0))
             .optional()?;
         let Some(wrapped) = wrapped else { return Ok(None) };
-        self.master.unwrap(batch, &wrapped).map(Some).map_err(|error| KeyError::Vault(batch, error))
+        unwrap(&self.keys, batch, &wrapped).map(Some).map_err(|error| KeyError::Vault(batch, error))
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     if node.is_hub() {
         bail!("node 0 is the hub: choose the number that was registered for this node");
     }
+    args.crypto_suite.choose()?;
     create_private_dir(data)?;
     create_private_dir(&data.join("secrets"))?;
     let connection = store::open(data).context("make the store")?;
@@ -36,7 +37,11 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let KeyAndRequest { key, request_pem } = KeyAndRequest::for_node(node)?;
     write_private_file(&data.join("secrets/node.key.pem"), key.pem().as_bytes())?;
     std::fs::write(data.join("node.csr"), request_pem).context("write the certificate request")?;
-    Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack).save(data)?;
+    let config = Config {
+        crypto_suite: args.crypto_suite,
+        ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
+    };
+    config.save(data)?;
     let data = data.display();
     println!("Made node {node} in {data}. Next:");
     println!(

@@ -5,11 +5,12 @@ mod init;
 mod run;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use jikai_schema::crypto::Suite;
 
-use crate::config::Acknowledge;
+use crate::config::{Acknowledge, Config};
 
 /// A regional node of the instant-ticket lottery: serves terminals, keeps its outlets' books, syncs with the hub.
 #[derive(Debug, Parser)]
@@ -68,6 +69,9 @@ struct InitArgs {
     /// Stores of different environments never talk to each other.
     #[arg(long, value_parser = ["production", "training", "test"])]
     environment: String,
+    /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM), as the hub has it. Never changed later.
+    #[arg(long, default_value_t = Suite::International)]
+    crypto_suite: Suite,
     /// Where terminals connect; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -113,9 +117,23 @@ struct ExportWhat {
     packs: bool,
 }
 
+impl Command {
+    /// The data directory that it works on.
+    fn data(&self) -> &Path {
+        let data = match self {
+            Command::Init(args) => &args.data,
+            Command::Enrol(args) => &args.data,
+            Command::Run(data) | Command::Digest(data) => data,
+            Command::Export(args) => &args.data,
+        };
+        &data.data
+    }
+}
+
 impl Cli {
     /// Does what was asked.
     pub fn execute(self) -> anyhow::Result<()> {
+        Config::choose_suite(self.command.data())?;
         match self.command {
             Command::Init(args) => init::init(&args),
             Command::Enrol(args) => init::enrol(&args),

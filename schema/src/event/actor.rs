@@ -1,8 +1,8 @@
 //! Who caused an event, and in answer to which request.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::crypto::{Suite, hash};
 use crate::id::{OperatorId, TerminalId};
 
 /// Who caused an event.
@@ -24,21 +24,18 @@ pub enum Actor {
 /// A request as its event remembers it, so that a repeat renders the same reply for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestKey {
-    /// First 16 bytes of SHA-256(terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key.
+    /// First 16 bytes of the hash of (terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key.
     pub id: [u8; 16],
-    /// First 8 bytes of SHA-256 over verb and body: the same key with another body is refused.
+    /// First 8 bytes of the hash over verb and body: the same key with another body is refused.
     pub body_hash: [u8; 8],
 }
 
 impl RequestKey {
     /// The key of a terminal's request. `verb` separates two calls that happen to have equal bodies.
     pub fn of_terminal(terminal: TerminalId, idempotency_key: &str, verb: &str, body: &[u8]) -> Self {
-        let id = Sha256::new()
-            .chain_update(terminal.to_string())
-            .chain_update("\n")
-            .chain_update(idempotency_key)
-            .finalize();
-        let body = Sha256::new().chain_update(verb).chain_update("\n").chain_update(body).finalize();
+        let suite = Suite::configured();
+        let id = hash(suite, &[terminal.to_string().as_bytes(), b"\n", idempotency_key.as_bytes()]);
+        let body = hash(suite, &[verb.as_bytes(), b"\n", body]);
         let (mut key, mut body_hash) = ([0; 16], [0; 8]);
         key.copy_from_slice(&id[..16]);
         body_hash.copy_from_slice(&body[..8]);

@@ -3,12 +3,12 @@
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::crypto::{Suite, hash};
 use crate::id::{OperatorId, TerminalId};
 use crate::time::TimeMs;
 
-/// What a store keeps of a session token: the first 16 bytes of its SHA-256. The token itself is never stored.
+/// What a store keeps of a session token: the first 16 bytes of its hash. The token itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TokenTag(pub [u8; 16]);
 
@@ -16,7 +16,7 @@ impl TokenTag {
     /// The tag of a token as the terminal presents it.
     pub fn of(token: &[u8]) -> Self {
         let mut tag = [0; 16];
-        tag.copy_from_slice(&Sha256::digest(token)[..16]);
+        tag.copy_from_slice(&hash(Suite::configured(), &[token])[..16]);
         TokenTag(tag)
     }
 }

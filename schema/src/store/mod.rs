@@ -8,6 +8,8 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::crypto::Suite;
+
 pub use migration::{MIGRATIONS, Migration, migrate};
 pub use statements::Statements;
 
@@ -47,6 +49,17 @@ pub enum StoreError {
         found: u32,
         /// Version of this build.
         known: u32,
+    },
+    /// Made with another suite.
+    #[error(
+        "the store was made with the {stored} suite, the settings say {configured}: its chains hold hashes of its own \
+         suite for ever. Set crypto_suite = \"{stored}\", or make a new store"
+    )]
+    OtherSuite {
+        /// Suite of the store.
+        stored: String,
+        /// Suite of this process.
+        configured: Suite,
     },
     /// Linked against an SQLite with a known corruption.
     #[error("SQLite {0} has a WAL corruption bug: build with 3.51.3 or later")]
