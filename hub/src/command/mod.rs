@@ -187,9 +187,9 @@ struct ReportArgs {
     /// Which report.
     #[arg(value_enum)]
     report: ReportName,
-    /// What it is divided by. The ledger is divided by kind of account.
-    #[arg(long, value_parser = ["prefecture", "county", "outlet", "game", "day"], default_value = "prefecture")]
-    by: String,
+    /// What it is divided by [default: prefecture; for the ledger: kind, its kinds of accounts].
+    #[arg(long, value_parser = ["prefecture", "county", "outlet", "game", "day", "kind"])]
+    by: Option<String>,
     /// First business day, such as 2026-11-01.
     #[arg(long)]
     from: Option<String>,

@@ -27,7 +27,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<()> {
 }
 
 /// Figures in the order in which people read them; JSON objects have none.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "packs_checked_in",
     "packs_returned",
     "tickets_sold",
@@ -45,20 +45,22 @@ const COLUMNS: [&str; 17] = [
     "returned",
     "face_yuan",
     "accounts",
+    "change_yuan",
+    "balance_yuan",
 ];
 
 /// Fetches all pages into one report.
 async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
     let name = args.report.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
-    let mut address = format!("/v1/reports/{name}");
-    if args.report != ReportName::Ledger {
-        address.push_str(&format!("?by={}&limit={PAGE_ROWS}", args.by));
-        for (key, value) in [("from", &args.from), ("to", &args.to)] {
-            if let Some(value) = value {
-                let plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
-                anyhow::ensure!(plain, "--{key} `{value}` is not a day such as 2026-11-23");
-                address.push_str(&format!("&{key}={value}"));
-            }
+    let ledger = args.report == ReportName::Ledger;
+    let by = args.by.as_deref().unwrap_or(if ledger { "kind" } else { "prefecture" });
+    anyhow::ensure!(ledger || by != "kind", "--by kind belongs to the ledger; take prefecture, county, outlet, game or day");
+    let mut address = format!("/v1/reports/{name}?by={by}&limit={PAGE_ROWS}");
+    for (key, value) in [("from", &args.from), ("to", &args.to)] {
+        if let Some(value) = value {
+            let plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+            anyhow::ensure!(plain, "--{key} `{value}` is not a day such as 2026-11-23");
+            address.push_str(&format!("&{key}={value}"));
         }
     }
     let mut report = client.get(&address).await?;
