@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use jikai_schema::event::Actor;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::http::Notes;
 use crate::identity::TokenHash;
 use crate::ingest::{KeyVault, Links};
 use crate::sequencer::Sequencer;
+use crate::staff::{Factors, Passwords};
 use crate::store::ReadPool;
 
 /// A running hub, shared by its handlers.
@@ -31,8 +32,14 @@ pub struct App {
     pub printers: Arc<Vec<VerifyingKey>>,
     /// How the nodes' links stand.
     pub links: Arc<Links>,
-    /// The administrator's token.
+    /// The machine's token.
     pub token: TokenHash,
+    /// Hashes and compares passwords of staff.
+    pub passwords: Passwords,
+    /// Second factors of staff.
+    pub factors: Arc<Factors>,
+    /// What was noted in the trail lately.
+    pub notes: Arc<Notes>,
     /// One import at a time: each may hold a whole file.
     pub importing: Arc<Semaphore>,
     /// Renders the metrics.
@@ -40,11 +47,6 @@ pub struct App {
 }
 
 impl App {
-    /// On whose behalf the administrator's token acts.
-    pub fn administrator(&self) -> Actor {
-        Actor::Staff("administrator".to_string())
-    }
-
     /// Where uploaded directories lie until they are imported.
     pub fn inbox(&self) -> PathBuf {
         self.data.join(INBOX)

@@ -8,6 +8,8 @@ use jikai_schema::crypto::Suite;
 use jikai_schema::money::{Money, RatePpm, SaleShares};
 use serde::{Deserialize, Serialize};
 
+use crate::staff::StaffSettings;
+
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "hub.toml";
 
@@ -20,7 +22,7 @@ pub struct Config {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); chosen before the first start, the same at all nodes.
     #[serde(default)]
     pub crypto_suite: Suite,
-    /// Where the centre's API listens. Loopback only until staff have rights of their own.
+    /// Where the centre's API listens.
     pub listen: SocketAddr,
     /// Where nodes connect (QUIC).
     pub sync_listen: SocketAddr,
@@ -38,6 +40,9 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// How long an importing or reporting request may take while the hub stops. Milliseconds.
     pub drain_ms_max: u64,
+    /// Sessions and passwords of staff.
+    #[serde(default)]
+    pub staff: StaffSettings,
     /// Rates and limits of imported games; the game list does not carry them.
     pub game: GameParameters,
 }
@@ -95,6 +100,7 @@ impl Config {
             import_bytes_max: 32 << 20,
             body_bytes_max: 64 << 10,
             drain_ms_max: 10_000,
+            staff: StaffSettings::default(),
             game: GameParameters::DEMO,
         }
     }
@@ -126,13 +132,6 @@ impl Config {
 
     /// Refuses what must not be set.
     pub fn check(&self) -> anyhow::Result<()> {
-        if !self.listen.ip().is_loopback() {
-            bail!(
-                "listen = {}: the centre's API has one administrator's token and no rights yet, so it listens on \
-                 loopback only. Set listen to 127.0.0.1 and reach it through a tunnel.",
-                self.listen
-            );
-        }
         if self.game.shares().is_none() {
             bail!("game: the shares leave an issue fee that does not pay the commission");
         }
@@ -173,15 +172,6 @@ mod tests {
         assert_eq!(with("").unwrap(), Suite::International);
         assert_eq!(with("crypto_suite = \"national\"\n").unwrap(), Suite::National);
         assert!(with("crypto_suite = \"sm\"\n").is_err());
-    }
-
-    #[test]
-    fn an_address_beyond_loopback_is_refused() {
-        assert!(config("127.0.0.1:0").check().is_ok());
-        assert!(config("[::1]:0").check().is_ok());
-        for open in ["0.0.0.0:8443", "192.168.1.5:8443", "[::]:0"] {
-            assert!(config(open).check().unwrap_err().to_string().contains("loopback"), "{open}");
-        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Every change is a `Command` in one totally ordered log. Read in this order: [`config`], [`identity`], [`store`] (what
 //! it stands on) → [`log`] (the ordered log, later replicated) → [`machine`] (what a command does, the same on every
 //! replica) → [`sequencer`] (group commit, replay) → [`ingest`] (the nodes' logs and feeds) → [`import`] (files into
-//! commands) → [`reports`] (reads) → [`audit`] (proof) → [`http`] (the centre's API) → [`app`] and
-//! [`command`] (how it is put together).
+//! commands) → [`reports`] (reads) → [`audit`] (proof) → [`staff`] (passwords, second factors) → [`rights`] (who may do
+//! what) → [`http`] (the centre's API) → [`app`] and [`command`] (how it is put together).
 
 pub mod app;
 pub mod audit;
@@ -19,5 +19,7 @@ pub mod machine;
 #[cfg(test)]
 mod province;
 pub mod reports;
+pub mod rights;
 pub mod sequencer;
+pub mod staff;
 pub mod store;

@@ -37,6 +37,11 @@ impl TimeMs {
         TimeMs(self.0.max(last.0.saturating_add(1)))
     }
 
+    /// The minute of its business day, 0 to 1439.
+    pub fn minute_of_business_day(self) -> u16 {
+        (self.0.saturating_add(SHANGHAI_OFFSET_MS).rem_euclid(DAY_MS) / 60_000) as u16
+    }
+
     /// The business day it falls in.
     pub fn business_day(self) -> BusinessDay {
         let days = self.0.saturating_add(SHANGHAI_OFFSET_MS).div_euclid(DAY_MS) - BusinessDay::EPOCH_UNIX_DAYS;

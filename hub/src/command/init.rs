@@ -1,14 +1,25 @@
 //! `init`.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use anyhow::{Context, bail};
+use jikai_schema::command::{Command, NewStaff, Outcome, StaffCommand};
+use jikai_schema::event::Actor;
+use jikai_schema::staff::{Grant, Role, check_login};
+use jikai_schema::time::TimeMs;
 use jikai_sync::identity::create_private_dir;
+use zeroize::Zeroizing;
 
 use super::InitArgs;
+use super::client::block_on;
 use crate::app::INBOX;
 use crate::audit::checkpoint::AuditKey;
 use crate::config::{CONFIG_FILE, Config};
 use crate::identity::IdentityFiles;
 use crate::log::LocalLog;
+use crate::sequencer::Sequencer;
+use crate::staff::Passwords;
 use crate::store;
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
@@ -31,11 +42,10 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     };
     config.check()?;
     config.crypto_suite.choose()?;
-    IdentityFiles::new(data).create(&args.environment)?;
+    IdentityFiles::new(data).create(&args.environment, &args.host)?;
     AuditKey::load_or_make(data).context("make the audit key")?;
     create_private_dir(&data.join(INBOX))?;
-    LocalLog::open(data).context("make the command log")?;
-    store::open(data).context("make the state")?;
+    let password = make_administrator(data, &args.administrator)?;
     // Last: a directory without settings was not made to the end.
     config.save(data)?;
     let data = data.display();
@@ -48,6 +58,28 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     println!(
         "  4. jikai-hub import --data {data} divisions FILE, then townships, games, outlets, terminals, operators"
     );
-    println!("The administrator's token is in {data}/admin.token; keep {data}/secrets in a backup of its own.");
+    println!("The machine's token is in {data}/admin.token; keep {data}/secrets in a backup of its own.");
+    println!("The first administrator is `{}` with the one-time password", args.administrator);
+    println!("    {}", password.as_str());
+    println!("which is shown only now and must be changed at the first login, within three days.");
     Ok(())
+}
+
+/// Makes log and state with the first account; gives its one-time password.
+fn make_administrator(data: &Path, login: &str) -> anyhow::Result<Zeroizing<String>> {
+    check_login(login).context("--administrator")?;
+    let log = Box::new(LocalLog::open(data).context("make the command log")?);
+    let state = store::open(data).context("make the state")?;
+    let (sequencer, thread) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
+    let password = Passwords::one_time()?;
+    let password_hash = Passwords::new()?.hash_blocking(&password)?;
+    let staff = NewStaff { login: login.to_string(), name: login.to_string(), password_hash };
+    let first = StaffCommand::CreateFirst(staff, Grant::everywhere(Role::SystemAdministrator));
+    let outcome = block_on(async { Ok(sequencer.propose(Actor::System, Command::Staff(first)).await?) })?;
+    drop(sequencer);
+    thread.join().map_err(|_| anyhow::anyhow!("the sequencer failed"))?;
+    match outcome {
+        Outcome::Refused(refusal) => bail!("the first account was refused: {refusal}"),
+        _ => Ok(password),
+    }
 }

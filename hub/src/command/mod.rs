@@ -33,7 +33,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make a new hub: settings, authority, secrets, the administrator's token.
+    /// Make a new hub: settings, authority, secrets, the first administrator.
     #[command(after_help = "Example:\n  jikai-hub init --data ./hub --environment training --printer-key printer.pub")]
     Init(InitArgs),
     /// Serve nodes and the centre until SIGTERM or SIGINT.
@@ -81,7 +81,13 @@ struct InitArgs {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); the nodes take the same. Never changed later.
     #[arg(long, default_value_t = Suite::International)]
     crypto_suite: Suite,
-    /// Where the centre's API listens: loopback only. Port 0 lets the system choose.
+    /// Login name of the first administrator, who makes the other accounts.
+    #[arg(long, default_value = "admin")]
+    administrator: String,
+    /// Name or address by which browsers reach the hub; goes into its certificate. May be given several times.
+    #[arg(long)]
+    host: Vec<String>,
+    /// Where the centre's API listens. Port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// Where nodes connect (QUIC, UDP).

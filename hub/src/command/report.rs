@@ -54,7 +54,10 @@ async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
     let name = args.report.to_possible_value().map(|value| value.get_name().to_string()).unwrap_or_default();
     let ledger = args.report == ReportName::Ledger;
     let by = args.by.as_deref().unwrap_or(if ledger { "kind" } else { "prefecture" });
-    anyhow::ensure!(ledger || by != "kind", "--by kind belongs to the ledger; take prefecture, county, outlet, game or day");
+    anyhow::ensure!(
+        ledger || by != "kind",
+        "--by kind belongs to the ledger; take prefecture, county, outlet, game or day"
+    );
     let mut address = format!("/v1/reports/{name}?by={by}&limit={PAGE_ROWS}");
     for (key, value) in [("from", &args.from), ("to", &args.to)] {
         if let Some(value) = value {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use jikai_schema::crypto::KeyRing;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{TlsIdentity, create_private_dir, https_server, write_private_file};
 use jikai_sync::transport::{HubEndpoint, HubOptions};
@@ -27,6 +28,7 @@ use crate::identity::{IdentityFiles, TokenHash};
 use crate::ingest::{KeyVault, Links, NodeGate};
 use crate::log::LocalLog;
 use crate::sequencer::Sequencer;
+use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
 /// Open files that a hub needs, with room.
@@ -58,7 +60,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let files = IdentityFiles::new(data);
     let _only_one = Lock::take(data)?;
     clear_inbox(data)?;
-    let (tls, vault) = (files.tls()?, Arc::new(KeyVault::new(files.master_key()?)));
+    let tls = files.tls()?;
+    let keys = KeyRing::from(files.master_key()?);
+    let (factors, vault) = (Arc::new(Factors::new(&keys)), Arc::new(KeyVault::new(keys)));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
     let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
@@ -81,6 +85,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         vault,
         links,
         token: TokenHash::of(&files.token()?),
+        passwords: Passwords::new()?,
+        factors,
+        notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
         metrics,
     };
@@ -141,8 +148,9 @@ async fn serve_centre(
     let tls = RustlsConfig::from_config(Arc::new(https_server(tls)?));
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
-    let server =
-        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(http::router(app).into_make_service());
+    let server = axum_server::bind_rustls(listen, tls)
+        .handle(handle.clone())
+        .serve(http::router(app).into_make_service_with_connect_info::<SocketAddr>());
     let announcing = tokio::spawn({
         let handle = handle.clone();
         async move {

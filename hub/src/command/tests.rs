@@ -53,7 +53,7 @@ fn a_hub_is_made_once_and_says_what_comes_next() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().join("hub");
     let init = |more: &str| parse(&format!("jikai-hub init --data {}{more}", dir.display())).unwrap().execute();
-    assert!(format!("{:#}", init(" --listen 0.0.0.0:1").unwrap_err()).contains("loopback"));
+    assert!(format!("{:#}", init(" --administrator Root").unwrap_err()).contains("login name"));
     init("").unwrap();
     assert!(format!("{:#}", init("").unwrap_err()).contains("holds a hub already"));
     parse(&format!("jikai-hub digest --data {} --node 3", dir.display())).unwrap().execute().unwrap();

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
 use crate::import::{self, Kind, printer};
@@ -33,6 +34,7 @@ pub(super) struct ImportedView {
         (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn list(
     State(app): State<App>,
+    caller: Caller,
     Path(kind): Path<String>,
     body: Bytes,
 ) -> Result<Json<ImportedView>, Problem> {
@@ -41,7 +43,7 @@ pub(super) async fn list(
         return Err(Problem::invalid("kind", format!("`{kind}` is none of {}", known.join(", "))));
     };
     let _one_at_a_time = app.importing.acquire().await;
-    let (game, actor) = (app.config.game, app.administrator());
+    let (game, actor) = (app.config.game, caller.actor());
     let done = import::import(&app.sequencer, &app.pool, game, &actor, kind, body.into()).await?;
     tracing::info!(kind = kind.name(), lines = done.lines, events = done.events, "a list was imported");
     Ok(Json(ImportedView {
@@ -76,9 +78,13 @@ pub(super) struct BatchView {
 /// Imports a printer's directory from the inbox; afterwards the copy in the inbox is gone, imported or not.
 #[utoipa::path(post, path = "/v1/imports/batches", request_body = BatchBody,
     responses((status = 200, body = BatchView), (status = 409, body = Problem), (status = 422, body = Problem)))]
-pub(super) async fn batch(State(app): State<App>, Json(body): Json<BatchBody>) -> Result<Json<BatchView>, Problem> {
+pub(super) async fn batch(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<BatchBody>,
+) -> Result<Json<BatchView>, Problem> {
     let directory = inside(&app.inbox(), FilePath::new(&body.directory))?;
-    let actor = app.administrator();
+    let actor = caller.actor();
     let _one_at_a_time = app.importing.acquire().await;
     let imported =
         printer::import_batch(&app.sequencer, &app.pool, &app.vault, app.printers.clone(), &actor, directory.clone());

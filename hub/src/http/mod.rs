@@ -1,12 +1,18 @@
 //! The centre's API under `/v1`: JSON over HTTPS, one file a resource. Handlers map and ask; rules live in the machine.
 
-mod auth;
 mod events;
+mod grants;
+mod guard;
 mod health;
 mod imports;
 mod nodes;
+mod own;
 mod problem;
 mod reports;
+mod session;
+mod staff;
+mod standing;
+mod support;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +28,7 @@ use crate::app::App;
 use crate::log::LogPosition;
 
 pub use problem::Problem;
+pub use standing::Notes;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,7 +46,7 @@ const PAGE_ROWS_DEFAULT: usize = 200;
 pub fn router(app: App) -> Router {
     let (body_bytes_max, import_bytes_max) = (app.config.body_bytes_max, app.config.import_bytes_max);
     let imports = OpenApiRouter::new().routes(routes!(imports::list)).layer(DefaultBodyLimit::max(import_bytes_max));
-    let guarded = OpenApiRouter::new()
+    let addressed = OpenApiRouter::new()
         .routes(routes!(reports::sales))
         .routes(routes!(reports::stock))
         .routes(routes!(reports::claims))
@@ -52,22 +59,46 @@ pub fn router(app: App) -> Router {
         .routes(routes!(nodes::register))
         .routes(routes!(imports::batch))
         .routes(routes!(health::metrics))
+        .merge(people())
         .layer(DefaultBodyLimit::max(body_bytes_max))
-        .merge(imports)
-        .route_layer(axum::middleware::from_fn_with_state(app.clone(), auth::require_token));
+        .merge(imports);
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
-        .merge(guarded)
+        .merge(addressed)
         .split_for_parts();
     router
-        .with_state(app)
+        .with_state(app.clone())
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+        // Behind the last route: nothing is answered past the guard.
+        .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(axum::middleware::from_fn(health::count))
+}
+
+/// Sessions, accounts and rights of staff.
+fn people() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(session::open, session::show, session::close))
+        .routes(routes!(own::sessions))
+        .routes(routes!(own::end_session))
+        .routes(routes!(own::password))
+        .routes(routes!(own::offer_factor))
+        .routes(routes!(own::set_factor))
+        .routes(routes!(staff::list, staff::create))
+        .routes(routes!(staff::change))
+        .routes(routes!(staff::reset_password))
+        .routes(routes!(staff::grant_first_security))
+        .routes(routes!(staff::grants, staff::set_grants))
+        .routes(routes!(staff::clear_factor))
+        .routes(routes!(staff::sessions))
+        .routes(routes!(staff::end_session))
+        .routes(routes!(support::list, support::ask))
+        .routes(routes!(support::approve))
+        .routes(routes!(support::end))
 }
 
 /// A page size as asked, within its bounds.

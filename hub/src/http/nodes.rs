@@ -8,6 +8,7 @@ use jikai_schema::id::{NodeId, PrefectureCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
 use crate::reports;
@@ -85,6 +86,7 @@ pub(super) struct RegisteredView {
     responses((status = 200, body = RegisteredView), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn register(
     State(app): State<App>,
+    caller: Caller,
     Json(body): Json<RegisterBody>,
 ) -> Result<Json<RegisteredView>, Problem> {
     let node = NodeId::new(body.id).map_err(|error| Problem::invalid("node", error.to_string()))?;
@@ -92,7 +94,7 @@ pub(super) async fn register(
     let prefectures = prefectures.map_err(|error| Problem::invalid("prefecture", error.to_string()))?;
     let definition = MasterEvent::NodeDefined { node, name: body.name, prefectures };
     let command = Command::DefineMaster(vec![definition]);
-    match app.sequencer.propose(app.administrator(), command).await? {
+    match app.sequencer.propose(caller.actor(), command).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         outcome => {
             let changed = matches!(outcome, Outcome::Done { events: 1.., .. });

@@ -13,8 +13,10 @@ use utoipa::ToSchema;
 use crate::import::ImportError;
 use crate::import::printer::PrinterError;
 use crate::log::LogError;
+use crate::machine::StorageError;
 use crate::reports::ReportError;
 use crate::sequencer::ProposeError;
+use crate::staff::Busy;
 use crate::store::PoolError;
 
 /// A refused or failed request.
@@ -55,7 +57,7 @@ impl Problem {
     }
 
     /// A defect or a failing store: the details go to the log, not to the caller.
-    fn internal(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
         let hint = "Look at the hub's log; nothing that was answered before is lost.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The hub could not do this.", hint)
@@ -156,6 +158,25 @@ impl From<ReportError> for Problem {
             ReportError::BadAxis(_) => Problem::invalid("by", error.to_string()),
             ReportError::Store(_) | ReportError::History(_) | ReportError::Money(_) => Problem::internal(&error),
         }
+    }
+}
+
+impl From<Busy> for Problem {
+    fn from(error: Busy) -> Self {
+        let hint = "Try again in a second.";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("There are {error}."), hint)
+    }
+}
+
+impl From<StorageError> for Problem {
+    fn from(error: StorageError) -> Self {
+        Problem::internal(&error)
+    }
+}
+
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        Problem::internal(&error)
     }
 }
 

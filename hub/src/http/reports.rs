@@ -2,12 +2,14 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::StatusCode;
 use jikai_schema::money::Money;
 use jikai_schema::projection::OutletDay;
 use jikai_schema::time::BusinessDay;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::guard::Caller;
 use super::page_rows;
 use super::problem::Problem;
 use crate::app::App;
@@ -30,7 +32,7 @@ pub(super) struct ReportParams {
 }
 
 impl ReportParams {
-    fn query(self) -> Result<reports::Query, Problem> {
+    fn query(self, caller: &Caller) -> Result<reports::Query, Problem> {
         let by = self.by.as_deref().unwrap_or("prefecture");
         let by = Axis::named(by).ok_or_else(|| {
             Problem::invalid("by", format!("`{by}` is none of prefecture, county, outlet, game, day"))
@@ -43,7 +45,8 @@ impl ReportParams {
         if to < from {
             return Err(Problem::invalid("day", format!("{to} is before {from}")));
         }
-        Ok(reports::Query { by, from, to, limit: page_rows(self.limit), after: self.after })
+        let (limit, scope) = (page_rows(self.limit), caller.scope().clone());
+        Ok(reports::Query { by, from, to, limit, after: self.after, scope })
     }
 }
 
@@ -184,8 +187,13 @@ impl From<&StockCount> for StockView {
 
 type Report<Figures> = Result<Json<ReportView<RowView<Figures>, Figures>>, Problem>;
 
-async fn rollup<Figures: for<'a> From<&'a OutletDay>>(app: App, sums: Sums, params: ReportParams) -> Report<Figures> {
-    let query = params.query()?;
+async fn rollup<Figures: for<'a> From<&'a OutletDay>>(
+    app: App,
+    caller: Caller,
+    sums: Sums,
+    params: ReportParams,
+) -> Report<Figures> {
+    let query = params.query(&caller)?;
     let by = query.by.name();
     let page = app.pool.read(move |store| reports::rollup(store, sums, &query)).await??;
     let Page { rows, totals, applied, next } = page;
@@ -196,30 +204,46 @@ async fn rollup<Figures: for<'a> From<&'a OutletDay>>(app: App, sums: Sums, para
 
 /// Sales: packs checked in and returned, charges, commissions, tickets sold by scan.
 #[utoipa::path(get, path = "/v1/reports/sales", params(ReportParams),
-    responses((status = 200, body = ReportView<RowView<SalesView>, SalesView>), (status = 422, body = Problem)))]
-pub(super) async fn sales(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<SalesView> {
-    rollup(app, Sums::OfGames, params).await
+    responses((status = 401, body = Problem), (status = 403, body = Problem), (status = 200, body = ReportView<RowView<SalesView>, SalesView>), (status = 422, body = Problem)))]
+pub(super) async fn sales(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<ReportParams>,
+) -> Report<SalesView> {
+    rollup(app, caller, Sums::OfGames, params).await
 }
 
 /// Claims: tickets paid and prizes.
 #[utoipa::path(get, path = "/v1/reports/claims", params(ReportParams),
-    responses((status = 200, body = ReportView<RowView<ClaimsView>, ClaimsView>), (status = 422, body = Problem)))]
-pub(super) async fn claims(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<ClaimsView> {
-    rollup(app, Sums::OfGames, params).await
+    responses((status = 401, body = Problem), (status = 403, body = Problem), (status = 200, body = ReportView<RowView<ClaimsView>, ClaimsView>), (status = 422, body = Problem)))]
+pub(super) async fn claims(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<ReportParams>,
+) -> Report<ClaimsView> {
+    rollup(app, caller, Sums::OfGames, params).await
 }
 
 /// Deposits credited.
 #[utoipa::path(get, path = "/v1/reports/deposits", params(ReportParams),
-    responses((status = 200, body = ReportView<RowView<DepositsView>, DepositsView>), (status = 422, body = Problem)))]
-pub(super) async fn deposits(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<DepositsView> {
-    rollup(app, Sums::OfMoney, params).await
+    responses((status = 401, body = Problem), (status = 403, body = Problem), (status = 200, body = ReportView<RowView<DepositsView>, DepositsView>), (status = 422, body = Problem)))]
+pub(super) async fn deposits(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<ReportParams>,
+) -> Report<DepositsView> {
+    rollup(app, caller, Sums::OfMoney, params).await
 }
 
 /// Stock at the outlets, as it is now.
 #[utoipa::path(get, path = "/v1/reports/stock", params(ReportParams),
-    responses((status = 200, body = ReportView<RowView<StockView>, StockView>), (status = 422, body = Problem)))]
-pub(super) async fn stock(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<StockView> {
-    let query = params.query()?;
+    responses((status = 401, body = Problem), (status = 403, body = Problem), (status = 200, body = ReportView<RowView<StockView>, StockView>), (status = 422, body = Problem)))]
+pub(super) async fn stock(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<ReportParams>,
+) -> Report<StockView> {
+    let query = params.query(&caller)?;
     let by = query.by.name();
     let Page { rows, totals, applied, next } = app.pool.read(move |store| reports::stock(store, &query)).await??;
     let row = |line: reports::StockLine| RowView { key: line.key, name: line.name, figures: (&line.count).into() };
@@ -230,12 +254,16 @@ pub(super) async fn stock(State(app): State<App>, Query(params): Query<ReportPar
 /// The ledger: by `kind` (the default), balances of accounts as they are now; by prefecture, county, outlet, game or day,
 /// what moved the outlets' money.
 #[utoipa::path(get, path = "/v1/reports/ledger", params(ReportParams),
-    responses((status = 200, body = ReportView<RowView<LedgerView>, LedgerView>), (status = 422, body = Problem)))]
-pub(super) async fn ledger(State(app): State<App>, Query(params): Query<ReportParams>) -> Report<LedgerView> {
+    responses((status = 401, body = Problem), (status = 403, body = Problem), (status = 200, body = ReportView<RowView<LedgerView>, LedgerView>), (status = 422, body = Problem)))]
+pub(super) async fn ledger(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<ReportParams>,
+) -> Report<LedgerView> {
     if params.by.as_deref().is_none_or(|by| by == "kind") {
-        return balances(app).await;
+        return balances(app, &caller).await;
     }
-    let query = params.query()?;
+    let query = params.query(&caller)?;
     let by = query.by.name();
     let Page { rows, totals, applied, next } = app.pool.read(move |store| reports::movements(store, &query)).await??;
     let row = |line: MovementLine| RowView { key: line.key, name: line.name, figures: (&line.movements).into() };
@@ -243,7 +271,12 @@ pub(super) async fn ledger(State(app): State<App>, Query(params): Query<ReportPa
     Ok(Json(ReportView { by, rows, totals: (&totals).into(), applied_index: applied.get(), next }))
 }
 
-async fn balances(app: App) -> Report<LedgerView> {
+async fn balances(app: App, caller: &Caller) -> Report<LedgerView> {
+    if !caller.scope().is_everywhere() {
+        let hint = "Divide it by prefecture, county or outlet.";
+        let text = "Balances by kind of account are those of the whole province.";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "outside_area", text, hint));
+    }
     let Page { rows, totals, applied, next } = app.pool.read(reports::ledger).await??;
     let accounts = rows.iter().map(|line| line.accounts).sum();
     let row = |line: reports::LedgerLine| {
@@ -286,10 +319,12 @@ pub(super) struct AccountsView {
     responses((status = 200, body = AccountsView), (status = 422, body = Problem)))]
 pub(super) async fn accounts(
     State(app): State<App>,
+    caller: Caller,
     Query(params): Query<AccountParams>,
 ) -> Result<Json<AccountsView>, Problem> {
     let limit = page_rows(params.limit);
-    let page = app.pool.read(move |store| reports::accounts(store, params.after.as_deref(), limit)).await??;
+    let page =
+        app.pool.read(move |store| reports::accounts(store, params.after.as_deref(), limit, caller.scope())).await??;
     let view = |line: reports::AccountLine| AccountView {
         account: line.account.to_string(),
         node: line.account.node().get(),

@@ -12,7 +12,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-/// File with the administrator's token.
+/// File with the machine's token.
 pub const TOKEN_FILE: &str = "admin.token";
 
 /// The hub's identity files.
@@ -26,15 +26,15 @@ impl IdentityFiles {
         IdentityFiles { data: data.to_owned() }
     }
 
-    /// Makes authority, certificate, master key and token of a new hub.
-    pub fn create(&self, environment: &str) -> anyhow::Result<()> {
+    /// Makes authority, certificate, master key and token of a new hub. `hosts` are names by which browsers reach it.
+    pub fn create(&self, environment: &str, hosts: &[String]) -> anyhow::Result<()> {
         for dir in ["", "ca", "secrets"] {
             create_private_dir(&self.data.join(dir))?;
         }
         let now_ms = TimeMs::now();
         let authority = CertificateAuthority::create(environment, now_ms)?;
         let key = Key::generate()?;
-        let certificate = authority.certify_hub(&key, &["localhost".to_string()], now_ms)?;
+        let certificate = authority.certify_hub(&key, &[&["localhost".to_string()], hosts].concat(), now_ms)?;
         self.write("secrets/ca.key.pem", authority.key().pem())?;
         self.write("ca/ca.pem", authority.certificate_pem())?;
         self.write("secrets/hub.key.pem", key.pem())?;
@@ -74,7 +74,7 @@ impl IdentityFiles {
         Ok(MasterKey::from_bytes(bytes))
     }
 
-    /// The administrator's token.
+    /// The machine's token.
     pub fn token(&self) -> anyhow::Result<Zeroizing<String>> {
         let text = Zeroizing::new(self.read(TOKEN_FILE)?);
         Ok(Zeroizing::new(text.trim().to_string()))
@@ -126,7 +126,7 @@ mod tests {
     fn a_new_hub_has_secrets_that_only_its_owner_reads_and_signs_for_the_node_that_the_operator_names() {
         let data = tempfile::tempdir().unwrap();
         let files = IdentityFiles::new(data.path());
-        files.create("test").unwrap();
+        files.create("test", &["hub.example".to_string()]).unwrap();
         for name in ["secrets/master.key", "secrets/ca.key.pem", "secrets/hub.key.pem", TOKEN_FILE] {
             let mode = std::fs::metadata(data.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");

@@ -37,7 +37,7 @@ use error::Stop;
 pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
-pub use staff::{StaffRow, session_no};
+pub use staff::{FAILURES_FREE, SessionRow, StaffRow, SupportRow, SupportState, session_no};
 
 /// Longest staff name that an event remembers. Bytes.
 const STAFF_BYTES_MAX: usize = 64;

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::rollup::rollup_at;
 use super::{Axis, Page, Query, ReportError, Sums, at_once};
+use crate::rights::Scope;
 
 /// One kind of account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Movements {
     }
 }
 
-/// Balances of every kind, and their sum.
+/// Balances of every kind, and their sum: of the whole province, for only that adds up to zero.
 pub fn ledger(store: &mut Connection) -> Result<Page<LedgerLine, Money>, ReportError> {
     at_once(store, |store, applied| {
         let sql = "SELECT account >> 44, count(*), sum(balance_fen) FROM account GROUP BY 1 ORDER BY 1";
@@ -76,7 +77,7 @@ pub fn ledger(store: &mut Connection) -> Result<Page<LedgerLine, Money>, ReportE
 pub fn movements(store: &mut Connection, query: &Query) -> Result<Page<MovementLine, Movements>, ReportError> {
     at_once(store, |store, applied| {
         let Page { rows, totals, applied, next } = rollup_at(store, applied, Sums::OfLedger, query)?;
-        let balances = balances(store, query.by)?;
+        let balances = balances(store, query.by, &query.scope)?;
         let all = balances.as_ref().map(|balances| sum(balances.values().copied())).transpose()?;
         let line = |line: super::RollupLine| {
             let balance = balances.as_ref().map(|known| known.get(&line.key).copied().unwrap_or(Money::ZERO));
@@ -89,7 +90,7 @@ pub fn movements(store: &mut Connection, query: &Query) -> Result<Page<MovementL
 }
 
 /// Balances of the outlets' accounts by place; `None` where the axis is no place.
-fn balances(store: &Connection, by: Axis) -> Result<Option<BTreeMap<String, Money>>, ReportError> {
+fn balances(store: &Connection, by: Axis, scope: &Scope) -> Result<Option<BTreeMap<String, Money>>, ReportError> {
     let key = match by {
         Axis::Prefecture => "(account & 4294967295) / 10000",
         Axis::County => "coalesce((SELECT township / 1000 FROM outlet WHERE outlet = (account & 4294967295)), 0)",
@@ -97,12 +98,15 @@ fn balances(store: &Connection, by: Axis) -> Result<Option<BTreeMap<String, Mone
         Axis::Game | Axis::Day => return Ok(None),
     };
     // The kind stands in the highest bits of the key: the outlets' accounts are a range of rows.
-    let sql =
-        format!("SELECT {key} AS key, sum(balance_fen) FROM account WHERE account >= ?1 AND account < ?2 GROUP BY key");
+    let within = Scope::condition("account & 4294967295", "?3");
+    let sql = format!(
+        "SELECT {key} AS key, sum(balance_fen) FROM account WHERE account >= ?1 AND account < ?2 AND {within} GROUP BY key"
+    );
     let kind = AccountKind::Outlet as i64;
     let mut statement = store.prepare_cached(&sql)?;
-    let rows = statement
-        .query_map((kind << 44, (kind + 1) << 44), |row| Ok((by.text(row.get(0)?), Money::from_fen(row.get(1)?))))?;
+    let rows = statement.query_map((kind << 44, (kind + 1) << 44, scope.filter_json()), |row| {
+        Ok((by.text(row.get(0)?), Money::from_fen(row.get(1)?)))
+    })?;
     Ok(Some(rows.collect::<Result<_, _>>()?))
 }
 

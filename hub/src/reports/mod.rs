@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use crate::log::LogPosition;
 use crate::machine::{StorageError, applied_position};
+use crate::rights::Scope;
 
 pub use accounts::{AccountLine, accounts};
 pub use events::{hub_events, node_events};
@@ -130,13 +131,15 @@ pub struct Query {
     pub limit: usize,
     /// Only keys behind this one.
     pub after: Option<String>,
+    /// Only outlets within; what lies outside is not even counted.
+    pub scope: Scope,
 }
 
 impl Query {
     /// Everything, on one page of at most `limit` rows.
     pub fn all(by: Axis, limit: usize) -> Self {
         let (from, to) = (BusinessDay::from_number(0), BusinessDay::from_number(u16::MAX));
-        Query { by, from, to, limit, after: None }
+        Query { by, from, to, limit, after: None, scope: Scope::Everywhere }
     }
 }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row};
 
 use super::{Axis, Page, Query, ReportError, at_once, cut};
 use crate::log::LogPosition;
+use crate::rights::Scope;
 
 /// Which rows a report sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,24 +63,26 @@ pub(super) fn rollup_at(
         Sums::OfLedger if query.by == Axis::Game => "outlet_day & 524287 <> 0",
         Sums::OfLedger => "1",
     };
-    let range = "outlet_day >= ?1 AND outlet_day < ?2";
+    let scope = Scope::condition("outlet_day >> 19 & 134217727", "?3");
+    let range = format!("outlet_day >= ?1 AND outlet_day < ?2 AND {scope}");
     let sql = format!(
         "SELECT {key} AS key, {COLUMNS} FROM outlet_day WHERE {range} AND {filter} \
-         GROUP BY key HAVING key > ?3 ORDER BY key LIMIT ?4"
+         GROUP BY key HAVING key > ?4 ORDER BY key LIMIT ?5"
     );
     // The day stands in the highest bits of the key: a span of days is a range of rows.
     let (first, end) = (i64::from(query.from.number()) << 46, (i64::from(query.to.number()) + 1) << 46);
     let after = query.by.key(query.after.as_deref())?;
+    let within = query.scope.filter_json();
     let mut rows = Vec::new();
     let mut statement = store.prepare_cached(&sql)?;
-    let mut found = statement.query((first, end, after, query.limit as i64 + 1))?;
+    let mut found = statement.query((first, end, &within, after, query.limit as i64 + 1))?;
     while let Some(row) = found.next()? {
         let key: i64 = row.get(0)?;
         let (text, name) = (query.by.text(key), query.by.label(store, key)?);
         rows.push(RollupLine { key: text, name, sums: OutletDay::from_row(row)? });
     }
     let totals = format!("SELECT 0, {COLUMNS} FROM outlet_day WHERE {range} AND {filter}");
-    let totals = store.prepare_cached(&totals)?.query_row((first, end), sums_or_nothing)?;
+    let totals = store.prepare_cached(&totals)?.query_row((first, end, &within), sums_or_nothing)?;
     let next = cut(&mut rows, query.limit, |line| line.key.clone());
     Ok(Page { rows, totals, applied, next })
 }

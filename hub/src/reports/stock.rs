@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row};
 
 use super::{Axis, Page, Query, ReportError, at_once, cut};
+use crate::rights::Scope;
 
 /// Packs of one line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,18 +44,22 @@ pub fn stock(store: &mut Connection, query: &Query) -> Result<Page<StockLine, St
         Axis::Game => "batch.game",
         Axis::Day => return Err(ReportError::BadAxis("day")),
     };
-    let sql = format!("SELECT {key} AS key, {COLUMNS} FROM {TABLES} GROUP BY 1 HAVING key > ?1 ORDER BY 1 LIMIT ?2");
+    let scope = Scope::condition("pack.outlet", "?1");
+    let sql = format!(
+        "SELECT {key} AS key, {COLUMNS} FROM {TABLES} WHERE {scope} GROUP BY 1 HAVING key > ?2 ORDER BY 1 LIMIT ?3"
+    );
+    let within = query.scope.filter_json();
     let after = query.by.key(query.after.as_deref())?;
     at_once(store, |store, applied| {
         let mut rows = Vec::new();
         let mut statement = store.prepare_cached(&sql)?;
-        let mut found = statement.query((after, query.limit as i64 + 1))?;
+        let mut found = statement.query((&within, after, query.limit as i64 + 1))?;
         while let Some(row) = found.next()? {
             let key: i64 = row.get(0)?;
             rows.push(StockLine { key: query.by.text(key), name: query.by.label(store, key)?, count: count(row)? });
         }
-        let totals = format!("SELECT 0, {COLUMNS} FROM {TABLES}");
-        let totals = store.prepare_cached(&totals)?.query_row([], count)?;
+        let totals = format!("SELECT 0, {COLUMNS} FROM {TABLES} WHERE {scope}");
+        let totals = store.prepare_cached(&totals)?.query_row([&within], count)?;
         let next = cut(&mut rows, query.limit, |line| line.key.clone());
         Ok(Page { rows, totals, applied, next })
     })

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::province::{Hub, NodeLog, check_in, claim, node, sell, set_up, ship, yuan};
+use crate::rights::Scope;
 
 /// A province with a day's work: two packs checked in, three tickets sold, two claims, all at 13010001 and 13020001.
 fn worked() -> Hub {
@@ -114,7 +115,7 @@ fn the_ledger_sums_to_zero_and_accounts_are_paged() {
     assert!(page.rows.iter().any(|line| line.kind.name() == "bank_clearing" && line.balance == yuan("-1500.00")));
     let (mut after, mut seen) = (None, Vec::new());
     loop {
-        let page = accounts(&mut hub.state, after.as_deref(), 2).unwrap();
+        let page = accounts(&mut hub.state, after.as_deref(), 2, &Scope::Everywhere).unwrap();
         seen.extend(page.rows.iter().map(|line| line.account.key()));
         after = page.next;
         if after.is_none() {
@@ -123,7 +124,7 @@ fn the_ledger_sums_to_zero_and_accounts_are_paged() {
     }
     assert_eq!(seen.len() as i64, hub.count("SELECT count(*) FROM account"));
     assert!(seen.is_sorted());
-    assert!(matches!(accounts(&mut hub.state, Some("x"), 2), Err(ReportError::BadCursor(_))));
+    assert!(matches!(accounts(&mut hub.state, Some("x"), 2, &Scope::Everywhere), Err(ReportError::BadCursor(_))));
 }
 
 #[test]

@@ -120,6 +120,30 @@ pub enum StaffCommand {
         /// From where.
         address: IpAddr,
     },
+    /// Make a person the first security administrator, who grants everything from then on. Refused once there is one.
+    GrantFirstSecurity {
+        /// Who.
+        login: String,
+    },
+    /// Ask that an account of the vendor may be used for a while.
+    AskSupport {
+        /// The vendor's account.
+        login: String,
+        /// What for.
+        reason: String,
+        /// How long, from the approval. Minutes, 1 to 480.
+        minutes: u16,
+    },
+    /// Open the access that another person asked for.
+    ApproveSupport {
+        /// Which.
+        number: u32,
+    },
+    /// Refuse an access that waits, or end an open one before its time.
+    EndSupport {
+        /// Which.
+        number: u32,
+    },
 }
 
 /// A new account.

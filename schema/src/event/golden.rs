@@ -129,6 +129,7 @@ fn staff() -> Vec<(&'static str, StaffEvent)> {
     let prefecture = Grant { area: Area::Prefecture("1301".parse().unwrap()), ..outlets.clone() };
     let after = vec![county, outlets, prefecture];
     let before = vec![Grant::everywhere(Role::SystemAdministrator)];
+    let until_ms = TimeMs::from_ms(1_790_000_000_000);
     let opened = |proof| StaffEvent::SessionOpened { login: text("li.wei"), session, address, proof };
     vec![
         ("staff_created", StaffEvent::AccountCreated { login: login.clone(), name: name.clone() }),
@@ -144,6 +145,12 @@ fn staff() -> Vec<(&'static str, StaffEvent)> {
         ("staff_failed", StaffEvent::LoginFailed { given: text("x"), address, failures: 3 }),
         ("staff_refused", StaffEvent::AccessRefused { request: request.clone(), needed: text("see ledger"), address }),
         ("staff_read", StaffEvent::SensitiveRead { request, address }),
+        (
+            "support_asked",
+            StaffEvent::SupportAsked { number: 3, login: text("vendor"), reason: text("why"), minutes: 60 },
+        ),
+        ("support_opened", StaffEvent::SupportOpened { number: 3, login: text("vendor"), until_ms }),
+        ("support_ended", StaffEvent::SupportEnded { number: 3, login: text("vendor") }),
     ]
 }
 

@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::staff::Grant;
+use crate::time::TimeMs;
 
 /// First bytes of a session's tag: tells sessions apart in a list and in the trail, and opens nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +103,33 @@ pub enum StaffEvent {
         /// From where.
         address: IpAddr,
     },
+    /// Somebody asked that an account of the vendor may be used for a while.
+    SupportAsked {
+        /// Number of the access.
+        number: u32,
+        /// The vendor's account.
+        login: String,
+        /// What for.
+        reason: String,
+        /// How long, from the approval. Minutes.
+        minutes: u16,
+    },
+    /// A second person opened the vendor's access.
+    SupportOpened {
+        /// Which.
+        number: u32,
+        /// The vendor's account.
+        login: String,
+        /// When it ends by itself.
+        until_ms: TimeMs,
+    },
+    /// The vendor's access was refused, or ended before its time.
+    SupportEnded {
+        /// Which.
+        number: u32,
+        /// The vendor's account.
+        login: String,
+    },
 }
 
 /// How a person proved to be the one.
@@ -155,6 +183,15 @@ impl StaffEvent {
             }
             StaffEvent::SensitiveRead { request, address } => {
                 json!({ "kind": "sensitive_read", "request": request, "address": address })
+            }
+            StaffEvent::SupportAsked { number, login, reason, minutes } => json!({
+                "kind": "support_asked", "number": number, "login": login, "reason": reason, "minutes": minutes,
+            }),
+            StaffEvent::SupportOpened { number, login, until_ms } => {
+                json!({ "kind": "support_opened", "number": number, "login": login, "until_ms": until_ms })
+            }
+            StaffEvent::SupportEnded { number, login } => {
+                json!({ "kind": "support_ended", "number": number, "login": login })
             }
         }
     }

@@ -96,6 +96,37 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
+    /// Checks: another person's account → known, in use and without rights → nobody in use is security administrator.
+    pub(super) fn grant_first_security(&mut self, stamp: Stamp<'_>, login: &str) -> Result<Outcome, Stop> {
+        check_other_person(stamp, login)?;
+        let row = self.staff_row(login)?;
+        if !row.active || !row.grants.is_empty() {
+            let text = "the first security administrator is in use and has no other rights";
+            return Err(rule("not_without_rights", text).into());
+        }
+        let mut after = String::new();
+        loop {
+            let page = StaffRow::page(self.tx, &after, 500)?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.login);
+            let security = |row: &StaffRow| row.grants.iter().any(|grant| grant.role == Role::SecurityAdministrator);
+            if page.iter().any(|row| row.active && security(row)) {
+                let text = "there is a security administrator: that person grants rights";
+                return Err(rule("security_administrator_exists", text).into());
+            }
+        }
+        // After this point the command must succeed.
+        let after = vec![Grant::everywhere(Role::SecurityAdministrator)];
+        StaffRow { grants: after.clone(), ..row }.write(self.tx)?;
+        let login = login.to_string();
+        self.emit(
+            stamp,
+            EventBody::Staff(StaffEvent::GrantsChanged { login: login.clone(), before: Vec::new(), after }),
+        )?;
+        self.end_sessions(stamp, &login)?;
+        Ok(DONE)
+    }
+
     /// Checks: another person's account → known → as the proposer saw it → the grants are possible and may be one person's →
     /// somebody is left who may grant.
     pub(super) fn set_grants(

@@ -4,6 +4,7 @@
 mod accounts;
 mod row;
 mod sessions;
+mod support;
 
 use jikai_schema::command::{Outcome, StaffCommand};
 use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
@@ -11,7 +12,9 @@ use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
 use super::error::Stop;
 use super::{Machine, Stamp, StorageError, rule, unknown};
 
-pub use row::StaffRow;
+pub use row::{SessionRow, StaffRow};
+pub use sessions::FAILURES_FREE;
+pub use support::{SupportRow, SupportState};
 
 /// Passwords that may not come back.
 pub const PASSWORDS_KEPT: usize = 5;
@@ -48,6 +51,10 @@ impl Machine<'_> {
             StaffCommand::NoteReading { request, address } => {
                 self.note(stamp, StaffEvent::SensitiveRead { request: shortened(request), address: *address })
             }
+            StaffCommand::GrantFirstSecurity { login } => self.grant_first_security(stamp, login),
+            StaffCommand::AskSupport { login, reason, minutes } => self.ask_support(stamp, login, reason, *minutes),
+            StaffCommand::ApproveSupport { number } => self.approve_support(stamp, *number),
+            StaffCommand::EndSupport { number } => self.end_support(stamp, *number),
         }
     }
 

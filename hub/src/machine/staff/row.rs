@@ -1,11 +1,13 @@
 //! Rows of `staff` as the machine reads and writes them.
 
 use jikai_schema::codec;
+use jikai_schema::command::SessionTag;
 use jikai_schema::staff::Grant;
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::machine::StorageError;
+use crate::staff::StaffSettings;
 
 /// Largest encoding of a person's grants.
 const GRANTS_BYTES_MAX: usize = 64 * 1024;
@@ -73,6 +75,14 @@ impl StaffRow {
         })
     }
 
+    /// Hashes of the passwords that may not come back: the one in force and those before it.
+    pub fn password_hashes(&self, store: &Connection) -> Result<Vec<String>, StorageError> {
+        let mut statement = store.prepare_cached("SELECT password_hash FROM staff_password WHERE login = ?1")?;
+        let mut hashes = statement.query_map([&self.login], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+        hashes.push(self.password_hash.clone());
+        Ok(hashes)
+    }
+
     /// Writes the row.
     pub(super) fn write(&self, store: &Connection) -> Result<(), StorageError> {
         let sql = "INSERT OR REPLACE INTO staff VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
@@ -90,5 +100,54 @@ impl StaffRow {
             self.factor_step as i64,
         ))?;
         Ok(())
+    }
+}
+
+/// One open session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Tag of its token.
+    pub tag: SessionTag,
+    /// Whose.
+    pub login: String,
+    /// Since when.
+    pub opened_at_ms: TimeMs,
+    /// When it was used last, to the minute.
+    pub seen_at_ms: TimeMs,
+    /// From where it was opened.
+    pub address: String,
+    /// Whether the person proved to be the one twice.
+    pub proven_twice: bool,
+}
+
+impl SessionRow {
+    /// The session of a tag.
+    pub fn read(store: &Connection, tag: SessionTag) -> Result<Option<Self>, rusqlite::Error> {
+        let mut statement = store.prepare_cached("SELECT * FROM staff_session WHERE tag = ?1")?;
+        statement.query_row([tag.0], SessionRow::from_row).optional()
+    }
+
+    /// Sessions of a person, oldest first: a handful.
+    pub fn of(store: &Connection, login: &str) -> Result<Vec<Self>, rusqlite::Error> {
+        let sql = "SELECT * FROM staff_session WHERE login = ?1 ORDER BY opened_at_ms, tag";
+        let mut statement = store.prepare_cached(sql)?;
+        statement.query_map([login], SessionRow::from_row)?.collect()
+    }
+
+    /// When it ends if it is not used again.
+    pub fn ends_at_ms(&self, settings: &StaffSettings) -> TimeMs {
+        let idle_ms = self.seen_at_ms.ms().saturating_add(settings.session_idle_ms_max);
+        TimeMs::from_ms(idle_ms.min(self.opened_at_ms.ms().saturating_add(settings.session_ms_max)))
+    }
+
+    fn from_row(row: &rusqlite::Row<'_>) -> Result<Self, rusqlite::Error> {
+        Ok(SessionRow {
+            tag: SessionTag(row.get(0)?),
+            login: row.get(1)?,
+            opened_at_ms: TimeMs::from_ms(row.get(2)?),
+            seen_at_ms: TimeMs::from_ms(row.get(3)?),
+            address: row.get(4)?,
+            proven_twice: row.get(5)?,
+        })
     }
 }

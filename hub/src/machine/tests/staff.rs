@@ -4,7 +4,7 @@ use jikai_schema::staff::{Area, Grant, Role};
 use jikai_schema::time::TimeMs;
 
 use crate::log::LogPosition;
-use crate::machine::{self, StaffRow};
+use crate::machine::{self, StaffRow, SupportRow};
 use crate::province::*;
 
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA";
@@ -250,4 +250,65 @@ fn the_last_passwords_are_remembered_and_only_the_one_that_was_compared_is_repla
     }
     assert!(!row(&hub, "wei").password_temporary);
     assert_eq!(hub.count("SELECT count(*) FROM staff_password WHERE login = 'wei'"), 4);
+}
+
+#[test]
+fn the_first_security_administrator_is_another_person_without_rights_and_there_is_one_first() {
+    let mut hub = Hub::empty();
+    let first = Grant::everywhere(Role::SystemAdministrator);
+    done(as_system(&mut hub, StaffCommand::CreateFirst(new_staff("root"), first)));
+    for login in ["wei", "ming"] {
+        done(ask_as(&mut hub, "root", NOW_MS, StaffCommand::Create(new_staff(login))));
+    }
+    let first = |login: &str| StaffCommand::GrantFirstSecurity { login: login.into() };
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first("root"))), "own_account");
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first("nobody"))), "unknown");
+    grant(&mut hub, "root", "ming", &[Grant::everywhere(Role::Supervisor)]);
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first("ming"))), "not_without_rights");
+    done(ask_as(&mut hub, "root", NOW_MS, first("wei")));
+    assert_eq!(row(&hub, "wei").grants, [Grant::everywhere(Role::SecurityAdministrator)]);
+    done(ask_as(&mut hub, "root", NOW_MS, StaffCommand::Create(new_staff("late"))));
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first("late"))), "security_administrator_exists");
+}
+
+#[test]
+fn the_vendors_access_is_opened_by_another_person_in_time_and_ends_by_itself() {
+    let mut hub = hub_with_staff();
+    grant(&mut hub, "guard", "wei", &[Grant::everywhere(Role::VendorSupport)]);
+    let ask = |login: &str, reason: &str, minutes| StaffCommand::AskSupport {
+        login: login.into(),
+        reason: reason.into(),
+        minutes,
+    };
+    let approve = |number| StaffCommand::ApproveSupport { number };
+    let is_open = |hub: &Hub, at_ms| SupportRow::is_open_for(&hub.state, "wei", TimeMs::from_ms(at_ms)).unwrap();
+    for (command, refusal) in [
+        (ask("ming", "why", 60), "not_vendor"),
+        (ask("nobody", "why", 60), "unknown"),
+        (ask("wei", " ", 60), "invalid_reason"),
+        (ask("wei", "a\nb", 60), "invalid_reason"),
+        (ask("wei", "why", 0), "invalid_minutes"),
+        (ask("wei", "why", 481), "invalid_minutes"),
+    ] {
+        assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, command)), refusal);
+    }
+    assert_eq!(code(&as_system(&mut hub, ask("wei", "why", 60))), "not_a_person");
+    for _ in 0..3 {
+        done(ask_as(&mut hub, "root", NOW_MS, ask("wei", "why", 60)));
+    }
+    for same in ["root", "wei"] {
+        assert_eq!(code(&ask_as(&mut hub, same, NOW_MS, approve(1))), "same_person");
+    }
+    assert_eq!(code(&ask_as(&mut hub, "guard", NOW_MS + 24 * 3_600_000, approve(1))), "not_waiting");
+    assert!(!is_open(&hub, NOW_MS));
+    done(ask_as(&mut hub, "guard", NOW_MS, approve(1)));
+    assert!(is_open(&hub, NOW_MS + 3_599_999) && !is_open(&hub, NOW_MS + 3_600_000));
+    assert_eq!(code(&ask_as(&mut hub, "ming", NOW_MS, approve(1))), "not_waiting");
+    done(ask_as(&mut hub, "guard", NOW_MS, StaffCommand::EndSupport { number: 2 }));
+    assert_eq!(code(&ask_as(&mut hub, "guard", NOW_MS, approve(2))), "not_waiting", "it was refused");
+    done(as_system(&mut hub, open("wei", 1, Factor::None)));
+    done(ask_as(&mut hub, "root", NOW_MS, StaffCommand::EndSupport { number: 1 }));
+    assert!(!is_open(&hub, NOW_MS) && sessions(&hub, "wei") == 0);
+    let again = ask_as(&mut hub, "root", NOW_MS, StaffCommand::EndSupport { number: 1 });
+    assert_eq!(again, Outcome::Done { events: 0, existing: 1 });
 }

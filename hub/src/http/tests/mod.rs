@@ -1,8 +1,15 @@
+mod people;
+mod rights;
+mod walk;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
+use axum::extract::connect_info::MockConnectInfo;
 use axum::http::{Request, StatusCode, header};
 use jikai_schema::command::Command;
+use jikai_schema::crypto::{KeyRing, SecretKey};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -12,6 +19,7 @@ use crate::app::{App, INBOX};
 use crate::config::Config;
 use crate::identity::TokenHash;
 use crate::province::{NodeLog, Running, check_in, claim};
+use crate::staff::{Factors, Passwords};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -29,13 +37,21 @@ fn app(hub: &Running) -> App {
         printers: Arc::default(),
         links: hub.links.clone(),
         token: TokenHash::of(TOKEN),
+        passwords: Passwords::cheap(),
+        factors: Arc::new(Factors::new(&KeyRing::of(SecretKey::from_bytes([3; 32])))),
+        notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }
 }
 
+/// All routes, as asked from the machine itself.
+fn router(app: App) -> axum::Router {
+    super::router(app).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))))
+}
+
 async fn send(hub: &Running, request: Request<Body>) -> (StatusCode, String, Vec<u8>) {
-    let response = super::router(app(hub)).oneshot(request).await.unwrap();
+    let response = router(app(hub)).oneshot(request).await.unwrap();
     let status = response.status();
     let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.to_str().unwrap().to_string());
     let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
@@ -77,7 +93,7 @@ async fn worked() -> Running {
 }
 
 #[tokio::test]
-async fn every_address_but_health_and_docs_needs_the_token() {
+async fn every_address_but_health_and_docs_needs_a_session_or_the_machines_token() {
     let hub = Running::set_up().await;
     let paths = [
         "/v1/reports/sales",
@@ -90,18 +106,21 @@ async fn every_address_but_health_and_docs_needs_the_token() {
     ];
     for path in paths {
         let without = Request::get(path).body(Body::empty()).unwrap();
-        assert_eq!(problem(&hub, without).await, code(401, "token_required"), "{path}");
+        assert_eq!(problem(&hub, without).await, code(401, "session_required"), "{path}");
         for value in ["Bearer wrong", "Bearer 0123456789abcdee", "Bearer "] {
             let wrong = Request::get(path).header(header::AUTHORIZATION, value).body(Body::empty()).unwrap();
-            assert_eq!(problem(&hub, wrong).await.0, 401, "{path} {value}");
+            assert_eq!(problem(&hub, wrong).await, code(401, "token_invalid"), "{path} {value}");
         }
         let (status, ..) = send(&hub, with_token("GET", path, "", Body::empty())).await;
         assert_eq!(status, StatusCode::OK, "{path}");
     }
     for path in ["/v1/nodes", "/v1/imports/batches", "/v1/imports/lists/outlets"] {
         let without = Request::post(path).body(Body::empty()).unwrap();
-        assert_eq!(problem(&hub, without).await, code(401, "token_required"), "{path}");
+        assert_eq!(problem(&hub, without).await, code(401, "session_required"), "{path}");
     }
+    let away = super::router(app(&hub)).layer(MockConnectInfo(SocketAddr::from(([10, 0, 0, 1], 40_000))));
+    let response = away.oneshot(with_token("GET", "/v1/nodes", "", Body::empty())).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "the token is good on the machine only");
     for path in ["/health/live", "/health/ready", "/openapi.json", "/docs/"] {
         let (status, ..) = send(&hub, Request::get(path).body(Body::empty()).unwrap()).await;
         assert_eq!(status, StatusCode::OK, "{path}");

@@ -1,0 +1,251 @@
+//! The one guard of all addresses: who asks, what the address needs, where the person may do that. What is not declared in
+//! [`crate::rights`] is refused; refusals and sensitive reads are facts in the log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use jikai_schema::command::{Command, StaffCommand};
+use jikai_schema::crypto::equal;
+use jikai_schema::event::Actor;
+
+use super::problem::Problem;
+use super::standing::Standing;
+use crate::app::App;
+use crate::rights::{CONSOLE, Needs, Permission, Reach, Route, Scope, route_of, scope_of};
+use crate::staff::SessionToken;
+
+/// Name of the cookie that holds the session's token. The prefix makes browsers insist on `Secure` and `Path=/`.
+pub(super) const COOKIE: &str = "__Host-jikai";
+/// Header that a page of ours sends with everything that changes.
+const CSRF_HEADER: &str = "x-csrf-token";
+/// On whose behalf the machine's token acts. No login name has an `@`.
+const CONSOLE_NAME: &str = "@console";
+
+/// Who may do what this address does, and where.
+#[derive(Clone)]
+pub(super) struct Caller {
+    name: Arc<str>,
+    scope: Scope,
+}
+
+impl Caller {
+    /// On whose behalf commands are proposed.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::Staff(self.name.to_string())
+    }
+
+    /// Where the caller may do this.
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        parts.extensions.get().cloned().ok_or_else(|| Problem::internal(&"a handler asks for a caller without a guard"))
+    }
+}
+
+/// A member of staff with an open session, whatever the person may do.
+#[derive(Clone)]
+pub(super) struct SignedIn(pub(super) Arc<Standing>);
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let found = parts.extensions.get().cloned();
+        found.ok_or_else(|| Problem::internal(&"a handler asks for a session without a guard"))
+    }
+}
+
+/// The address that a request came from.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let found = ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await;
+        found.map(|info| Peer(info.0.ip().to_canonical())).map_err(|_| Problem::internal(&"no peer address"))
+    }
+}
+
+/// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`,
+/// `token_invalid`; 403 `not_declared`, `not_permitted`, `outside_area`, `password_must_change`, `second_factor_missing`,
+/// `second_factor_unproven`, `csrf_token_invalid`.
+pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_string()).unwrap_or_default();
+    let route = route_of(&parts.method, &path).ok_or_else(|| {
+        tracing::error!(method = %parts.method, path, "an address without a declared need was asked for");
+        forbidden("not_declared", "What this address needs is not declared.", "Tell the vendor: this is a defect.")
+    })?;
+    let Peer(address) = Peer::from_request_parts(&mut parts, &app).await?;
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Session => {
+            let standing = signed_in(&app, &parts.method, &parts.headers).await?;
+            parts.extensions.insert(SignedIn(standing));
+        }
+        Needs::May(permission) => {
+            let request = format!("{} {}", parts.method, parts.uri.path());
+            let asked = Asked { app: &app, route, permission, request, address };
+            let caller = asked.admit(&parts).await?;
+            parts.extensions.insert(caller);
+        }
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// A request for something that needs a permission.
+struct Asked<'a> {
+    app: &'a App,
+    route: &'static Route,
+    permission: Permission,
+    request: String,
+    address: IpAddr,
+}
+
+impl Asked<'_> {
+    async fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let caller = match parts.headers.contains_key(header::AUTHORIZATION) {
+            true => self.admit_console(&parts.headers).await?,
+            false => self.admit_staff(&parts.method, &parts.headers).await?,
+        };
+        if self.route.sensitive {
+            self.note(&caller.name, false).await?;
+        }
+        Ok(caller)
+    }
+
+    /// The machine's token is good from the machine itself only.
+    async fn admit_console(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+        if !self.address.is_loopback() || !self.app.token.is_of(token.trim()) {
+            metrics::counter!("jikai_tokens_refused_total").increment(1);
+            let hint = "Use the token in admin.token of the hub's data directory, on the hub's machine.";
+            return Err(unauthorized("token_invalid", "This is not the machine's token.", hint));
+        }
+        if !CONSOLE.contains(&self.permission) {
+            let problem = self.not_permitted("The machine's token does not reach this.", "Log in as a person who may.");
+            return self.refuse(CONSOLE_NAME, problem).await;
+        }
+        Ok(Caller { name: CONSOLE_NAME.into(), scope: Scope::Everywhere })
+    }
+
+    async fn admit_staff(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
+        let standing = signed_in(self.app, method, headers).await?;
+        let row = &standing.row;
+        if let Some(missing) = standing.missing.first() {
+            return Err(forbidden(missing.code(), missing.sentence(), missing.hint()));
+        }
+        let now_ms = self.app.sequencer.now_ms();
+        let scope = scope_of(&row.grants, self.permission, now_ms, self.address, standing.support_is_open);
+        let Some(scope) = scope else {
+            let text = "You may not do this, or not at this hour or from this address.";
+            return self.refuse(&row.login, self.not_permitted(text, "A security administrator grants rights.")).await;
+        };
+        if self.route.reach == Reach::Province && !scope.is_everywhere() {
+            let text = "This concerns the whole province, your right only a part of it.";
+            let problem = forbidden("outside_area", text, "Ask somebody whose right reaches the province.");
+            return self.refuse(&row.login, problem).await;
+        }
+        if standing.is_vendor() {
+            self.note(&row.login, true).await?;
+        }
+        Ok(Caller { name: row.login.as_str().into(), scope })
+    }
+
+    fn not_permitted(&self, detail: &str, hint: &str) -> Problem {
+        forbidden("not_permitted", format!("{detail} Needed: {}.", self.needed()), hint)
+    }
+
+    fn needed(&self) -> String {
+        format!("{} {}", self.permission.0.name(), self.permission.1.name())
+    }
+
+    /// Notes a refusal, once a minute for each person and address, and gives the problem.
+    async fn refuse<T>(&self, name: &str, problem: Problem) -> Result<T, Problem> {
+        metrics::counter!("jikai_requests_refused_total").increment(1);
+        if self
+            .app
+            .notes
+            .is_due(&format!("refusal {name} {} {}", self.route.method, self.route.path), self.app.sequencer.now_ms())
+        {
+            let (request, needed, address) = (self.request.clone(), self.needed(), self.address);
+            self.write(name, StaffCommand::NoteRefusal { request, needed, address }).await?;
+        }
+        Err(problem)
+    }
+
+    /// Notes a read: each one of the vendor's, others once a minute for each person and thing.
+    async fn note(&self, name: &str, each: bool) -> Result<(), Problem> {
+        if each || self.app.notes.is_due(&format!("reading {name} {}", self.request), self.app.sequencer.now_ms()) {
+            let (request, address) = (self.request.clone(), self.address);
+            self.write(name, StaffCommand::NoteReading { request, address }).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, name: &str, command: StaffCommand) -> Result<(), Problem> {
+        self.app.sequencer.propose(Actor::Staff(name.to_string()), Command::Staff(command)).await?;
+        Ok(())
+    }
+}
+
+/// The person of the session in the request's cookie.
+async fn signed_in(app: &App, method: &Method, headers: &HeaderMap) -> Result<Arc<Standing>, Problem> {
+    let hint = "Log in: POST /v1/session.";
+    let required = || unauthorized("session_required", "This address needs a session of a member of staff.", hint);
+    let token = session_token(headers).ok_or_else(required)?;
+    let expired = || unauthorized("session_expired", "The session has ended.", hint);
+    let standing = Standing::load(app, token.tag()).await?.ok_or_else(expired)?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        check_same_site(headers)?;
+        let sent = headers.get(CSRF_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
+        if !equal(sent, token.csrf().as_bytes()) {
+            let hint = "Send `csrf_token` of GET /v1/session as the header X-CSRF-Token.";
+            return Err(forbidden(
+                "csrf_token_invalid",
+                "The header X-CSRF-Token is missing or not this session's.",
+                hint,
+            ));
+        }
+    }
+    standing.keep_open(app).await?;
+    Ok(Arc::new(standing))
+}
+
+/// The token in the cookie.
+pub(super) fn session_token(headers: &HeaderMap) -> Option<SessionToken> {
+    let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).and_then(|(_, token)| SessionToken::parse(token))
+}
+
+/// Refuses what a browser says another site's page sent.
+pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get("sec-fetch-site").map(|value| value.as_bytes()) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(forbidden("other_site", "A page of another site sent this.", "Open the console itself.")),
+    }
+}
+
+fn forbidden(code: &str, detail: impl Into<String>, hint: &str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, code, detail, hint)
+}
+
+pub(super) fn unauthorized(code: &str, detail: &str, hint: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, detail, hint)
+}

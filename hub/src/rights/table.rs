@@ -1,0 +1,127 @@
+//! Which role may do what. Source: DOMAIN §5.
+//!
+//! System, security and audit administration never hold each other's rights nor any business right; the auditor sees
+//! everything and changes nothing; the vendor sees the machine only.
+
+use jikai_schema::staff::Role;
+
+use super::Permission;
+use super::Resource::*;
+use super::Verb::*;
+
+/// What somebody may who holds the machine's token: bring a province in, and read. Whoever has it may read the data
+/// directory anyway; but it grants nothing to anybody, and approves nothing.
+pub const CONSOLE: &[Permission] = &[
+    (Import, Lists),
+    (Import, Batches),
+    (Change, Nodes),
+    (See, Nodes),
+    (See, Metrics),
+    (See, Sales),
+    (See, Stock),
+    (See, Claims),
+    (See, Deposits),
+    (See, Ledger),
+    (See, Trail),
+];
+
+const SYSTEM: &[Permission] = &[
+    (See, StaffAccounts),
+    (Change, StaffAccounts),
+    (See, StaffSessions),
+    (Revoke, StaffSessions),
+    (See, Support),
+    (Ask, Support),
+    (Revoke, Support),
+    (See, Nodes),
+    (See, Metrics),
+];
+
+const SECURITY: &[Permission] = &[
+    (See, StaffAccounts),
+    (See, StaffRights),
+    (Change, StaffRights),
+    (See, StaffSessions),
+    (Revoke, StaffSessions),
+    (See, Support),
+    (Approve, Support),
+    (Revoke, Support),
+];
+
+const AUDIT: &[Permission] = &[
+    (See, Sales),
+    (See, Stock),
+    (See, Claims),
+    (See, Deposits),
+    (See, Ledger),
+    (See, Trail),
+    (See, Nodes),
+    (See, Metrics),
+    (See, StaffAccounts),
+    (See, StaffRights),
+    (See, StaffSessions),
+    (See, Support),
+];
+
+const PARAMETERS: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims)];
+const ISSUE: &[Permission] = &[(See, Sales), (See, Stock)];
+const PRIZE_DATA: &[Permission] = &[];
+const FINANCE: &[Permission] = &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger)];
+const REDEMPTION: &[Permission] = &[(See, Claims)];
+const MARKET: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims)];
+const WAREHOUSE: &[Permission] = &[(See, Stock)];
+const CALL_CENTRE: &[Permission] = &[(See, Stock)];
+const SUPERVISION: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims), (See, Deposits), (See, Ledger)];
+const VENDOR: &[Permission] = &[(See, Nodes), (See, Metrics)];
+
+/// What a role may do, in the areas for which it is granted.
+pub const fn permissions_of(role: Role) -> &'static [Permission] {
+    match role {
+        Role::SystemAdministrator => SYSTEM,
+        Role::SecurityAdministrator => SECURITY,
+        Role::AuditAdministrator => AUDIT,
+        Role::ParameterMaker | Role::ParameterChecker => PARAMETERS,
+        Role::PrizeDataA | Role::PrizeDataB => PRIZE_DATA,
+        Role::IssueClerk => ISSUE,
+        Role::FinanceMaker | Role::FinanceChecker => FINANCE,
+        Role::RedemptionMaker | Role::RedemptionChecker | Role::RedemptionPayer => REDEMPTION,
+        Role::MarketManager => MARKET,
+        Role::WarehouseKeeper | Role::WarehousePicker | Role::WarehouseChecker | Role::WarehouseCounter => WAREHOUSE,
+        Role::CallCentreAgent => CALL_CENTRE,
+        Role::Supervisor => SUPERVISION,
+        Role::VendorSupport => VENDOR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rights::Resource;
+
+    #[test]
+    fn who_only_reads_only_reads() {
+        for role in [Role::AuditAdministrator, Role::Supervisor, Role::VendorSupport] {
+            assert!(permissions_of(role).iter().all(|(verb, _)| *verb == See), "{role:?}");
+        }
+    }
+
+    #[test]
+    fn administrators_and_the_vendor_have_no_business_right_and_system_and_security_change_nothing_together() {
+        let business =
+            |resource: &Resource| matches!(resource, Sales | Stock | Claims | Deposits | Ledger | Lists | Batches);
+        for role in [Role::SystemAdministrator, Role::SecurityAdministrator, Role::VendorSupport] {
+            assert!(!permissions_of(role).iter().any(|(_, resource)| business(resource)), "{role:?}");
+        }
+        let both = |(verb, resource): &&Permission| *verb == Change && SECURITY.contains(&(*verb, *resource));
+        assert_eq!(SYSTEM.iter().find(both), None);
+        assert!(!SECURITY.contains(&(Ask, Support)) && !SYSTEM.contains(&(Approve, Support)));
+    }
+
+    #[test]
+    fn the_machines_token_reaches_no_account_no_right_and_no_approval() {
+        for (verb, resource) in CONSOLE {
+            assert!(!matches!(resource, StaffAccounts | StaffRights | StaffSessions | Support), "{resource:?}");
+            assert!(!matches!(verb, Ask | Approve | Revoke), "{verb:?}");
+        }
+    }
+}
