@@ -86,7 +86,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_string()).unwrap_or_default();
-    let route = route_of(&parts.method, &path).ok_or_else(|| {
+    let route = route_of(parts.method.as_str(), &path).ok_or_else(|| {
         tracing::error!(method = %parts.method, path, "an address without a declared need was asked for");
         forbidden("not_declared", "What this address needs is not declared.", "Tell the vendor: this is a defect.")
     })?;

@@ -2,11 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jikai_schema::crypto::{KeyRing, Suite};
+use jikai_schema::crypto::{KeyRing, Suite, hash};
 use jikai_schema::time::TimeMs;
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Totp};
 use zeroize::Zeroizing;
 
@@ -108,7 +107,7 @@ impl Factors {
 
     /// What is kept of a recovery code.
     pub fn recovery_hash(code: &str) -> [u8; 32] {
-        Sha256::new().chain_update(b"jikai recovery\n").chain_update(code.trim().to_lowercase()).finalize().into()
+        hash(Suite::configured(), &[b"jikai recovery\n", code.trim().to_lowercase().as_bytes()])
     }
 
     /// Whether a text could be a recovery code rather than a one-time code.

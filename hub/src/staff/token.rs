@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jikai_schema::command::SessionTag;
+use jikai_schema::crypto::{Suite, hash};
 use rand::TryRng;
 use rand::rngs::SysRng;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::Busy;
@@ -34,13 +34,12 @@ impl SessionToken {
 
     /// What is kept of it: opens nothing.
     pub fn tag(&self) -> SessionTag {
-        SessionTag(Sha256::digest(self.0.as_slice()).into())
+        SessionTag(hash(Suite::configured(), &[self.0.as_slice()]))
     }
 
     /// What a page of ours sends along with changes, and a foreign page cannot know.
     pub fn csrf(&self) -> String {
-        let digest = Sha256::new().chain_update(b"jikai csrf\n").chain_update(self.0.as_slice()).finalize();
-        hex::encode(&digest[..16])
+        hex::encode(&hash(Suite::configured(), &[b"jikai csrf\n", self.0.as_slice()])[..16])
     }
 }
 

@@ -23,14 +23,14 @@ CREATE TABLE staff_password (
     PRIMARY KEY (login, set_at_ms)
 ) STRICT, WITHOUT ROWID;
 
--- Recovery codes that were not used yet, as SHA-256.
+-- Recovery codes that were not used yet, hashed.
 CREATE TABLE staff_recovery (
     login TEXT NOT NULL,
     hash  BLOB NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (login, hash)
 ) STRICT, WITHOUT ROWID;
 
--- Open sessions, by the SHA-256 of their tokens.
+-- Open sessions, by the hash of their tokens.
 CREATE TABLE staff_session (
     tag          BLOB PRIMARY KEY CHECK (length(tag) = 32),
     login        TEXT NOT NULL,

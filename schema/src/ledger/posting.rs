@@ -114,7 +114,8 @@ pub fn check_in(node: NodeId, outlet: OutletId, game: GameCode, charge: &PackCha
     ])
 }
 
-/// Return of a pack: every transfer of its check-in, reversed in reverse order.
+/// Return of a pack: every transfer of its check-in, reversed; the charge first, so that no line of the outlet's
+/// statement falls below zero even where less than the commission is left.
 pub fn pack_return(node: NodeId, outlet: OutletId, game: GameCode, charge: &PackCharge) -> Vec<Posting> {
     let reversal = |code| match code {
         TransferCode::Charge => TransferCode::Return,
@@ -124,8 +125,7 @@ pub fn pack_return(node: NodeId, outlet: OutletId, game: GameCode, charge: &Pack
         TransferCode::Commission => TransferCode::CommissionReturn,
         other => other,
     };
-    let mut postings = check_in(node, outlet, game, charge);
-    postings.reverse();
+    let postings = check_in(node, outlet, game, charge);
     postings.iter().map(|p| posting(p.credit, p.debit, p.amount, reversal(p.code))).collect()
 }
 
@@ -161,6 +161,29 @@ mod tests {
         assert_eq!(TransferId::from_key(id.key()).event(), event);
         let earlier = TransferId::new(EventKey { seq: event.seq - 1, ..event }, 255);
         assert!(earlier < TransferId::new(event, 0));
+    }
+
+    #[test]
+    fn neither_check_in_nor_return_takes_more_from_the_outlet_than_it_holds_at_that_line() {
+        use crate::money::RatePpm;
+        let (node, outlet) = (NodeId::new(1).unwrap(), OutletId::new(13_010_001).unwrap());
+        let rate = |ppm| RatePpm::new(ppm).unwrap();
+        let shares = crate::money::SaleShares::new(rate(650_000), rate(200_000), rate(80_000)).unwrap();
+        let charge = shares.charge(Money::from_fen(60_000)).unwrap();
+        let game = "G0201".parse().unwrap();
+        let lowest = |start: i64, postings: Vec<Posting>| {
+            let account = AccountId::outlet(node, outlet);
+            let mut balance = start;
+            let mut lowest = start;
+            for posting in postings {
+                balance += if posting.credit == account { posting.amount.fen() } else { 0 };
+                balance -= if posting.debit == account { posting.amount.fen() } else { 0 };
+                lowest = lowest.min(balance);
+            }
+            lowest
+        };
+        assert_eq!(lowest(60_000, check_in(node, outlet, game, &charge)), 0);
+        assert_eq!(lowest(0, pack_return(node, outlet, game, &charge)), 0);
     }
 
     #[test]
