@@ -9,6 +9,7 @@ use jikai_schema::money::Money;
 use jikai_schema::projection::Projection;
 use jikai_schema::rules::{Judgement, judge};
 use jikai_schema::time::TimeMs;
+use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use rand::RngExt;
@@ -18,7 +19,7 @@ use crate::config::{Acknowledge, Config};
 use crate::decide::Caller;
 use crate::keyring::Keyring;
 use crate::query::QueryError;
-use crate::session::{Challenges, Sessions};
+use crate::session::{Challenges, Guesses, Sessions};
 use crate::store::{PoolError, ReadPool};
 use crate::uplink::LinkState;
 use crate::writer::{Clock, Reply, Request, WriteError, Writer};
@@ -43,10 +44,14 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Challenges not yet answered.
     pub challenges: Arc<Challenges>,
+    /// Wrong passwords of operators.
+    pub guesses: Arc<Guesses>,
     /// At most so many passwords are hashed at once: each takes memory and a core.
     pub hashing: Arc<Semaphore>,
     /// Printed names of batches.
     pub names: Arc<RwLock<Arc<BatchNames>>>,
+    /// Asks the hub; `None` where there is none.
+    pub hub: Option<Requester>,
     /// State of the link to the hub.
     pub link: watch::Receiver<LinkState>,
     /// Renders the metrics.
@@ -115,6 +120,12 @@ impl App {
     /// The clock's time.
     pub fn now_ms(&self) -> TimeMs {
         (self.clock)()
+    }
+
+    /// Whether the hub was heard lately enough to know who may still work here.
+    pub fn is_trusted(&self) -> bool {
+        let now_ms = self.now_ms();
+        now_ms.ms() - self.link.borrow().contact_at_ms(now_ms).ms() <= self.config.offline_ms_max
     }
 
     /// Printed names of batches as known now.

@@ -47,6 +47,10 @@ pub struct Config {
     pub terminal_requests_burst: NonZeroU32,
     /// Longest session of an operator: one shift. Milliseconds.
     pub session_ms_max: i64,
+    /// A node that did not hear the hub for so long trusts no session and no login: it may not know who was put out of use.
+    /// Milliseconds.
+    #[serde(default = "offline_ms_max")]
+    pub offline_ms_max: i64,
     /// Largest request body. Bytes.
     pub body_bytes_max: usize,
     /// Read-only connections.
@@ -70,6 +74,7 @@ impl Config {
             terminal_requests_per_second: count(50),
             terminal_requests_burst: count(100),
             session_ms_max: 12 * 60 * 60 * 1000,
+            offline_ms_max: offline_ms_max(),
             body_bytes_max: 64 * 1024,
             readers: 4,
             drain_ms_max: 10_000,
@@ -98,6 +103,11 @@ impl Config {
         let text = toml::to_string_pretty(self).context("write the settings")?;
         std::fs::write(data.join(CONFIG_FILE), text).context("write the settings")
     }
+}
+
+/// A day: a region works on through a night's repair of the line.
+fn offline_ms_max() -> i64 {
+    24 * 60 * 60 * 1000
 }
 
 #[cfg(test)]

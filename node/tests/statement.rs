@@ -130,7 +130,7 @@ async fn lines_of_node_and_hub_are_merged_by_time() {
     books.day().await;
     let codes: Vec<TransferCode> = books.pages(4).iter().map(|line| line.code).collect();
     use TransferCode::*;
-    let after = [Return, CommissionReturn, Prize, Prize, Commission, Charge, Commission, Charge];
+    let after = [CommissionReturn, Return, Prize, Prize, Commission, Charge, Commission, Charge];
     let before = [Commission, Charge, Commission, Charge];
     let deposits = codes.iter().position(|code| *code == Deposit).unwrap();
     assert_eq!(codes[..deposits], after);

@@ -2,136 +2,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "outlet/api.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of the outlet")]
+mod api;
 #[expect(dead_code, reason = "the rest is for the tests of the counter")]
 mod outlet;
 
-use std::num::NonZeroU32;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
+use api::{Answer, Api, problem};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use ed25519_dalek::Signer;
-use http_body_util::BodyExt;
-use jikai_node::app::App;
-use jikai_node::config::{Acknowledge, Config};
-use jikai_node::http::router;
-use jikai_node::session::{Challenges, Sessions, signed_text};
-use jikai_node::store::ReadPool;
-use jikai_node::uplink::LinkState;
-use jikai_schema::event::BatchNames;
-use jikai_schema::id::{OperatorId, TerminalId};
-use jikai_schema::time::TimeMs;
-use metrics_exporter_prometheus::PrometheusBuilder;
 use outlet::*;
-use parking_lot::RwLock;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch};
-use tower::ServiceExt;
-
-struct Api {
-    router: axum::Router,
-    /// How far the clock has been put forward.
-    forward_ms: Arc<AtomicI64>,
-    session_ms_max: i64,
-    _data: TempDir,
-}
-
-struct Answer {
-    status: StatusCode,
-    kind: String,
-    body: Value,
-}
-
-impl Api {
-    async fn open(burst: u32) -> Api {
-        let data = tempfile::tempdir().unwrap();
-        init(data.path());
-        let (writer, keys) = start(data.path());
-        Feed::new().send(&writer, world()).await;
-        let pool = ReadPool::open(data.path(), 2).unwrap();
-        let names = pool.read(|store| BatchNames::load(store)).await.unwrap().unwrap();
-        let address = "127.0.0.1:0".parse().unwrap();
-        let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
-        let ahead_ms = forward_ms.clone();
-        let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
-        let session_ms_max = config.session_ms_max;
-        let app = App {
-            node: node(),
-            config: Arc::new(config),
-            writer,
-            pool,
-            keys,
-            sessions: Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap())),
-            challenges: Arc::new(Challenges::default()),
-            hashing: Arc::new(Semaphore::new(1)),
-            names: Arc::new(RwLock::new(Arc::new(names))),
-            link: watch::channel(LinkState::default()).1,
-            metrics: PrometheusBuilder::new().build_recorder().handle(),
-            clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
-        };
-        Api { router: router(app), forward_ms, session_ms_max, _data: data }
-    }
-
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (status, kind) = (response.status(), response.headers().get("content-type").cloned());
-        let bytes = response.into_body().collect().await.unwrap().to_bytes();
-        let kind = kind.map_or(String::new(), |kind| kind.to_str().unwrap().to_string());
-        Answer { status, kind, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
-    }
-
-    async fn post(&self, token: Option<&str>, key: Option<&str>, path: &str, body: impl Into<Body>) -> Answer {
-        let mut request = Request::post(path).header("content-type", "application/json");
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
-        }
-        if let Some(key) = key {
-            request = request.header("idempotency-key", key);
-        }
-        self.send(request.body(body.into()).unwrap()).await
-    }
-
-    async fn get(&self, token: &str, path: &str) -> Answer {
-        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
-        self.send(request.body(Body::empty()).unwrap()).await
-    }
-
-    async fn challenge(&self, terminal: TerminalId) -> String {
-        let body = json!({ "terminal_id": terminal.to_string() }).to_string();
-        let answer = self.post(None, None, "/v1/login/challenge", body).await;
-        answer.body["challenge"].as_str().unwrap().to_string()
-    }
-
-    async fn login(&self, operator: OperatorId, password: &str, challenge: &str) -> Answer {
-        let signature = device_key().sign(signed_text(terminal(1), operator, challenge).as_bytes());
-        let body = json!({
-            "terminal_id": terminal(1).to_string(), "operator_id": operator.to_string(), "password": password,
-            "challenge": challenge, "signature": STANDARD.encode(signature.to_bytes()),
-        });
-        self.post(None, None, "/v1/login", body.to_string()).await
-    }
-
-    async fn token(&self, operator: OperatorId) -> String {
-        let challenge = self.challenge(terminal(1)).await;
-        let answer = self.login(operator, PASSWORD, &challenge).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-        answer.body["token"].as_str().unwrap().to_string()
-    }
-}
-
-/// The code of a refusal, which must have the form that every refusal has.
-fn problem(answer: &Answer, status: u16) -> String {
-    assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
-    assert_eq!(answer.kind, "application/problem+json");
-    for field in ["type", "title", "detail", "hint"] {
-        assert!(answer.body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {}", answer.body);
-    }
-    answer.body["code"].as_str().unwrap().to_string()
-}
+use serde_json::json;
 
 #[tokio::test]
 async fn only_the_right_key_password_and_a_fresh_challenge_open_a_session() {

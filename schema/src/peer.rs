@@ -5,8 +5,11 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use ed25519_dalek::{Signature, VerifyingKey};
+
 use crate::codec::{self, CodecError};
-use crate::id::BatchNo;
+use crate::crypto::{Suite, hash};
+use crate::id::{BatchNo, TerminalId};
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
@@ -21,6 +24,50 @@ pub enum NodeRequest {
         /// Which batches.
         batches: Vec<BatchNo>,
     },
+    /// A device wants to bind its key to the terminal number of its one-time code.
+    Enrol(Enrolment),
+}
+
+/// What a device shows to be enrolled. `Debug` hides the code, dropping wipes it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+pub struct Enrolment {
+    /// The terminal's number.
+    #[zeroize(skip)]
+    pub terminal: TerminalId,
+    /// The one-time code.
+    pub code: String,
+    /// Ed25519 public key.
+    pub public_key: [u8; 32],
+    /// Signature by that key over [`Enrolment::signed_text`]: the device has the key.
+    pub signature: Vec<u8>,
+}
+
+impl Enrolment {
+    /// What the device signs.
+    pub fn signed_text(terminal: TerminalId, code: &str, public_key: &[u8; 32]) -> Vec<u8> {
+        format!("jikai-enrol-v1\n{terminal}\n{code}\n{}", hex::encode(public_key)).into_bytes()
+    }
+
+    /// What is kept of a code.
+    pub fn code_hash(terminal: TerminalId, code: &str) -> [u8; 32] {
+        hash(Suite::configured(), &[b"jikai enrolment\n", terminal.to_string().as_bytes(), b"\n", code.as_bytes()])
+    }
+
+    /// Whether the device has the key that it shows.
+    pub fn is_signed(&self) -> bool {
+        let text = Enrolment::signed_text(self.terminal, &self.code, &self.public_key);
+        let (key, signature) = (VerifyingKey::from_bytes(&self.public_key), Signature::from_slice(&self.signature));
+        match (key, signature) {
+            (Ok(key), Ok(signature)) => key.verify_strict(&text, &signature).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for Enrolment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Enrolment({})", self.terminal)
+    }
 }
 
 /// What the hub answers. Append only.
@@ -30,6 +77,10 @@ pub enum HubReply {
     BatchKeys(Vec<(BatchNo, PlainKey)>),
     /// The request was refused, for this reason.
     Refused(String),
+    /// The device was enrolled; its definition follows in the feed.
+    Enrolled,
+    /// The code does not enrol this terminal here.
+    NotEnrolled,
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.

@@ -13,6 +13,7 @@ mod session;
 mod staff;
 mod standing;
 mod support;
+mod terminals;
 #[cfg(test)]
 mod tests;
 
@@ -60,6 +61,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(imports::batch))
         .routes(routes!(health::metrics))
         .merge(people())
+        .merge(outlets())
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .merge(imports);
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
@@ -99,6 +101,15 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(support::list, support::ask))
         .routes(routes!(support::approve))
         .routes(routes!(support::end))
+}
+
+/// Devices and persons of outlets.
+fn outlets() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(terminals::list))
+        .routes(routes!(terminals::offer))
+        .routes(routes!(terminals::revoke))
+        .routes(routes!(terminals::define_operator, terminals::disable_operator))
 }
 
 /// A page size as asked, within its bounds.

@@ -88,6 +88,12 @@ pub(super) struct OneTimePasswordView {
     one_time_password: String,
 }
 
+impl OneTimePasswordView {
+    pub(super) fn of(password: &str) -> Self {
+        OneTimePasswordView { one_time_password: password.to_string() }
+    }
+}
+
 /// Makes an account without any right. Errors: 409 `exists_with_other`, `invalid_login`, `invalid_name`.
 #[utoipa::path(post, path = "/v1/staff", request_body = NewStaffBody,
     responses((status = 200, body = OneTimePasswordView), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -101,7 +107,7 @@ pub(super) async fn create(
     let password_hash = app.passwords.hash(password.clone()).await?;
     let staff = NewStaff { login: body.login, name: body.name, password_hash };
     propose(&app, &caller, StaffCommand::Create(staff)).await?;
-    Ok(Json(OneTimePasswordView { one_time_password: password.to_string() }))
+    Ok(Json(OneTimePasswordView::of(&password)))
 }
 
 /// What is changed about an account.
@@ -139,7 +145,7 @@ pub(super) async fn reset_password(
     let password = Passwords::one_time()?;
     let password_hash = app.passwords.hash(password.clone()).await?;
     propose(&app, &caller, StaffCommand::ResetPassword { login, password_hash }).await?;
-    Ok(Json(OneTimePasswordView { one_time_password: password.to_string() }))
+    Ok(Json(OneTimePasswordView::of(&password)))
 }
 
 /// Makes a person the first security administrator. Errors: 404; 409 `security_administrator_exists`, `own_account`,

@@ -63,6 +63,7 @@ pub(super) async fn answer(gate: &NodeGate, node: NodeId, request: Vec<u8>) -> V
     let reply = match NodeRequest::decode(&request) {
         Ok(NodeRequest::BatchKeys { batches }) if batches.len() <= KEYS_MAX => keys_of(gate, node, batches).await,
         Ok(NodeRequest::BatchKeys { .. }) => Err(format!("at most {KEYS_MAX} keys are given at once")),
+        Ok(NodeRequest::Enrol(enrolment)) => super::enrolment::enrol(gate, node, enrolment).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

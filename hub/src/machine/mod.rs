@@ -5,6 +5,7 @@
 //! [`Machine`] lives for one transaction and may apply many commands in it: rows that several of them touch are written
 //! once, with the place up to which the log was applied.
 
+mod access;
 mod batches;
 mod commit;
 mod emit;
@@ -30,6 +31,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::log::LogPosition;
 
+pub use access::CertificateRow;
 use commit::Poison;
 pub use commit::commit;
 use emit::Feeds;
@@ -152,6 +154,7 @@ impl<'tx> Machine<'tx> {
             Command::CreditDeposits(deposits) => self.credit_deposits(stamp, deposits),
             Command::ReserveBatch { game, code } => self.reserve_batch(*game, *code),
             Command::Staff(command) => self.staff(stamp, command),
+            Command::Access(command) => self.access(stamp, command),
         }
     }
 }

@@ -290,8 +290,9 @@ pub fn digest_of(state: &Connection, except: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for table in tables.iter().filter(|table| *table != except) {
         hasher.update(table);
-        let mut statement = state.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")).unwrap();
-        let columns = statement.column_count();
+        let columns = state.prepare(&format!("SELECT * FROM {table}")).unwrap().column_count();
+        let order = (1..=columns.min(2)).map(|column| column.to_string()).collect::<Vec<_>>().join(", ");
+        let mut statement = state.prepare(&format!("SELECT * FROM {table} ORDER BY {order}")).unwrap();
         let mut rows = statement.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             for column in 0..columns {

@@ -1,6 +1,7 @@
 //! Reads: sums by division, outlet, game and day; stock; the ledger; the logs. Every answer says how far the log was
 //! applied when it was read.
 
+mod access;
 mod accounts;
 mod events;
 mod ledger;
@@ -19,6 +20,7 @@ use crate::log::LogPosition;
 use crate::machine::{StorageError, applied_position};
 use crate::rights::Scope;
 
+pub use access::{OperatorLine, TerminalLine, operators_of, outlet_is_within, terminals_of};
 pub use accounts::{AccountLine, accounts};
 pub use events::{hub_events, node_events};
 pub use ledger::{LedgerLine, MovementLine, Movements, ledger, movements};

@@ -49,6 +49,10 @@ pub enum Resource {
     Ledger,
     /// The logs of hub and nodes.
     Trail,
+    /// Devices of outlets.
+    Terminals,
+    /// Persons of outlets.
+    Operators,
     /// Nodes and their links.
     Nodes,
     /// Figures of the machine.
@@ -94,6 +98,8 @@ impl Resource {
             Resource::Deposits => "deposits",
             Resource::Ledger => "ledger",
             Resource::Trail => "trail",
+            Resource::Terminals => "terminals",
+            Resource::Operators => "operators",
             Resource::Nodes => "nodes",
             Resource::Metrics => "metrics",
             Resource::Lists => "lists",

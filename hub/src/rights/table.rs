@@ -15,6 +15,9 @@ pub const CONSOLE: &[Permission] = &[
     (Import, Lists),
     (Import, Batches),
     (Change, Nodes),
+    (See, Terminals),
+    (Change, Terminals),
+    (Revoke, Terminals),
     (See, Nodes),
     (See, Metrics),
     (See, Sales),
@@ -49,6 +52,7 @@ const SECURITY: &[Permission] = &[
 ];
 
 const AUDIT: &[Permission] = &[
+    (See, Terminals),
     (See, Sales),
     (See, Stock),
     (See, Claims),
@@ -68,9 +72,18 @@ const ISSUE: &[Permission] = &[(See, Sales), (See, Stock)];
 const PRIZE_DATA: &[Permission] = &[];
 const FINANCE: &[Permission] = &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger)];
 const REDEMPTION: &[Permission] = &[(See, Claims)];
-const MARKET: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims)];
+const MARKET: &[Permission] = &[
+    (See, Sales),
+    (See, Stock),
+    (See, Claims),
+    (See, Terminals),
+    (Change, Terminals),
+    (Revoke, Terminals),
+    (Change, Operators),
+    (Revoke, Operators),
+];
 const WAREHOUSE: &[Permission] = &[(See, Stock)];
-const CALL_CENTRE: &[Permission] = &[(See, Stock)];
+const CALL_CENTRE: &[Permission] = &[(See, Stock), (See, Terminals), (Revoke, Terminals)];
 const SUPERVISION: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims), (See, Deposits), (See, Ledger)];
 const VENDOR: &[Permission] = &[(See, Nodes), (See, Metrics)];
 
@@ -107,8 +120,9 @@ mod tests {
 
     #[test]
     fn administrators_and_the_vendor_have_no_business_right_and_system_and_security_change_nothing_together() {
-        let business =
-            |resource: &Resource| matches!(resource, Sales | Stock | Claims | Deposits | Ledger | Lists | Batches);
+        let business = |resource: &Resource| {
+            matches!(resource, Sales | Stock | Claims | Deposits | Ledger | Lists | Batches | Terminals | Operators)
+        };
         for role in [Role::SystemAdministrator, Role::SecurityAdministrator, Role::VendorSupport] {
             assert!(!permissions_of(role).iter().any(|(_, resource)| business(resource)), "{role:?}");
         }
@@ -121,7 +135,7 @@ mod tests {
     fn the_machines_token_reaches_no_account_no_right_and_no_approval() {
         for (verb, resource) in CONSOLE {
             assert!(!matches!(resource, StaffAccounts | StaffRights | StaffSessions | Support), "{resource:?}");
-            assert!(!matches!(verb, Ask | Approve | Revoke), "{verb:?}");
+            assert!(!matches!(verb, Ask | Approve), "{verb:?}");
         }
     }
 }

@@ -10,8 +10,12 @@ use rusqlite::Connection;
 pub use pool::{PoolError, ReadPool};
 
 /// Tables of the hub alone.
-pub const HUB_MIGRATIONS: &[Migration] =
-    &[include_str!("0001_hub.sql"), include_str!("0002_staff.sql"), include_str!("0003_support.sql")];
+pub const HUB_MIGRATIONS: &[Migration] = &[
+    include_str!("0001_hub.sql"),
+    include_str!("0002_staff.sql"),
+    include_str!("0003_support.sql"),
+    include_str!("0004_access.sql"),
+];
 
 /// File name of the state inside the data directory.
 pub const STATE_FILE: &str = "state.db";

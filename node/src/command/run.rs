@@ -26,7 +26,7 @@ use crate::http;
 use crate::keyring::{Keyring, read_master_key};
 use crate::session::{Challenges, Sessions};
 use crate::store::{self, ReadPool, StoreIdentity};
-use crate::uplink::{LinkState, UplinkStore, fetch_keys};
+use crate::uplink::{LinkState, UplinkStore, fetch_keys, keep_contact, last_contact};
 use crate::writer::{Clock, Writer};
 
 /// Passwords hashed at once.
@@ -68,8 +68,17 @@ async fn serve(
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = tls_identity(data)?;
-    let (link, link_state) = watch::channel(LinkState::default());
-    let uplink_store = UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), names.clone(), link);
+    let left_at_ms = last_contact(data).unwrap_or_else(|| clock());
+    let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
+    let uplink_store = UplinkStore::new(
+        identity.clone(),
+        writer.clone(),
+        pool.clone(),
+        names.clone(),
+        link,
+        sessions.clone(),
+        clock.clone(),
+    );
     let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
     let options = UplinkOptions {
         hub: config.hub.clone(),
@@ -79,9 +88,12 @@ async fn serve(
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
+    let hub = Some(requester.clone());
     let fetching =
         fetch_keys(requester, writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
+    let contact = keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone());
+    let contact = tokio::spawn(contact);
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let app = App {
         node: identity.node,
@@ -91,8 +103,10 @@ async fn serve(
         keys,
         sessions,
         challenges: Arc::new(Challenges::default()),
+        guesses: Arc::default(),
         hashing: Arc::new(Semaphore::new(HASHING_MAX)),
         names,
+        hub,
         link: link_state,
         metrics,
         clock,
@@ -102,7 +116,7 @@ async fn serve(
     drain(&app).await;
     stopping.cancel();
     let _ = syncing.await;
-    let _ = fetching.await;
+    let _ = tokio::join!(fetching, contact);
     drop((app, writer));
     tokio::task::spawn_blocking(move || writing.join()).await.ok();
     served

@@ -83,6 +83,12 @@ pub enum Refusal {
     /// The same key came with another body.
     #[error("the Idempotency-Key was used for another request")]
     IdempotencyKeyReused,
+    /// The device was put out of use.
+    #[error("this terminal was put out of use")]
+    TerminalRevoked,
+    /// The person was put out of use.
+    #[error("this operator does not work at the outlet any more")]
+    OperatorDisabled,
     /// The outlet is not served by this node.
     #[error("this outlet is not served by this node")]
     OutletElsewhere,
@@ -109,6 +115,8 @@ impl Refusal {
             Refusal::TicketAlreadyPaid(_) => "ticket_already_paid",
             Refusal::ClaimRefused { at, answers } => answers[*at].answer.code(),
             Refusal::IdempotencyKeyReused => "idempotency_key_reused",
+            Refusal::TerminalRevoked => "terminal_revoked",
+            Refusal::OperatorDisabled => "operator_disabled",
             Refusal::OutletElsewhere => "outlet_elsewhere",
         }
     }
@@ -134,6 +142,8 @@ impl Refusal {
             Refusal::TicketAlreadySold(_) | Refusal::TicketAlreadyPaid(_) => "Take another ticket.",
             Refusal::ClaimRefused { at, answers } => claim_hint(&answers[*at].answer),
             Refusal::IdempotencyKeyReused => "Use a new key for every new request.",
+            Refusal::TerminalRevoked => "Ask your market manager for a new enrolment code.",
+            Refusal::OperatorDisabled => "Ask the owner of the outlet.",
             Refusal::OutletElsewhere => "Connect to the node that serves this outlet.",
         }
     }

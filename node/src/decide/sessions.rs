@@ -4,9 +4,9 @@ use jikai_schema::event::{EventBody, SessionEvent, TokenTag};
 use jikai_schema::projection::Projection;
 use jikai_schema::time::TimeMs;
 
-use super::{Asked, DecideError, Decision, check_outlet_active};
+use super::{Asked, DecideError, Decision, Refusal, check_outlet_active};
 
-/// Checks: the outlet may trade.
+/// Checks: the outlet may trade → device and person are in use.
 pub(super) fn open(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
@@ -16,6 +16,12 @@ pub(super) fn open(
     let caller = asked.caller;
     check_outlet_active(projection, asked)?;
     let (terminal, operator) = (caller.terminal, caller.operator);
+    if projection.is_revoked(terminal)? {
+        return Err(Refusal::TerminalRevoked.into());
+    }
+    if projection.is_disabled(operator)? {
+        return Err(Refusal::OperatorDisabled.into());
+    }
     let opened = SessionEvent::Opened { terminal, operator, token, expires_at_ms };
     Ok(Decision::all(asked.request, [EventBody::Session(opened)]))
 }

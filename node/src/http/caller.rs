@@ -40,6 +40,7 @@ impl FromRequestParts<App> for SignedIn {
         if app.now_ms() >= session.expires_at_ms {
             return Err(expired());
         }
+        check_trusted(app)?;
         if !session.allow() {
             let hint = "Wait a second before the next request.";
             let detail = "This terminal asks too often.";
@@ -47,6 +48,17 @@ impl FromRequestParts<App> for SignedIn {
         }
         Ok(SignedIn(session))
     }
+}
+
+/// Refuses while the node was cut off from the hub too long.
+pub(super) fn check_trusted(app: &App) -> Result<(), Problem> {
+    if app.is_trusted() {
+        return Ok(());
+    }
+    let hint =
+        "Tell the operator that this node's line to the centre is down; it works on as soon as the line is back.";
+    let detail = "This node has not heard the centre for too long to know who may still work here.";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "offline_too_long", detail, hint))
 }
 
 /// A JSON body of known form.

@@ -14,11 +14,11 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::{JsonBody, SignedIn};
+use super::caller::{JsonBody, SignedIn, check_trusted};
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::{Caller, Verb};
-use crate::session::{Challenges, Credentials, LoginError, load_secrets, prove};
+use crate::session::{Challenges, Credentials, LoginError, load_secrets, prove_device, prove_person};
 use crate::writer::Request;
 
 /// Ask for a challenge.
@@ -91,12 +91,14 @@ pub(super) async fn challenge(
 }
 
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
-/// Errors: 401 `login_failed`, 409 `outlet_suspended`, 422 invalid values.
-#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 409, body = Problem)))]
+/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`; 422 invalid values; 429
+/// `too_many_failures`; 503 `offline_too_long`.
+#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Json<SessionView>, Problem> {
+    check_trusted(&app)?;
     let credentials = credentials(body)?;
     let (terminal, operator) = (credentials.terminal, credentials.operator);
     if !app.challenges.redeem(terminal, &credentials.challenge, app.now_ms()) {
@@ -105,13 +107,23 @@ pub(super) async fn login(
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
     let secrets = secrets.ok_or_else(login_failed)?;
     let (role, outlet_name) = (secrets.role, secrets.outlet_name.clone());
+    // Only who holds the device's key may guess, or learns that there is something to wait for.
+    prove_device(&credentials, &secrets).map_err(|_| login_failed())?;
+    let wait_ms = app.guesses.wait_ms(operator, app.now_ms());
+    if wait_ms > 0 {
+        return Err(too_many_failures(wait_ms));
+    }
     let permit = app.hashing.clone().acquire_owned().await.map_err(|_| login_failed())?;
     let proven = tokio::task::spawn_blocking(move || {
-        let proven = prove(&credentials, &secrets);
+        let proven = prove_person(&credentials, &secrets);
         drop(permit);
         proven
     });
-    proven.await.unwrap_or(Err(LoginError)).map_err(|_| login_failed())?;
+    if proven.await.unwrap_or(Err(LoginError)).is_err() {
+        app.guesses.failed(operator, app.now_ms());
+        return Err(login_failed());
+    }
+    app.guesses.succeeded(operator);
     let caller = Caller { terminal, operator, role };
     let (token, expires_at_ms) = open_session(&app, caller).await?;
     let operator_role = if role == OperatorRole::Owner { "owner" } else { "clerk" };
@@ -155,6 +167,12 @@ fn credentials(body: LoginBody) -> Result<Credentials, Problem> {
 
 fn parse_id<T: std::str::FromStr<Err = jikai_schema::id::IdError>>(what: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: jikai_schema::id::IdError| Problem::invalid(what, error.to_string()))
+}
+
+fn too_many_failures(wait_ms: i64) -> Problem {
+    let detail = format!("Too many wrong passwords: {} seconds are left to wait.", wait_ms.div_euclid(1_000) + 1);
+    let hint = "Wait, then type the password with care; the owner of the outlet can have it set anew.";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail, hint)
 }
 
 fn login_failed() -> Problem {

@@ -4,6 +4,7 @@
 mod account;
 mod caller;
 mod claims;
+mod enrolment;
 mod health;
 mod login;
 mod packs;
@@ -41,6 +42,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
+        .routes(routes!(enrolment::enrol))
         .routes(routes!(packs::list))
         .routes(routes!(packs::receive))
         .routes(routes!(packs::give_back))

@@ -60,7 +60,7 @@ impl Problem {
     /// A refusal by the rules.
     pub fn refused(refusal: &Refusal, answers: Option<Vec<AnswerView>>) -> Self {
         let status = match refusal {
-            Refusal::OwnerRequired => StatusCode::FORBIDDEN,
+            Refusal::OwnerRequired | Refusal::TerminalRevoked | Refusal::OperatorDisabled => StatusCode::FORBIDDEN,
             Refusal::ShipmentUnknown(_) => StatusCode::NOT_FOUND,
             Refusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::OutletElsewhere => StatusCode::MISDIRECTED_REQUEST,

@@ -92,11 +92,15 @@ pub fn load_secrets(
         .optional()
 }
 
-/// Checks both proofs. Slow by design (argon2id): call it off the async threads.
-pub fn prove(credentials: &Credentials, secrets: &OperatorSecrets) -> Result<(), LoginError> {
+/// Checks the device's signature.
+pub fn prove_device(credentials: &Credentials, secrets: &OperatorSecrets) -> Result<(), LoginError> {
     let key = VerifyingKey::from_bytes(&secrets.public_key).map_err(|_| LoginError)?;
     let text = signed_text(credentials.terminal, credentials.operator, &credentials.challenge);
-    key.verify_strict(text.as_bytes(), &Signature::from_bytes(&credentials.signature)).map_err(|_| LoginError)?;
+    key.verify_strict(text.as_bytes(), &Signature::from_bytes(&credentials.signature)).map_err(|_| LoginError)
+}
+
+/// Checks the person's password. Slow by design (argon2id): call it off the async threads.
+pub fn prove_person(credentials: &Credentials, secrets: &OperatorSecrets) -> Result<(), LoginError> {
     let hash = PasswordHash::new(&secrets.password_hash).map_err(|_| LoginError)?;
     Argon2::default().verify_password(credentials.password.as_bytes(), &hash).map_err(|_| LoginError)
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use jikai_schema::event::{OperatorRole, TokenTag};
+use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, OperatorRole, TokenTag};
 use jikai_schema::id::{OperatorId, TerminalId};
 use jikai_schema::time::TimeMs;
 use parking_lot::RwLock;
@@ -51,7 +51,9 @@ impl Sessions {
     pub fn load(&self, store: &Connection, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
         let mut statement = store.prepare(
             "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
-             FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1",
+             FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1 \
+             AND terminal NOT IN (SELECT terminal FROM terminal_revoked) \
+             AND operator NOT IN (SELECT operator FROM operator_disabled)",
         )?;
         let mut rows = statement.query([now_ms.ms()])?;
         let mut count = 0;
@@ -84,6 +86,38 @@ impl Sessions {
         if let Some(token) = live.by_terminal.remove(&terminal) {
             live.by_token.remove(&token);
         }
+    }
+
+    /// Whether a fact of the hub may end sessions.
+    pub fn concerns(fact: &EventBody) -> bool {
+        matches!(
+            fact,
+            EventBody::Access(AccessEvent::TerminalRevoked { .. } | AccessEvent::OperatorDisabled { .. })
+                | EventBody::Master(MasterEvent::TerminalDefined { .. } | MasterEvent::OperatorDefined { .. })
+        )
+    }
+
+    /// Ends the sessions that facts of the hub leave without ground: of a device that was revoked or has another key, of a
+    /// person who was put out of use or has another role or password. Who may still, logs in again.
+    pub fn obey(&self, facts: &[EventBody]) {
+        for fact in facts {
+            match fact {
+                EventBody::Access(AccessEvent::TerminalRevoked { terminal, .. })
+                | EventBody::Master(MasterEvent::TerminalDefined { terminal, .. }) => self.close(*terminal),
+                EventBody::Access(AccessEvent::OperatorDisabled { operator, .. })
+                | EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) => self.close_all_of(*operator),
+                _ => {}
+            }
+        }
+    }
+
+    fn close_all_of(&self, operator: OperatorId) {
+        let of_operator = |(_, session): &(&TokenTag, &Arc<Session>)| session.caller.operator == operator;
+        let live = self.live.read();
+        let terminals: Vec<TerminalId> =
+            live.by_token.iter().filter(of_operator).map(|(_, session)| session.caller.terminal).collect();
+        drop(live);
+        terminals.into_iter().for_each(|terminal| self.close(terminal));
     }
 
     /// The session of a token, expired or not.
@@ -120,6 +154,27 @@ mod tests {
         assert_eq!(sessions.count(), 1);
         sessions.close(TerminalId::new(1_301_000_101).unwrap());
         assert!(sessions.find(&second).is_none());
+    }
+
+    #[test]
+    fn facts_of_the_hub_end_the_sessions_of_what_they_name_and_no_other() {
+        let node = jikai_schema::id::NodeId::new(1).unwrap();
+        let (here, there) = (caller(1_301_000_101), caller(1_301_000_201));
+        let revoked = |caller: &Caller| {
+            let (terminal, reason) = (caller.terminal, "lost".to_string());
+            EventBody::Access(AccessEvent::TerminalRevoked { terminal, node, reason })
+        };
+        let disabled = EventBody::Access(AccessEvent::OperatorDisabled { operator: here.operator, node });
+        let other = Caller { operator: OperatorId::new(1_301_000_102).unwrap(), ..there };
+        for fact in [revoked(&here), disabled] {
+            let sessions = sessions(1);
+            sessions.open(TokenTag([1; 16]), here, TimeMs::from_ms(9));
+            sessions.open(TokenTag([2; 16]), other, TimeMs::from_ms(9));
+            assert!(Sessions::concerns(&fact));
+            sessions.obey(std::slice::from_ref(&fact));
+            assert!(sessions.find(&TokenTag([1; 16])).is_none(), "{fact:?}");
+            assert!(sessions.find(&TokenTag([2; 16])).is_some(), "{fact:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The link to the hub: what the node's store offers to a sync session, and the batch keys it fetches.
 
+mod contact;
 mod keys;
 mod store;
 
+use jikai_schema::time::TimeMs;
+
+pub use contact::{keep_contact, last_contact};
 pub use keys::fetch_keys;
 pub use store::UplinkStore;
 
@@ -17,4 +21,13 @@ pub struct LinkState {
     pub refused: Option<String>,
     /// How far the hub's feed was applied: what is new may name batches whose keys are missing.
     pub down_next_seq: u64,
+    /// When the link was open last; means nothing while it is open.
+    pub left_at_ms: TimeMs,
+}
+
+impl LinkState {
+    /// When the hub was heard last.
+    pub fn contact_at_ms(&self, now_ms: TimeMs) -> TimeMs {
+        if self.connected { now_ms } else { self.left_at_ms }
+    }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::event::BatchNames;
+use jikai_schema::codec::decode_event;
+use jikai_schema::event::{BatchNames, EventBody};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
@@ -12,8 +13,9 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::LinkState;
+use crate::session::Sessions;
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
-use crate::writer::{DownBatch, Writer};
+use crate::writer::{Clock, DownBatch, Writer};
 
 /// Feeds the sync driver from the writer and the read pool.
 pub struct UplinkStore {
@@ -23,6 +25,8 @@ pub struct UplinkStore {
     names: Arc<RwLock<Arc<BatchNames>>>,
     link: watch::Sender<LinkState>,
     up_head: watch::Receiver<u64>,
+    sessions: Arc<Sessions>,
+    clock: Clock,
 }
 
 impl UplinkStore {
@@ -33,6 +37,8 @@ impl UplinkStore {
         pool: ReadPool,
         names: Arc<RwLock<Arc<BatchNames>>>,
         link: watch::Sender<LinkState>,
+        sessions: Arc<Sessions>,
+        clock: Clock,
     ) -> Self {
         let mut head = writer.head();
         let (sender, up_head) = watch::channel(head.borrow().seq);
@@ -42,7 +48,7 @@ impl UplinkStore {
                 sender.send_replace(seq);
             }
         });
-        UplinkStore { identity, writer, pool, names, link, up_head }
+        UplinkStore { identity, writer, pool, names, link, up_head, sessions, clock }
     }
 
     async fn read<T: Send + 'static>(
@@ -55,8 +61,12 @@ impl UplinkStore {
 
     async fn apply(&self, batch: VerifiedBatch) -> Result<Cursor, LogError> {
         let VerifiedBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
+        let access = events.iter().filter_map(|bytes| decode_event(bytes).ok()).map(|event| event.body);
+        let access: Vec<EventBody> = access.filter(Sessions::concerns).collect();
         let applied = self.writer.apply_down(DownBatch { first_seq, prev_hash, last_hash, events }).await;
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
+        // After the commit: a node that falls between the two reads the same from its store when it starts.
+        self.sessions.obey(&access);
         let names = self.read(BatchNames::load).await?;
         *self.names.write() = Arc::new(names);
         self.link.send_modify(|state| state.down_next_seq = next_seq);
@@ -118,6 +128,9 @@ impl NodeStore for UplinkStore {
 
     fn disconnected(&self, refusal: Option<&RefusalV1>) {
         self.link.send_modify(|state| {
+            if state.connected {
+                state.left_at_ms = (self.clock)();
+            }
             state.connected = false;
             // It stands until a session opens. That another store runs as this node passes by itself only for the moment.
             if let Some(refusal) = refusal.filter(|refusal| !refusal.is_passing() || **refusal == RefusalV1::Superseded)

@@ -1,11 +1,13 @@
 //! Commands: what the hub is asked to do, imperative. Whoever proposes one has filled in time, ids and random draws;
 //! applying it reads no clock. Append only, like events.
 
+mod access;
 mod outcome;
 mod staff;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::AccessCommand;
 pub use outcome::{Outcome, Refusal};
 pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
@@ -94,6 +96,8 @@ pub enum Command {
     },
     /// Accounts, rights and sessions of the centre's staff.
     Staff(StaffCommand),
+    /// Devices and persons of outlets, certificates of nodes.
+    Access(AccessCommand),
 }
 
 /// One deposit to credit.

@@ -111,7 +111,21 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
         ("closed", EventBody::Session(SessionEvent::Closed { terminal: terminal() })),
     ]);
     bodies.extend(staff().into_iter().map(|(name, event)| (name, EventBody::Staff(event))));
+    bodies.extend(access().into_iter().map(|(name, event)| (name, EventBody::Access(event))));
     bodies
+}
+
+fn access() -> Vec<(&'static str, AccessEvent)> {
+    let (terminal, operator, node, kind) = (terminal(), operator(), node(), TerminalKind::Phone);
+    let (at_ms, serial, reason) = (TimeMs::from_ms(1_790_000_000_000), "0a1b".to_string(), "lost".to_string());
+    vec![
+        ("enrolment_offered", AccessEvent::EnrolmentOffered { terminal, node, kind, expires_at_ms: at_ms }),
+        ("enrolment_failed", AccessEvent::EnrolmentFailed { terminal, node }),
+        ("terminal_revoked", AccessEvent::TerminalRevoked { terminal, node, reason: reason.clone() }),
+        ("operator_disabled", AccessEvent::OperatorDisabled { operator, node }),
+        ("certificate_issued", AccessEvent::CertificateIssued { node, serial: serial.clone(), not_after_ms: at_ms }),
+        ("certificate_revoked", AccessEvent::CertificateRevoked { node, serial, reason }),
+    ]
 }
 
 fn staff() -> Vec<(&'static str, StaffEvent)> {

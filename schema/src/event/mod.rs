@@ -3,6 +3,7 @@
 //! **Append only.** Postcard stores a variant's position and no field names: variants are added at the end, fields
 //! never change in place; a changed fact is a new variant. `golden` pins the bytes of every variant.
 
+mod access;
 mod actor;
 #[cfg(test)]
 mod golden;
@@ -16,6 +17,7 @@ mod view;
 
 use serde::{Deserialize, Serialize};
 
+pub use access::AccessEvent;
 pub use actor::{Actor, RequestKey};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
@@ -67,6 +69,8 @@ pub enum EventBody {
     Session(SessionEvent),
     /// The centre's staff.
     Staff(StaffEvent),
+    /// Devices and persons of outlets, certificates of nodes.
+    Access(AccessEvent),
 }
 
 /// Who receives an event of the hub.
@@ -84,7 +88,7 @@ impl EventBody {
     /// Whether the hub decides such facts (DESIGN §3: no fact has two writers). The others are the nodes'.
     pub fn is_written_by_hub(&self) -> bool {
         match self {
-            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
+            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Access(_) => true,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
@@ -95,6 +99,7 @@ impl EventBody {
     pub fn audience(&self) -> Audience {
         match self {
             EventBody::Master(event) => event.audience(),
+            EventBody::Access(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -123,6 +123,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
             serde_json::json!({ "kind": "session_closed", "terminal": terminal.to_string() })
         }
         EventBody::Staff(event) => event.view(),
+        EventBody::Access(event) => event.view(),
     }
 }
 

@@ -68,6 +68,12 @@ impl Projection<'_> {
         key: &[u8; 32],
     ) -> Result<(), ProjectionError> {
         self.outlet_known(id.outlet())?;
+        // A device that was put out of use comes back only by another key.
+        self.write(
+            "DELETE FROM terminal_revoked WHERE terminal = ?1 AND NOT EXISTS \
+             (SELECT 1 FROM terminal WHERE terminal = ?1 AND public_key = ?2)",
+            params![id.get() as i64, key],
+        )?;
         self.write(
             "INSERT INTO terminal VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET node = excluded.node, \
              kind = excluded.kind, public_key = excluded.public_key",
@@ -84,6 +90,7 @@ impl Projection<'_> {
         password_hash: &str,
     ) -> Result<(), ProjectionError> {
         self.outlet_known(id.outlet())?;
+        self.write("DELETE FROM operator_disabled WHERE operator = ?1", [id.get() as i64])?;
         self.write(
             "INSERT INTO operator VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET node = excluded.node, \
              name = excluded.name, role = excluded.role, password_hash = excluded.password_hash",

@@ -4,6 +4,7 @@
 //! touches in memory and writes each once, in key order, at [`Projection::flush`]: dirty pages, not SQL, are what a
 //! commit costs. Reads go through it and see what earlier events of the transaction did. It never reads a clock.
 
+mod access;
 mod account_row;
 mod catalog;
 mod master;
@@ -113,6 +114,7 @@ impl<'store> Projection<'store> {
             EventBody::Session(body) => self.apply_session(event, body),
             // Rows about staff are the hub's own; the fact itself is the trail.
             EventBody::Staff(_) => Ok(()),
+            EventBody::Access(body) => self.apply_access(body),
         }
     }
 

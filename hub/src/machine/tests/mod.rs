@@ -1,5 +1,6 @@
 //! Every command's success beside its refusals.
 
+mod access;
 mod batches;
 mod determinism;
 mod ingest;

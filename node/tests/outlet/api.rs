@@ -1,0 +1,172 @@
+//! The terminals' API over its router, with a hub whose facts arrive when the test says so.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::Signer;
+use http_body_util::BodyExt;
+use jikai_node::app::App;
+use jikai_node::config::{Acknowledge, Config};
+use jikai_node::http::router;
+use jikai_node::session::{Challenges, Sessions, signed_text};
+use jikai_node::store::{ReadPool, StoreIdentity};
+use jikai_node::uplink::{LinkState, UplinkStore};
+use jikai_node::writer::{DownBatch, Writer};
+use jikai_schema::event::{BatchNames, EventBody};
+use jikai_schema::id::{OperatorId, TerminalId};
+use jikai_schema::time::TimeMs;
+use jikai_sync::session::VerifiedBatch;
+use jikai_sync::transport::NodeStore;
+use metrics_exporter_prometheus::PrometheusBuilder;
+use parking_lot::RwLock;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
+
+use crate::outlet::*;
+
+pub struct Api {
+    router: axum::Router,
+    /// How far the clock has been put forward.
+    pub forward_ms: Arc<AtomicI64>,
+    pub session_ms_max: i64,
+    pub offline_ms_max: i64,
+    link: watch::Sender<LinkState>,
+    uplink: UplinkStore,
+    feed: Feed,
+    _data: TempDir,
+}
+
+/// What came back.
+pub struct Answer {
+    pub status: StatusCode,
+    pub kind: String,
+    pub body: Value,
+}
+
+impl Api {
+    pub async fn open(burst: u32) -> Api {
+        let data = tempfile::tempdir().unwrap();
+        init(data.path());
+        let (writer, keys) = start(data.path());
+        let mut feed = Feed::new();
+        feed.send(&writer, world()).await;
+        let pool = ReadPool::open(data.path(), 2).unwrap();
+        let names = pool.read(|store| BatchNames::load(store)).await.unwrap().unwrap();
+        let address = "127.0.0.1:0".parse().unwrap();
+        let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
+        let ahead_ms = forward_ms.clone();
+        let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
+        let (session_ms_max, offline_ms_max) = (config.session_ms_max, config.offline_ms_max);
+        let left_at_ms = TimeMs::from_ms(NOW_MS);
+        let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
+        let (sessions, names) = (
+            Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap())),
+            Arc::new(RwLock::new(Arc::new(names))),
+        );
+        let uplink = uplink(&writer, &pool, &names, link.clone(), sessions.clone());
+        let app = App {
+            node: node(),
+            config: Arc::new(config),
+            writer,
+            pool,
+            keys,
+            sessions,
+            challenges: Arc::new(Challenges::default()),
+            guesses: Arc::default(),
+            hashing: Arc::new(Semaphore::new(1)),
+            names,
+            link: link_state,
+            hub: None,
+            metrics: PrometheusBuilder::new().build_recorder().handle(),
+            clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
+        };
+        Api { router: router(app), forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, _data: data }
+    }
+
+    /// Facts of the hub arrive.
+    pub async fn hub(&mut self, bodies: Vec<EventBody>) {
+        let DownBatch { first_seq, prev_hash, last_hash, events } = self.feed.batch(bodies);
+        let head_seq = first_seq + events.len() as u64 - 1;
+        let batch = VerifiedBatch { first_seq, prev_hash, last_hash, head_seq, events };
+        self.uplink.apply_down(batch).await.unwrap();
+    }
+
+    /// The link to the hub opens, or has been down since the start.
+    pub fn connect(&self, connected: bool) {
+        self.link.send_modify(|state| state.connected = connected);
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (status, kind) = (response.status(), response.headers().get("content-type").cloned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let kind = kind.map_or(String::new(), |kind| kind.to_str().unwrap().to_string());
+        Answer { status, kind, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    }
+
+    pub async fn post(&self, token: Option<&str>, key: Option<&str>, path: &str, body: impl Into<Body>) -> Answer {
+        let mut request = Request::post(path).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.send(request.body(body.into()).unwrap()).await
+    }
+
+    pub async fn get(&self, token: &str, path: &str) -> Answer {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}"));
+        self.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn challenge(&self, terminal: TerminalId) -> String {
+        let body = json!({ "terminal_id": terminal.to_string() }).to_string();
+        let answer = self.post(None, None, "/v1/login/challenge", body).await;
+        answer.body["challenge"].as_str().unwrap().to_string()
+    }
+
+    pub async fn login(&self, operator: OperatorId, password: &str, challenge: &str) -> Answer {
+        let signature = device_key().sign(signed_text(terminal(1), operator, challenge).as_bytes());
+        let body = json!({
+            "terminal_id": terminal(1).to_string(), "operator_id": operator.to_string(), "password": password,
+            "challenge": challenge, "signature": STANDARD.encode(signature.to_bytes()),
+        });
+        self.post(None, None, "/v1/login", body.to_string()).await
+    }
+
+    pub async fn token(&self, operator: OperatorId) -> String {
+        let challenge = self.challenge(terminal(1)).await;
+        let answer = self.login(operator, PASSWORD, &challenge).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+        answer.body["token"].as_str().unwrap().to_string()
+    }
+}
+
+fn uplink(
+    writer: &Writer,
+    pool: &ReadPool,
+    names: &Arc<RwLock<Arc<BatchNames>>>,
+    link: watch::Sender<LinkState>,
+    sessions: Arc<Sessions>,
+) -> UplinkStore {
+    let identity = StoreIdentity { environment: "test".into(), node: node(), incarnation: [1; 16], epoch: 1 };
+    UplinkStore::new(identity, writer.clone(), pool.clone(), names.clone(), link, sessions, clock())
+}
+
+/// The code of a refusal, which must have the form that every refusal has.
+pub fn problem(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status.as_u16(), status, "{}", answer.body);
+    assert_eq!(answer.kind, "application/problem+json");
+    for field in ["type", "title", "detail", "hint"] {
+        assert!(answer.body[field].as_str().is_some_and(|text| !text.is_empty()), "{field} in {}", answer.body);
+    }
+    answer.body["code"].as_str().unwrap().to_string()
+}

@@ -1,0 +1,69 @@
+//! Commands about devices and persons of outlets, and certificates of nodes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::TerminalKind;
+use crate::id::{NodeId, OperatorId, TerminalId};
+use crate::time::TimeMs;
+
+/// What is to be done about access.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AccessCommand {
+    /// Issue a one-time code for a terminal number; an earlier code of it is void.
+    OfferEnrolment {
+        /// The terminal's number.
+        terminal: TerminalId,
+        /// What sort of device.
+        kind: TerminalKind,
+        /// Hash of the code.
+        code_hash: [u8; 32],
+        /// When the code is void.
+        expires_at_ms: TimeMs,
+    },
+    /// Bind a device's key, which it has proven, to the terminal number of its code.
+    Enrol {
+        /// The node it came to.
+        node: NodeId,
+        /// The terminal's number.
+        terminal: TerminalId,
+        /// Hash of the code that was shown.
+        code_hash: [u8; 32],
+        /// Ed25519 public key.
+        public_key: [u8; 32],
+    },
+    /// Note that a device came with a wrong code; some of them make the code void.
+    NoteEnrolmentFailure {
+        /// The node it came to.
+        node: NodeId,
+        /// The terminal's number.
+        terminal: TerminalId,
+    },
+    /// Put a device out of use.
+    RevokeTerminal {
+        /// Which.
+        terminal: TerminalId,
+        /// Why.
+        reason: String,
+    },
+    /// Put a person of an outlet out of use.
+    DisableOperator {
+        /// Who.
+        operator: OperatorId,
+    },
+    /// Remember a certificate that was signed.
+    RecordCertificate {
+        /// Whose.
+        node: NodeId,
+        /// Serial number, hex.
+        serial: String,
+        /// When it expires.
+        not_after_ms: TimeMs,
+    },
+    /// Let a certificate open no session any more.
+    RevokeCertificate {
+        /// Serial number, hex.
+        serial: String,
+        /// Why.
+        reason: String,
+    },
+}
