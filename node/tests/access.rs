@@ -87,6 +87,7 @@ async fn a_node_that_was_cut_off_too_long_trusts_nobody_until_the_line_is_back()
     let api = Api::open(100).await;
     let operator = owner(1).operator;
     let token = api.token(operator).await;
+    assert!(api.session_ms_max < api.offline_ms_max - 60_000, "a shift ends before the node loses its trust");
     api.forward_ms.store(api.offline_ms_max - 60_000, Ordering::SeqCst);
     let token_of_the_day = api.token(operator).await;
     assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired", "its shift has ended");

@@ -83,6 +83,9 @@ impl Client {
 }
 
 fn read_answer(status: StatusCode, bytes: &[u8]) -> anyhow::Result<Value> {
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
     let value: Value =
         serde_json::from_slice(bytes).with_context(|| format!("the hub answered {status} without JSON"))?;
     if status.is_success() {

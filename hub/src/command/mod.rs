@@ -8,6 +8,7 @@ mod import;
 mod init;
 mod report;
 mod run;
+mod terminal;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,9 @@ enum Command {
     /// The hub's private certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// Devices of outlets: one-time codes, and devices that are lost.
+    #[command(subcommand)]
+    Terminal(TerminalCommand),
     /// Import a list, a printed batch or a node into the running hub.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
@@ -103,9 +107,64 @@ enum CaCommand {
     /// Sign the certificate request of a node.
     #[command(after_help = "Example:\n  jikai-hub ca sign --data ./hub --csr node.csr --node 3 --out node.pem")]
     Sign(SignArgs),
+    /// List the certificates of all nodes.
+    #[command(after_help = "Example:\n  jikai-hub ca list --data ./hub")]
+    List(DataArg),
+    /// Let a certificate open no session any more.
+    #[command(after_help = "Example:\n  jikai-hub ca revoke --data ./hub --serial 3f09c1 --reason stolen")]
+    Revoke(RevokeArgs),
     /// Print the authority's certificate, PEM.
     #[command(after_help = "Example:\n  jikai-hub ca show --data ./hub > ca.pem")]
     Show(DataArg),
+}
+
+#[derive(Debug, Args)]
+struct RevokeArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Serial number, hex, as `ca list` shows it.
+    #[arg(long)]
+    serial: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum TerminalCommand {
+    /// Issue a one-time code with which a device binds its key.
+    #[command(after_help = "Example:\n  jikai-hub terminal enrol --data ./hub --terminal 1301000101 --kind dedicated")]
+    Enrol(EnrolArgs),
+    /// Put a lost device out of use.
+    #[command(after_help = "Example:\n  jikai-hub terminal revoke --data ./hub --terminal 1301000101 --reason lost")]
+    Revoke(RevokeTerminalArgs),
+}
+
+#[derive(Debug, Args)]
+struct EnrolArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its number, 10 digits, of which the first 8 are the outlet's.
+    #[arg(long)]
+    terminal: String,
+    /// What sort of device.
+    #[arg(long, value_parser = ["dedicated", "gun", "phone"])]
+    kind: String,
+    /// How long the code is good.
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..=168))]
+    hours: u16,
+}
+
+#[derive(Debug, Args)]
+struct RevokeTerminalArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its number, 10 digits.
+    #[arg(long)]
+    terminal: String,
+    /// Why.
+    #[arg(long)]
+    reason: String,
 }
 
 #[derive(Debug, Args)]
@@ -233,7 +292,10 @@ impl Command {
     fn data(&self) -> &Path {
         let data = match self {
             Command::Init(args) => &args.data,
-            Command::Run(data) | Command::Ca(CaCommand::Show(data)) => data,
+            Command::Run(data) | Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
+            Command::Ca(CaCommand::Revoke(args)) => &args.data,
+            Command::Terminal(TerminalCommand::Enrol(args)) => &args.data,
+            Command::Terminal(TerminalCommand::Revoke(args)) => &args.data,
             Command::Ca(CaCommand::Sign(args)) => &args.data,
             Command::Import(args) => &args.data,
             Command::Report(args) => &args.data,
@@ -253,6 +315,10 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),
+            Command::Ca(CaCommand::List(args)) => ca::list(&args),
+            Command::Ca(CaCommand::Revoke(args)) => ca::revoke(&args),
+            Command::Terminal(TerminalCommand::Enrol(args)) => terminal::enrol(&args),
+            Command::Terminal(TerminalCommand::Revoke(args)) => terminal::revoke(&args),
             Command::Import(args) => import::import(&args.data.data, &args.what),
             Command::Report(args) => report::report(&args),
             Command::Digest(args) => digest::digest(&args),

@@ -1,5 +1,6 @@
 //! The centre's API under `/v1`: JSON over HTTPS, one file a resource. Handlers map and ask; rules live in the machine.
 
+mod certificates;
 mod events;
 mod grants;
 mod guard;
@@ -60,6 +61,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(nodes::register))
         .routes(routes!(imports::batch))
         .routes(routes!(health::metrics))
+        .routes(routes!(certificates::list, certificates::sign))
+        .routes(routes!(certificates::revoke))
         .merge(people())
         .merge(outlets())
         .layer(DefaultBodyLimit::max(body_bytes_max))

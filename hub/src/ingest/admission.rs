@@ -1,16 +1,17 @@
 //! Whether a node's session may open.
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::command::{Command, NodeBatch, Outcome};
+use jikai_schema::command::{AccessCommand, Command, NodeBatch, Outcome};
 use jikai_schema::event::Actor;
 use jikai_schema::id::NodeId;
 use jikai_schema::store::SCHEMA_VERSION;
+use jikai_sync::identity::Certified;
 use jikai_sync::transport::Admission;
 use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{NodeGate, as_session_refusal, unavailable};
-use crate::machine::NodeCursor;
+use crate::machine::{CertificateRow, NodeCursor};
 
 /// The hub was never restored from an old copy; a restore will raise it.
 const GENERATION: u32 = 1;
@@ -51,7 +52,26 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
     let welcome = Welcome { up, hub_generation: GENERATION, endpoints: Vec::new() };
-    Ok(Admission { welcome, down_head })
+    Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
+}
+
+/// A certificate that was revoked opens no session. One that is not known here (signed before certificates were remembered, or
+/// while the hub stood still) is remembered now, so that it can be revoked.
+pub(super) async fn check_certificate(gate: &NodeGate, certified: &Certified) -> Result<(), RefusalV1> {
+    let serial = certified.serial.clone();
+    let row = gate.read(move |store| CertificateRow::read(store, &serial)).await;
+    match row.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })? {
+        Some(row) if row.revoked.is_some() => Err(RefusalV1::Revoked { node: certified.node }),
+        Some(_) => Ok(()),
+        None => {
+            let Certified { node, serial, not_after_ms, .. } = certified.clone();
+            let command = Command::Access(AccessCommand::RecordCertificate { node, serial, not_after_ms });
+            match gate.sequencer.propose(Actor::System, command).await.map_err(unavailable)? {
+                Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
+                _ => Ok(()),
+            }
+        }
+    }
 }
 
 fn known(store: &Connection, node: NodeId, down_next_seq: u64) -> Result<Known, rusqlite::Error> {

@@ -13,6 +13,7 @@ use jikai_schema::codec;
 use jikai_schema::command::{Command, NodeBatch, Outcome, Refusal};
 use jikai_schema::event::Actor;
 use jikai_schema::id::NodeId;
+use jikai_sync::identity::Certified;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Admission, Future, HubStore, LogError};
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
@@ -81,6 +82,10 @@ impl NodeGate {
 }
 
 impl HubStore for NodeGate {
+    fn check_certificate<'a>(&'a self, certified: &'a Certified) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(admission::check_certificate(self, certified))
+    }
+
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         Box::pin(admission::admit(self, hello))
     }

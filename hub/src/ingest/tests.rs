@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::command::{Command, NodeBatch};
+use jikai_schema::command::{AccessCommand, Command, NodeBatch};
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::seal::BatchKey;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_schema::vault::MasterKey;
+use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
 use jikai_sync::transport::HubStore;
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
@@ -186,4 +187,22 @@ async fn keys_of_another_master_key_are_refused_without_saying_more() {
     let request = NodeRequest::BatchKeys { batches: vec![batch()] }.encode().unwrap();
     let reply = HubReply::decode(&gate.answer(node(1), request).await).unwrap();
     assert_eq!(reply, HubReply::Refused("the hub cannot open its batch keys".into()));
+}
+
+#[tokio::test]
+async fn a_certificate_is_remembered_at_its_first_use_and_opens_nothing_once_it_is_revoked() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let at_ms = jikai_schema::time::TimeMs::from_ms(NOW_MS);
+    let certified =
+        |serial: &str| Certified { node: node(1), serial: serial.into(), not_before_ms: at_ms, not_after_ms: at_ms };
+    let mut revocations = hub.sequencer.revocations();
+    assert_eq!(gate.check_certificate(&certified("0a")).await, Ok(()));
+    assert_eq!(gate.check_certificate(&certified("0b")).await, Ok(()));
+    let revoke = AccessCommand::RevokeCertificate { serial: "0a".into(), reason: "stolen".into() };
+    hub.ask(Command::Access(revoke)).await;
+    revocations.changed().await.unwrap();
+    let refusal = RefusalV1::Revoked { node: node(1) };
+    assert_eq!(gate.check_certificate(&certified("0a")).await, Err(refusal));
+    assert_eq!(gate.check_certificate(&certified("0b")).await, Ok(()));
 }

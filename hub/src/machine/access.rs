@@ -221,6 +221,7 @@ impl Machine<'_> {
         // After this point the command must succeed.
         let update = "UPDATE certificate SET revoked = ?2 WHERE serial = ?1";
         self.tx.prepare_cached(update)?.execute((serial, reason))?;
+        self.revoked = true;
         let (serial, reason) = (row.serial, reason.to_string());
         self.emit(stamp, EventBody::Access(AccessEvent::CertificateRevoked { node, serial, reason }))?;
         Ok(DONE)

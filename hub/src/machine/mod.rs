@@ -54,6 +54,7 @@ struct Machine<'tx> {
     at_ms: TimeMs,
     feeds: Feeds,
     cursors: BTreeMap<NodeId, Option<NodeCursor>>,
+    revoked: bool,
     /// Events that a table refused when this transaction was tried before.
     poison: Poison,
 }
@@ -65,6 +66,8 @@ pub struct Applied {
     pub position: LogPosition,
     /// Newest positions of the nodes' feeds that grew.
     pub feed_heads: Vec<(NodeId, u64)>,
+    /// Whether a certificate was revoked.
+    pub revoked: bool,
 }
 
 /// When and by whom a command was proposed.
@@ -101,6 +104,7 @@ impl<'tx> Machine<'tx> {
             at_ms: TimeMs::from_ms(at_ms),
             feeds: Feeds::load(tx)?,
             cursors: BTreeMap::new(),
+            revoked: false,
             poison: Poison::new(),
         })
     }
@@ -130,7 +134,7 @@ impl<'tx> Machine<'tx> {
         self.tx
             .prepare_cached("UPDATE applied SET position = ?1, at_ms = ?2")?
             .execute((self.position.get() as i64, self.at_ms.ms()))?;
-        Ok((Applied { position: self.position, feed_heads }, catalog))
+        Ok((Applied { position: self.position, feed_heads, revoked: self.revoked }, catalog))
     }
 
     fn dispatch(&mut self, proposal: &Proposal) -> Result<Outcome, Stop> {

@@ -15,6 +15,7 @@ pub const CONSOLE: &[Permission] = &[
     (Import, Lists),
     (Import, Batches),
     (Change, Nodes),
+    (Revoke, Nodes),
     (See, Terminals),
     (Change, Terminals),
     (Revoke, Terminals),
@@ -41,6 +42,8 @@ const SYSTEM: &[Permission] = &[
 ];
 
 const SECURITY: &[Permission] = &[
+    (See, Nodes),
+    (Revoke, Nodes),
     (See, StaffAccounts),
     (See, StaffRights),
     (Change, StaffRights),

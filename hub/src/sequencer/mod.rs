@@ -79,6 +79,7 @@ pub struct Sequencer {
     clock: Clock,
     applied: watch::Receiver<LogPosition>,
     heads: FeedHeads,
+    revocations: watch::Receiver<u64>,
     failed: watch::Receiver<Option<String>>,
 }
 
@@ -95,14 +96,23 @@ impl Sequencer {
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
         let (applied, watch_applied) = watch::channel(position);
         let (failed, watch_failed) = watch::channel(None);
-        let thread =
-            thread::SequencerThread { log, state, catalog: Catalog::default(), applied, heads: heads.clone(), failed };
+        let (revocations, watch_revocations) = watch::channel(0);
+        let thread = thread::SequencerThread {
+            log,
+            state,
+            catalog: Catalog::default(),
+            applied,
+            heads: heads.clone(),
+            revocations,
+            failed,
+        };
         let handle = std::thread::Builder::new()
             .name("sequencer".into())
             .spawn(move || thread.run(queue))
             .expect("a thread can be started at start-up");
         let room_kib = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
-        Ok((Sequencer { tasks, room_kib, clock, applied: watch_applied, heads, failed: watch_failed }, handle))
+        let (applied, revocations, failed) = (watch_applied, watch_revocations, watch_failed);
+        Ok((Sequencer { tasks, room_kib, clock, applied, heads, revocations, failed }, handle))
     }
 
     /// Stamps a command and queues it; waits while the queue is full. Commands of one caller keep their order.
@@ -133,6 +143,11 @@ impl Sequencer {
     /// Newest positions of the nodes' feeds.
     pub fn heads(&self) -> &FeedHeads {
         &self.heads
+    }
+
+    /// Changes whenever a certificate was revoked.
+    pub fn revocations(&self) -> watch::Receiver<u64> {
+        self.revocations.clone()
     }
 
     /// Becomes `Some` with the reason when the state can no longer follow the log: the process must end.

@@ -16,6 +16,7 @@ pub(super) struct SequencerThread {
     pub(super) catalog: Catalog,
     pub(super) applied: watch::Sender<LogPosition>,
     pub(super) heads: FeedHeads,
+    pub(super) revocations: watch::Sender<u64>,
     pub(super) failed: watch::Sender<Option<String>>,
 }
 
@@ -57,6 +58,9 @@ impl SequencerThread {
         self.applied.send_replace(applied.position);
         for (node, head_seq) in applied.feed_heads {
             self.heads.publish(node, head_seq);
+        }
+        if applied.revoked {
+            self.revocations.send_modify(|count| *count += 1);
         }
         metrics::counter!("jikai_commands_total").increment(command_count);
         metrics::counter!("jikai_log_entries_total").increment(1);

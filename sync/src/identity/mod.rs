@@ -7,7 +7,10 @@ mod authority;
 mod files;
 mod tls;
 
-pub use authority::{CertificateAuthority, HUB_NAME, Key, KeyAndRequest, node_name, node_of_certificate};
+pub use authority::{
+    CertificateAuthority, Certified, HUB_NAME, Key, KeyAndRequest, certified, certified_by_pem, node_name,
+    node_of_certificate,
+};
 pub use files::{create_private_dir, write_private_file};
 pub use tls::{TlsIdentity, client_only_trust, https_server, sync_client, sync_server};
 

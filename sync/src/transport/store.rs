@@ -6,6 +6,7 @@ use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
 use tokio::sync::watch;
 
+use crate::identity::Certified;
 use crate::session::{LogRecord, VerifiedBatch};
 use crate::wire::{Cursor, Hello, RefusalV1, Welcome};
 
@@ -49,10 +50,14 @@ pub struct Admission {
     pub welcome: Welcome,
     /// Newest position of the node's feed, as it grows.
     pub down_head: watch::Receiver<u64>,
+    /// Changes whenever some certificate was revoked.
+    pub revocations: watch::Receiver<u64>,
 }
 
 /// The hub's store.
 pub trait HubStore: Send + Sync + 'static {
+    /// Whether this certificate may still be used.
+    fn check_certificate<'a>(&'a self, certified: &'a Certified) -> Future<'a, Result<(), RefusalV1>>;
     /// Decides on a greeting. The certificate's node was compared already. Checks environment, registration, incarnation,
     /// epoch, schema version, and that the node's place in its feed is one of the feed's history.
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>>;

@@ -95,6 +95,12 @@ pub enum RefusalV1 {
     /// The same node connected again; the newer session wins.
     #[error("the node opened a newer session")]
     Superseded,
+    /// The certificate was revoked.
+    #[error("the certificate of node {node} was revoked")]
+    Revoked {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
@@ -114,6 +120,7 @@ impl RefusalV1 {
             }
             RefusalV1::Malformed { .. } => "Check that both sides run supported versions.",
             RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } => "Nothing: the node tries again by itself.",
+            RefusalV1::Revoked { .. } => "If this node is to go on, have another certificate signed for it.",
             RefusalV1::Superseded => "Nothing, unless two machines run as this node: then stop one.",
         }
     }
@@ -128,7 +135,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 13] {
+    fn refusals() -> [(RefusalV1, &'static str); 14] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -145,6 +152,7 @@ mod tests {
             (RefusalV1::Silent { silent_ms: 1 }, "0a02"),
             (RefusalV1::Unavailable { why: text() }, "0b0178"),
             (RefusalV1::Superseded, "0c"),
+            (RefusalV1::Revoked { node }, "0d00"),
         ]
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{CertificateAuthority, Key, KeyAndRequest, TlsIdentity};
+use jikai_sync::identity::{CertificateAuthority, Certified, Key, KeyAndRequest, TlsIdentity};
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{
     Admission, Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, Requester, UplinkOptions,
@@ -63,6 +63,8 @@ pub struct End {
     pub acked: watch::Sender<u64>,
     /// At a hub: sessions that were refused beside the node's own.
     pub knocks: watch::Sender<u32>,
+    /// Above 0: every certificate is revoked.
+    pub revocations: watch::Sender<u64>,
 }
 
 impl End {
@@ -83,6 +85,7 @@ impl End {
             tries: watch::Sender::new(0),
             acked: watch::Sender::new(0),
             knocks: watch::Sender::new(0),
+            revocations: watch::Sender::new(0),
         })
     }
 
@@ -143,11 +146,18 @@ impl NodeStore for End {
 }
 
 impl HubStore for End {
+    fn check_certificate<'a>(&'a self, certified: &'a Certified) -> Future<'a, Result<(), RefusalV1>> {
+        let revoked = *self.revocations.borrow() > 0;
+        let refusal = RefusalV1::Revoked { node: certified.node };
+        Box::pin(std::future::ready(if revoked { Err(refusal) } else { Ok(()) }))
+    }
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         let up = cursor(*self.received.borrow());
         let welcome = Welcome { up, hub_generation: 1, endpoints: Vec::new() };
         let admitted = match hello.environment.as_str() {
-            ours if ours == self.environment => Ok(Admission { welcome, down_head: self.sent.subscribe() }),
+            ours if ours == self.environment => {
+                Ok(Admission { welcome, down_head: self.sent.subscribe(), revocations: self.revocations.subscribe() })
+            }
             theirs => Err(RefusalV1::WrongEnvironment { ours: self.environment.into(), theirs: theirs.into() }),
         };
         Box::pin(std::future::ready(admitted))

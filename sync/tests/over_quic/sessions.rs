@@ -90,6 +90,18 @@ async fn a_node_tries_the_hubs_next_address_when_one_is_gone() {
 }
 
 #[tokio::test]
+async fn a_revoked_certificates_session_ends_at_once_and_it_opens_no_other() {
+    let ((hub_tls, node_tls), (hub, edge)) = (identities(), ends());
+    let ((_running, _edge), _) = connect(&hub, &hub_tls, &edge, &node_tls);
+    hub.received(30).await;
+    hub.revocations.send_replace(1);
+    assert_eq!(edge.was_refused().await, RefusalV1::Revoked { node: node(3) });
+    let opened = *edge.opened.borrow();
+    reaches(&edge.tries, |tries| *tries >= 2).await;
+    assert_eq!((*edge.opened.borrow(), edge.was_refused().await), (opened, RefusalV1::Revoked { node: node(3) }));
+}
+
+#[tokio::test]
 async fn the_newer_session_of_a_node_wins_and_the_older_is_told() {
     let ((hub_tls, node_tls), (hub, older)) = (identities(), ends());
     let ((running, _older), _) = connect(&hub, &hub_tls, &older, &node_tls);

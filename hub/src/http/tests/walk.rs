@@ -31,6 +31,7 @@ fn request(route: &Route, who: &Who) -> Request<Body> {
         .replace("{terminal}", "1301000101")
         .replace("{operator}", "1301000101")
         .replace("{number}", "99")
+        .replace("{serial}", "0a")
         .replace("{node}", "1")
         .replace("{kind}", "outlets");
     let path = path.replace("{*rest}", "index.css");

@@ -21,7 +21,7 @@ use super::limits::{OPENING_WAIT, transport_config};
 use super::requests::serve;
 use super::reset::endpoint_config;
 use super::store::HubStore;
-use crate::identity::{TlsIdentity, node_of_certificate, sync_server};
+use crate::identity::{Certified, TlsIdentity, certified, sync_server};
 use run::Run;
 use seats::Seats;
 
@@ -110,14 +110,15 @@ impl Shared {
             Ok(Err(error)) => return tracing::info!(%error, "a connection was not opened"),
             Err(_) => return tracing::info!("a connection took too long to open"),
         };
-        let node = match certified_node(&connection) {
-            Some(node) if !node.is_hub() => node,
+        let certified = match certified_peer(&connection) {
+            Some(certified) if !certified.node.is_hub() => certified,
             _ => return connection.close(REFUSED, b"no node"),
         };
+        let node = certified.node;
         let Ok(Some((up, down))) = tokio::time::timeout(OPENING_WAIT, accept_streams(&connection)).await else {
             return connection.close(REFUSED, b"no session");
         };
-        let ended = Run::new(self.clone(), node, connection.clone(), up, down).until_end().await;
+        let ended = Run::new(self.clone(), certified, connection.clone(), up, down).until_end().await;
         let refusal = told(&connection).or(ended.err());
         if let Some(refusal) = &refusal {
             tracing::warn!(%node, %refusal, hint = refusal.hint(), "a session ended");
@@ -145,8 +146,8 @@ async fn accept_streams(connection: &Connection) -> Option<(Duplex, Duplex)> {
     Some((connection.accept_bi().await.ok()?, connection.accept_bi().await.ok()?))
 }
 
-fn certified_node(connection: &Connection) -> Option<NodeId> {
+fn certified_peer(connection: &Connection) -> Option<Certified> {
     let identity = connection.peer_identity()?;
     let chain = identity.downcast_ref::<Vec<CertificateDer<'static>>>()?;
-    node_of_certificate(chain.first()?).ok()
+    certified(chain.first()?).ok()
 }

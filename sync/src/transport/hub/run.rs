@@ -9,6 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::seats::Held;
 use super::{Duplex, Shared};
+use crate::identity::Certified;
 use crate::session::{Action, HubSession};
 use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, wake};
 use crate::transport::intake::Intake;
@@ -19,6 +20,7 @@ use crate::wire::{Hello, RefusalV1};
 pub(super) struct Run {
     shared: Arc<Shared>,
     node: NodeId,
+    certified: Certified,
     connection: Connection,
     session: HubSession,
     writers: Writers,
@@ -30,6 +32,7 @@ pub(super) struct Run {
 struct Admitted {
     intake: Intake<RefusalV1>,
     down_head: watch::Receiver<u64>,
+    revocations: watch::Receiver<u64>,
     /// Once the node agrees with the hub about its log.
     answering: Option<AbortOnDropHandle<()>>,
     _seat: Held,
@@ -38,14 +41,15 @@ struct Admitted {
 impl Run {
     pub(super) fn new(
         shared: Arc<Shared>,
-        node: NodeId,
+        certified: Certified,
         connection: Connection,
         (up_send, up_receive): Duplex,
         (down_send, down_receive): Duplex,
     ) -> Self {
         Run {
             shared,
-            node,
+            node: certified.node,
+            certified,
             connection,
             session: HubSession::new(now_ms()),
             writers: Writers { up: up_send, down: down_send },
@@ -83,12 +87,22 @@ impl Run {
     /// Waits for the next thing to happen; `false` when the connection is gone. In this order, so that what has come in
     /// counts before silence is measured.
     async fn wait(&mut self) -> bool {
-        let (outcome, grown) = match &mut self.admitted {
-            Some(admitted) => (Some(&mut admitted.intake), Some(&mut admitted.down_head)),
-            None => (None, None),
+        let (outcome, grown, revocations) = match &mut self.admitted {
+            Some(admitted) => {
+                (Some(&mut admitted.intake), Some(&mut admitted.down_head), Some(&mut admitted.revocations))
+            }
+            None => (None, None, None),
         };
         tokio::select! {
             biased;
+            revoked = or_never(revocations, async |revocations| revocations.changed().await) => {
+                if revoked.is_err() {
+                    return false;
+                }
+                if let Err(refusal) = self.shared.store.check_certificate(&self.certified).await {
+                    self.session.refuse(refusal, now_ms());
+                }
+            }
             outcome = or_never(outcome, async |intake| intake.next_outcome().await) => match outcome {
                 Some(Ok(cursor)) => self.session.delivered(cursor, now_ms()),
                 Some(Err(refusal)) => self.session.refuse(refusal, now_ms()),
@@ -142,22 +156,26 @@ impl Run {
     async fn admit(&mut self, hello: Hello) {
         let (claimed, incarnation) = (hello.node, hello.incarnation);
         let (shared, node) = (self.shared.clone(), self.node);
-        let admitted = if claimed == node {
-            shared.seats.admit(shared.store.as_ref(), hello, &self.connection).await
-        } else {
-            Err(RefusalV1::WrongNode { certified: node, claimed })
+        let admitted = match shared.store.check_certificate(&self.certified).await {
+            Err(refusal) => Err(refusal),
+            Ok(()) if claimed == node => shared.seats.admit(shared.store.as_ref(), hello, &self.connection).await,
+            Ok(()) => Err(RefusalV1::WrongNode { certified: node, claimed }),
         };
-        let (Admission { welcome, mut down_head }, seat) = match admitted {
+        let (Admission { welcome, mut down_head, revocations }, seat) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return self.session.refuse(refusal, now_ms()),
         };
+        // Revoked since the first look: from here on the watch tells.
+        if let Err(refusal) = shared.store.check_certificate(&self.certified).await {
+            return self.session.refuse(refusal, now_ms());
+        }
         let head_seq = *down_head.borrow_and_update();
         let store = shared.store.clone();
         let intake = Intake::start(move |batch| {
             let store = store.clone();
             async move { store.ingest(node, incarnation, batch).await }
         });
-        self.admitted = Some(Admitted { intake, down_head, answering: None, _seat: seat });
+        self.admitted = Some(Admitted { intake, down_head, revocations, answering: None, _seat: seat });
         self.session.admitted(welcome, head_seq, now_ms());
     }
 }

@@ -1,0 +1,114 @@
+//! `/v1/certificates`: certificates of nodes.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use jikai_schema::command::{AccessCommand, Command, Outcome};
+use jikai_schema::id::NodeId;
+use jikai_sync::identity::certified_by_pem;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::guard::Caller;
+use super::problem::Problem;
+use crate::app::App;
+use crate::identity::IdentityFiles;
+use crate::machine::CertificateRow;
+
+/// A request to be signed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignBody {
+    /// Whose certificate it will be; what the request says of itself is not taken.
+    node: u16,
+    /// PEM.
+    request: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignedView {
+    /// PEM.
+    certificate: String,
+    /// Hex; names it when it is revoked.
+    serial: String,
+    not_after_ms: i64,
+}
+
+/// Signs a node's request and remembers the certificate. Errors: 422 `invalid_node`, `invalid_request`.
+#[utoipa::path(post, path = "/v1/certificates", request_body = SignBody,
+    responses((status = 200, body = SignedView), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn sign(
+    State(app): State<App>,
+    caller: Caller,
+    Json(body): Json<SignBody>,
+) -> Result<Json<SignedView>, Problem> {
+    let node = NodeId::new(body.node).ok().filter(|node| !node.is_hub());
+    let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
+    let data = app.data.clone();
+    let signed = tokio::task::spawn_blocking(move || IdentityFiles::new(&data).sign_node(&body.request, node)).await;
+    let signed = signed.map_err(|error| Problem::internal(&error))?;
+    let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
+    let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
+    let (serial, not_after_ms) = (certified.serial, certified.not_after_ms);
+    propose(&app, &caller, AccessCommand::RecordCertificate { node, serial: serial.clone(), not_after_ms }).await?;
+    Ok(Json(SignedView { certificate, serial, not_after_ms: not_after_ms.ms() }))
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CertificateView {
+    serial: String,
+    node: u16,
+    not_after_ms: i64,
+    /// Why it opens no session any more.
+    revoked: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct CertificatesView {
+    certificates: Vec<CertificateView>,
+}
+
+/// All certificates, by node and expiry.
+#[utoipa::path(get, path = "/v1/certificates",
+    responses((status = 200, body = CertificatesView), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn list(State(app): State<App>) -> Result<Json<CertificatesView>, Problem> {
+    let rows = app.pool.read(|store| CertificateRow::all(store)).await??;
+    let view = |row: CertificateRow| CertificateView {
+        serial: row.serial,
+        node: row.node,
+        not_after_ms: row.not_after_ms.ms(),
+        revoked: row.revoked,
+    };
+    Ok(Json(CertificatesView { certificates: rows.into_iter().map(view).collect() }))
+}
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RevocationBody {
+    /// 1 to 200 bytes on one line.
+    reason: String,
+}
+
+/// Lets a certificate open no session any more; the one that it holds ends at once. Errors: 404; 409 `invalid_reason`.
+#[utoipa::path(post, path = "/v1/certificates/{serial}/revocation", params(("serial" = String, Path, description = "hex")),
+    request_body = RevocationBody,
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(serial): Path<String>,
+    Json(body): Json<RevocationBody>,
+) -> Result<StatusCode, Problem> {
+    let serial = serial.to_ascii_lowercase();
+    propose(&app, &caller, AccessCommand::RevokeCertificate { serial, reason: body.reason }).await
+}
+
+async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {
+    match app.sequencer.propose(caller.actor(), Command::Access(command)).await? {
+        Outcome::Refused(refusal) => Err(refusal.into()),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
+}
