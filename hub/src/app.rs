@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
-use crate::http::Notes;
+use crate::http::{Notes, Strangers};
 use crate::identity::TokenHash;
 use crate::ingest::{KeyVault, Links};
 use crate::sequencer::Sequencer;
@@ -34,6 +34,8 @@ pub struct App {
     pub links: Arc<Links>,
     /// The machine's token.
     pub token: TokenHash,
+    /// How often one address may ask without a session.
+    pub strangers: Arc<Strangers>,
     /// Hashes and compares passwords of staff.
     pub passwords: Passwords,
     /// Second factors of staff.

@@ -1,6 +1,7 @@
 //! Settings: `hub.toml` in the data directory. Unknown keys are refused.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -40,6 +41,18 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// How long an importing or reporting request may take while the hub stops. Milliseconds.
     pub drain_ms_max: u64,
+    /// Connections of the centre at once.
+    #[serde(default = "connections_max")]
+    pub connections_max: usize,
+    /// Requests a second without a session (login) from one address; an office may share one.
+    #[serde(default = "strangers_per_second")]
+    pub strangers_per_second: NonZeroU32,
+    /// How long a handshake, and then the headers of a request, may take. Milliseconds.
+    #[serde(default = "patience_ms")]
+    pub patience_ms: u64,
+    /// Whether TLS 1.2 is spoken beside 1.3, for old browsers.
+    #[serde(default)]
+    pub tls_1_2: bool,
     /// Sessions and passwords of staff.
     #[serde(default)]
     pub staff: StaffSettings,
@@ -100,6 +113,10 @@ impl Config {
             import_bytes_max: 32 << 20,
             body_bytes_max: 64 << 10,
             drain_ms_max: 10_000,
+            connections_max: connections_max(),
+            strangers_per_second: strangers_per_second(),
+            patience_ms: patience_ms(),
+            tls_1_2: false,
             staff: StaffSettings::default(),
             game: GameParameters::DEMO,
         }
@@ -138,6 +155,19 @@ impl Config {
         crate::import::printer_keys(&self.printer_keys).context("read printer_keys")?;
         Ok(())
     }
+}
+
+fn connections_max() -> usize {
+    1_024
+}
+
+/// Some people of one office who log in at once, and no guesser's pace.
+fn strangers_per_second() -> NonZeroU32 {
+    NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN)
+}
+
+fn patience_ms() -> u64 {
+    10_000
 }
 
 #[cfg(test)]

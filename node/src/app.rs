@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Acknowledge, Config};
 use crate::decide::Caller;
+use crate::http::Strangers;
 use crate::keyring::Keyring;
 use crate::query::QueryError;
 use crate::session::{Challenges, Guesses, Sessions};
@@ -44,6 +45,8 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     /// Challenges not yet answered.
     pub challenges: Arc<Challenges>,
+    /// How often one address may ask without a session.
+    pub strangers: Arc<Strangers>,
     /// Wrong passwords of operators.
     pub guesses: Arc<Guesses>,
     /// At most so many passwords are hashed at once: each takes memory and a core.

@@ -51,6 +51,18 @@ pub struct Config {
     /// Milliseconds.
     #[serde(default = "offline_ms_max")]
     pub offline_ms_max: i64,
+    /// Connections of terminals at once.
+    #[serde(default = "connections_max")]
+    pub connections_max: usize,
+    /// Requests a second without a session (login, enrolment) from one address; outlets of a network may share one.
+    #[serde(default = "strangers_per_second")]
+    pub strangers_per_second: NonZeroU32,
+    /// How long a handshake, the headers, and then the body of a request may each take. Milliseconds.
+    #[serde(default = "patience_ms")]
+    pub patience_ms: u64,
+    /// Whether TLS 1.2 is spoken beside 1.3, for old devices.
+    #[serde(default)]
+    pub tls_1_2: bool,
     /// Largest request body. Bytes.
     pub body_bytes_max: usize,
     /// Read-only connections.
@@ -75,6 +87,10 @@ impl Config {
             terminal_requests_burst: count(100),
             session_ms_max: 12 * 60 * 60 * 1000,
             offline_ms_max: offline_ms_max(),
+            connections_max: connections_max(),
+            strangers_per_second: strangers_per_second(),
+            patience_ms: patience_ms(),
+            tls_1_2: false,
             body_bytes_max: 64 * 1024,
             readers: 4,
             drain_ms_max: 10_000,
@@ -103,6 +119,20 @@ impl Config {
         let text = toml::to_string_pretty(self).context("write the settings")?;
         std::fs::write(data.join(CONFIG_FILE), text).context("write the settings")
     }
+}
+
+/// As many as the open files of a process usually allow, with room.
+fn connections_max() -> usize {
+    16_000
+}
+
+/// A region's terminals logging in at the start of a day through one address.
+fn strangers_per_second() -> NonZeroU32 {
+    NonZeroU32::new(500).unwrap_or(NonZeroU32::MIN)
+}
+
+fn patience_ms() -> u64 {
+    10_000
 }
 
 /// A day: a region works on through a night's repair of the line.

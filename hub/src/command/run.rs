@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use jikai_schema::crypto::KeyRing;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{TlsIdentity, create_private_dir, https_server, write_private_file};
+use jikai_sync::https::{HttpsBounds, https};
+use jikai_sync::identity::{TlsIdentity, create_private_dir, write_private_file};
 use jikai_sync::transport::{HubEndpoint, HubOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +78,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let sync = endpoint.local_address().context("read the sync address")?;
     let app = App {
         data: data.to_owned(),
+        strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
         printers: Arc::new(crate::import::printer_keys(&config.printer_keys)?),
         config: Arc::new(config),
         sequencer: sequencer.clone(),
@@ -145,12 +146,14 @@ async fn serve_centre(
     sync: SocketAddr,
     failed: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<()> {
-    let tls = RustlsConfig::from_config(Arc::new(https_server(tls)?));
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
-    let server = axum_server::bind_rustls(listen, tls)
-        .handle(handle.clone())
-        .serve(http::router(app).into_make_service_with_connect_info::<SocketAddr>());
+    let config = &app.config;
+    let patience = Duration::from_millis(config.patience_ms);
+    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
+    let (server, _) = https(listen, tls, bounds)?;
+    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
         let handle = handle.clone();
         async move {

@@ -81,7 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 }
 
 /// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`,
-/// `token_invalid`; 403 `not_declared`, `not_permitted`, `outside_area`, `password_must_change`, `second_factor_missing`,
+/// `token_invalid`; 429 `too_many_requests`; 403 `not_declared`, `not_permitted`, `outside_area`, `password_must_change`, `second_factor_missing`,
 /// `second_factor_unproven`, `csrf_token_invalid`.
 pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
@@ -92,6 +92,12 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
     })?;
     let Peer(address) = Peer::from_request_parts(&mut parts, &app).await?;
     match route.needs {
+        // What only reads costs nothing; a login costs a hash.
+        Needs::Nothing if parts.method == Method::POST && !app.strangers.allow(address) => {
+            let hint = "Wait some seconds before the next request.";
+            let detail = "Too many requests without a session come from this address.";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint));
+        }
         Needs::Nothing => {}
         Needs::Session => {
             let standing = signed_in(&app, &parts.method, &parts.headers).await?;

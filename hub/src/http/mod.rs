@@ -2,6 +2,7 @@
 
 mod certificates;
 mod events;
+mod front;
 mod grants;
 mod guard;
 mod health;
@@ -29,6 +30,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::log::LogPosition;
 
+pub use front::Strangers;
 pub use problem::Problem;
 pub use standing::Notes;
 
@@ -81,6 +83,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+        .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn(health::count))
 }
 

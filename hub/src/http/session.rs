@@ -72,7 +72,7 @@ impl SessionView {
 /// `code_required` where the password was right and the account has a second factor; 503 `busy`.
 #[utoipa::path(post, path = "/v1/session", request_body = LoginBody,
     responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 422, body = Problem), (status = 503, body = Problem)))]
+        (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn open(
     State(app): State<App>,
     peer: Peer,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{Key, TlsIdentity, https_server};
+use jikai_sync::https::{HttpsBounds, https};
+use jikai_sync::identity::{Key, TlsIdentity};
 use jikai_sync::transport::{NodeUplink, UplinkOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::RwLock;
@@ -97,6 +97,7 @@ async fn serve(
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let app = App {
         node: identity.node,
+        strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
         config: Arc::new(config),
         writer: writer.clone(),
         pool,
@@ -146,11 +147,13 @@ fn tls_identity(data: &Path) -> anyhow::Result<TlsIdentity> {
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.
 async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
-    let tls = RustlsConfig::from_config(Arc::new(https_server(tls)?));
     let handle: Handle<SocketAddr> = Handle::new();
-    let listen = app.config.listen;
-    let server =
-        axum_server::bind_rustls(listen, tls).handle(handle.clone()).serve(http::router(app).into_make_service());
+    let (listen, config) = (app.config.listen, &app.config);
+    let patience = Duration::from_millis(config.patience_ms);
+    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
+    let (server, _) = https(listen, tls, bounds)?;
+    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
         let handle = handle.clone();
         async move {

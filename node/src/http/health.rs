@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::front::Local;
 use super::problem::Problem;
 use crate::app::App;
 use crate::store::{DownCursor, OwnLog};
@@ -84,9 +85,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     }))
 }
 
-/// Metrics in the Prometheus text format.
-#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String)))]
-pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
+/// Metrics in the Prometheus text format; on the machine itself only. Errors: 403 `local_only`.
+#[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = 403, body = Problem)))]
+pub(super) async fn metrics(_: Local, State(app): State<App>) -> impl IntoResponse {
     let link = app.link.borrow().clone();
     metrics::gauge!("jikai_sessions").set(app.sessions.count() as f64);
     metrics::gauge!("jikai_up_head_seq").set(app.writer.head().borrow().seq as f64);

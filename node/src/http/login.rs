@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn, check_trusted};
+use super::front::Stranger;
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::{Caller, Verb};
@@ -71,6 +72,7 @@ pub(super) struct SessionView {
 #[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 422, body = Problem)))]
 pub(super) async fn challenge(
     State(app): State<App>,
+    _: Stranger,
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<ChallengeView>, Problem> {
     let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
@@ -96,6 +98,7 @@ pub(super) async fn challenge(
 #[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
+    _: Stranger,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Json<SessionView>, Problem> {
     check_trusted(&app)?;

@@ -5,6 +5,7 @@ mod account;
 mod caller;
 mod claims;
 mod enrolment;
+mod front;
 mod health;
 mod login;
 mod packs;
@@ -13,14 +14,18 @@ mod sales;
 mod stock;
 mod tickets;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 
+pub use front::Strangers;
 pub use problem::Problem;
 
 #[derive(OpenApi)]
@@ -37,7 +42,7 @@ const PAGE_ROWS_DEFAULT: u32 = 50;
 
 /// All routes of the node.
 pub fn router(app: App) -> Router {
-    let body_bytes_max = app.config.body_bytes_max;
+    let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
@@ -64,7 +69,9 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(RequestBodyTimeoutLayer::new(patience))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+        .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn(health::count))
 }
 

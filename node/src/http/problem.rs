@@ -74,7 +74,7 @@ impl Problem {
     }
 
     /// A defect or a failing store: the details go to the log, not to the terminal.
-    fn internal(error: &dyn std::fmt::Display) -> Self {
+    pub(super) fn internal(error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, "a request failed");
         let hint = "Try again with the same Idempotency-Key; if it stays, tell the operator.";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The node could not do this.", hint)

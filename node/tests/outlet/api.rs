@@ -1,10 +1,12 @@
 //! The terminals' API over its router, with a hub whose facts arrive when the test says so.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::Body;
+use axum::extract::connect_info::MockConnectInfo;
 use axum::http::{Request, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +14,7 @@ use ed25519_dalek::Signer;
 use http_body_util::BodyExt;
 use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
-use jikai_node::http::router;
+use jikai_node::http::{Strangers, router};
 use jikai_node::session::{Challenges, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
 use jikai_node::uplink::{LinkState, UplinkStore};
@@ -32,7 +34,7 @@ use tower::ServiceExt;
 use crate::outlet::*;
 
 pub struct Api {
-    router: axum::Router,
+    pub router: axum::Router,
     /// How far the clock has been put forward.
     pub forward_ms: Arc<AtomicI64>,
     pub session_ms_max: i64,
@@ -79,6 +81,7 @@ impl Api {
             keys,
             sessions,
             challenges: Arc::new(Challenges::default()),
+            strangers: Arc::new(Strangers::new(NonZeroU32::new(100).unwrap())),
             guesses: Arc::default(),
             hashing: Arc::new(Semaphore::new(1)),
             names,
@@ -87,7 +90,8 @@ impl Api {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
         };
-        Api { router: router(app), forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, _data: data }
+        let router = router(app).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
+        Api { router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, _data: data }
     }
 
     /// Facts of the hub arrive.

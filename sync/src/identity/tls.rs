@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::WebPkiClientVerifier;
-use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -73,10 +73,12 @@ pub fn sync_client(identity: &TlsIdentity) -> Result<ClientConfig, IdentityError
     Ok(config)
 }
 
-/// A server of JSON over HTTPS (HTTP/2 and 1.1) under this identity; clients prove themselves otherwise.
-pub fn https_server(identity: &TlsIdentity) -> Result<ServerConfig, IdentityError> {
+/// A server of JSON over HTTPS (HTTP/2 and 1.1) under this identity; clients prove themselves otherwise. TLS 1.3, and 1.2 where
+/// old devices ask for it.
+pub fn https_server(identity: &TlsIdentity, tls_1_2: bool) -> Result<ServerConfig, IdentityError> {
+    let versions: &[&SupportedProtocolVersion] = if tls_1_2 { &[&TLS13, &TLS12] } else { &[&TLS13] };
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13])?
+        .with_protocol_versions(versions)?
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

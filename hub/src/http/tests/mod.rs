@@ -34,6 +34,7 @@ fn app(hub: &Running) -> App {
         sequencer: hub.sequencer.clone(),
         pool: hub.pool.clone(),
         vault: hub.vault.clone(),
+        strangers: Arc::new(super::Strangers::new(std::num::NonZeroU32::MAX)),
         printers: Arc::default(),
         links: hub.links.clone(),
         token: TokenHash::of(TOKEN),

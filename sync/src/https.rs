@@ -1,0 +1,128 @@
+//! HTTPS servers of hub and node: TLS, and how much of the server one caller may take.
+//!
+//! A connection beyond the limit is closed before its handshake. A caller who dawdles over handshake or headers is closed
+//! too; bodies have their own limit in time and size where they are read.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum_server::Server;
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::TokioTimer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::identity::{IdentityError, TlsIdentity, https_server};
+
+/// Bytes of all headers of a request.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// Headers of a request.
+const HEADERS_MAX: usize = 64;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+/// Streams that a caller opens and takes back before they were looked at.
+const RESETS_MAX: usize = 32;
+/// A silent HTTP/2 connection is asked after so long, and closed when it does not answer.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// How much of the server one caller may take.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpsBounds {
+    /// Connections at once, of all callers.
+    pub connections_max: usize,
+    /// How long a handshake, and then the headers of a request, may take.
+    pub patience: Duration,
+    /// Whether TLS 1.2 is spoken beside 1.3.
+    pub tls_1_2: bool,
+}
+
+/// A server that is bound by serving from it.
+pub type HttpsServer = Server<SocketAddr, RustlsAcceptor<Bounded>>;
+
+/// Makes a server of this identity; the configuration can be reloaded while it runs.
+pub fn https(
+    listen: SocketAddr,
+    identity: &TlsIdentity,
+    bounds: HttpsBounds,
+) -> Result<(HttpsServer, RustlsConfig), IdentityError> {
+    let tls = RustlsConfig::from_config(Arc::new(https_server(identity, bounds.tls_1_2)?));
+    let acceptor = RustlsAcceptor::new(tls.clone())
+        .handshake_timeout(bounds.patience)
+        .acceptor(Bounded(Arc::new(Semaphore::new(bounds.connections_max))));
+    let mut server = axum_server::bind(listen).acceptor(acceptor).first_request_timeout(bounds.patience);
+    let http = server.http_builder();
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(bounds.patience)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEADER_BYTES_MAX as usize);
+    http.http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX)
+        .keep_alive_interval(SILENCE)
+        .keep_alive_timeout(bounds.patience);
+    Ok((server, tls))
+}
+
+/// Counts connections and closes those beyond the limit.
+#[derive(Debug, Clone)]
+pub struct Bounded(Arc<Semaphore>);
+
+impl<I, S> Accept<I, S> for Bounded {
+    type Stream = Counted<I>;
+    type Service = S;
+    type Future = std::future::Ready<io::Result<(Counted<I>, S)>>;
+
+    fn accept(&self, stream: I, service: S) -> Self::Future {
+        let permit = self.0.clone().try_acquire_owned();
+        let full = |_| io::Error::new(io::ErrorKind::ConnectionRefused, "as many connections as are allowed are open");
+        std::future::ready(permit.map_err(full).map(|permit| (Counted { stream, _permit: permit }, service)))
+    }
+}
+
+/// A connection that gives its place back when it is dropped.
+#[derive(Debug)]
+pub struct Counted<I> {
+    stream: I,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Counted<I> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Counted<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
