@@ -9,8 +9,6 @@ use jikai_schema::crypto::Suite;
 use jikai_schema::money::{Money, RatePpm, SaleShares};
 use serde::{Deserialize, Serialize};
 
-use crate::staff::StaffSettings;
-
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "hub.toml";
 
@@ -53,9 +51,6 @@ pub struct Config {
     /// Whether TLS 1.2 is spoken beside 1.3, for old browsers.
     #[serde(default)]
     pub tls_1_2: bool,
-    /// Sessions and passwords of staff.
-    #[serde(default)]
-    pub staff: StaffSettings,
     /// Rates and limits of imported games; the game list does not carry them.
     pub game: GameParameters,
 }
@@ -117,7 +112,6 @@ impl Config {
             strangers_per_second: strangers_per_second(),
             patience_ms: patience_ms(),
             tls_1_2: false,
-            staff: StaffSettings::default(),
             game: GameParameters::DEMO,
         }
     }

@@ -45,8 +45,6 @@ pub struct Config {
     pub terminal_requests_per_second: NonZeroU32,
     /// Requests that one terminal may make at once.
     pub terminal_requests_burst: NonZeroU32,
-    /// Longest session of an operator: one shift. Milliseconds.
-    pub session_ms_max: i64,
     /// A node that did not hear the hub for so long trusts no session and no login: it may not know who was put out of use.
     /// Milliseconds.
     #[serde(default = "offline_ms_max")]
@@ -85,7 +83,6 @@ impl Config {
             hub_ack_from_fen: None,
             terminal_requests_per_second: count(50),
             terminal_requests_burst: count(100),
-            session_ms_max: 12 * 60 * 60 * 1000,
             offline_ms_max: offline_ms_max(),
             connections_max: connections_max(),
             strangers_per_second: strangers_per_second(),

@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 
 use api::{Api, problem};
 use axum::http::StatusCode;
-use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, OperatorRole, TerminalKind};
+use jikai_schema::event::{AccessEvent, ChangeEvent, EventBody, MasterEvent, OperatorRole, TerminalKind};
+use jikai_schema::parameter::ParameterScope;
+use jikai_schema::time::TimeMs;
 use outlet::*;
 
 fn revoked() -> EventBody {
@@ -98,4 +100,22 @@ async fn a_node_that_was_cut_off_too_long_trusts_nobody_until_the_line_is_back()
     assert_eq!(problem(&api.login(operator, PASSWORD, &challenge).await, 503), "offline_too_long");
     api.connect(true);
     assert_eq!(api.get(&token_of_the_day, "/v1/account").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_length_of_a_session_is_the_parameter_of_the_prefecture_from_its_day_on() {
+    let mut api = Api::open(100).await;
+    let operator = owner(1).operator;
+    let set = |scope, value| {
+        let (key, maker, checker) = ("terminal_session".to_string(), "li.wei".to_string(), "zhang".to_string());
+        let effective_from_ms = TimeMs::from_ms(NOW_MS - 1);
+        EventBody::Change(ChangeEvent::ParameterSet { key, scope, value, effective_from_ms, maker, checker })
+    };
+    let here = ParameterScope::Prefecture(outlet(1).prefecture());
+    api.hub(vec![set(here, 30), set(ParameterScope::Province, 60)]).await;
+    let token = api.token(operator).await;
+    api.forward_ms.store(29 * 60_000, Ordering::SeqCst);
+    assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
+    api.forward_ms.store(31 * 60_000, Ordering::SeqCst);
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
 }

@@ -30,6 +30,7 @@ const TABLES: &[SliceTable] = &[
     table("division", "code", EVERYWHERE),
     table("node", "node", EVERYWHERE),
     table("game", "game", EVERYWHERE),
+    table("parameter", "key, scope, effective_from_ms, seq", EVERYWHERE),
     table("batch", "batch", EVERYWHERE),
     table("prize_level", "batch, level", EVERYWHERE),
     table("outlet", "outlet", "node = ?1"),

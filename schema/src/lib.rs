@@ -17,6 +17,7 @@ pub mod event;
 pub mod id;
 pub mod ledger;
 pub mod money;
+pub mod parameter;
 pub mod peer;
 pub mod projection;
 pub mod rules;

@@ -17,7 +17,9 @@ use jikai_schema::event::Actor;
 use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
-use crate::rights::{CONSOLE, Needs, Permission, Reach, Route, Scope, route_of, scope_of};
+use crate::rights::{
+    CONSOLE, Needs, Permission, Reach, Resource, Route, Scope, Verb, route_of, scope_of, whole_permissions,
+};
 use crate::staff::SessionToken;
 
 /// Name of the cookie that holds the session's token. The prefix makes browsers insist on `Secure` and `Path=/`.
@@ -32,12 +34,38 @@ const CONSOLE_NAME: &str = "@console";
 pub(super) struct Caller {
     name: Arc<str>,
     scope: Scope,
+    /// All that the caller may do now in the whole province.
+    whole: Arc<[Permission]>,
 }
 
 impl Caller {
     /// On whose behalf commands are proposed.
     pub(super) fn actor(&self) -> Actor {
         Actor::Staff(self.name.to_string())
+    }
+
+    /// Whether this is the caller.
+    pub(super) fn is(&self, login: &str) -> bool {
+        *self.name == *login
+    }
+
+    /// Whether the caller may do something in the whole province.
+    pub(super) fn may(&self, verb: Verb, resource: Resource) -> bool {
+        self.whole.contains(&(verb, resource))
+    }
+
+    /// Whether changes of a resource are the caller's business: to propose, to decide, or to audit.
+    pub(super) fn concerns(&self, resource: Resource) -> bool {
+        self.may(Verb::Ask, resource) || self.may(Verb::Approve, resource) || self.may(Verb::See, Resource::Trail)
+    }
+
+    /// Refuses what the caller may not do in the whole province. Errors: 403 `not_permitted`.
+    pub(super) fn check(&self, verb: Verb, resource: Resource) -> Result<(), Problem> {
+        if self.may(verb, resource) {
+            return Ok(());
+        }
+        let detail = format!("You may not do this. Needed: {} {}.", verb.name(), resource.name());
+        Err(forbidden("not_permitted", detail, "A security administrator grants rights."))
     }
 
     /// Where the caller may do this.
@@ -147,7 +175,7 @@ impl Asked<'_> {
             let problem = self.not_permitted("The machine's token does not reach this.", "Log in as a person who may.");
             return self.refuse(CONSOLE_NAME, problem).await;
         }
-        Ok(Caller { name: CONSOLE_NAME.into(), scope: Scope::Everywhere })
+        Ok(Caller { name: CONSOLE_NAME.into(), scope: Scope::Everywhere, whole: CONSOLE.into() })
     }
 
     async fn admit_staff(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -170,7 +198,8 @@ impl Asked<'_> {
         if standing.is_vendor() {
             self.note(&row.login, true).await?;
         }
-        Ok(Caller { name: row.login.as_str().into(), scope })
+        let whole = whole_permissions(&row.grants, now_ms, self.address, standing.support_is_open);
+        Ok(Caller { name: row.login.as_str().into(), scope, whole: whole.into() })
     }
 
     fn not_permitted(&self, detail: &str, hint: &str) -> Problem {

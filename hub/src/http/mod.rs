@@ -1,6 +1,7 @@
 //! The centre's API under `/v1`: JSON over HTTPS, one file a resource. Handlers map and ask; rules live in the machine.
 
 mod certificates;
+mod changes;
 mod events;
 mod front;
 mod grants;
@@ -14,6 +15,7 @@ mod reports;
 mod session;
 mod staff;
 mod standing;
+mod subjects;
 mod support;
 mod terminals;
 #[cfg(test)]
@@ -65,6 +67,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::metrics))
         .routes(routes!(certificates::list, certificates::sign))
         .routes(routes!(certificates::revoke))
+        .merge(decisions())
         .merge(people())
         .merge(outlets())
         .layer(DefaultBodyLimit::max(body_bytes_max))
@@ -107,6 +110,16 @@ fn people() -> OpenApiRouter<App> {
         .routes(routes!(support::list, support::ask))
         .routes(routes!(support::approve))
         .routes(routes!(support::end))
+}
+
+/// What one person proposes and another decides.
+fn decisions() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(changes::list, changes::propose))
+        .routes(routes!(changes::approve))
+        .routes(routes!(changes::refuse))
+        .routes(routes!(changes::withdraw))
+        .routes(routes!(changes::parameters))
 }
 
 /// Devices and persons of outlets.

@@ -66,7 +66,7 @@ pub(super) async fn password(
 ) -> Result<StatusCode, Problem> {
     let (old, new) = (Zeroizing::new(body.old_password), Zeroizing::new(body.new_password));
     let row = &standing.row;
-    if let Some(fault) = Passwords::fault(&new, &row.login, app.config.staff.password_characters_min) {
+    if let Some(fault) = Passwords::fault(&new, &row.login, standing.settings.password_characters_min) {
         return Err(Problem::invalid("password", format!("{fault}.")));
     }
     if !app.passwords.is_of(old, vec![row.password_hash.clone()]).await? {

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
 use crate::machine::{SessionRow, StaffRow};
-use crate::staff::{Factors, SessionToken, StaffSettings};
+use crate::staff::{Factors, SessionToken, TEMPORARY_PASSWORD_MS_MAX};
 
 /// Longest password that is compared. Bytes.
 const PASSWORD_BYTES_MAX: usize = 1_024;
@@ -62,7 +62,7 @@ impl SessionView {
             missing: standing.missing.iter().map(|missing| missing.code()).collect(),
             grants: row.grants.iter().map(GrantView::from).collect(),
             permissions: permissions_now(&row.grants, now_ms, peer.0, standing.support_is_open),
-            ends_at_ms: standing.session.ends_at_ms(&app.config.staff).ms(),
+            ends_at_ms: standing.session.ends_at_ms(&standing.settings).ms(),
             support_is_open: standing.support_is_open,
         }
     }
@@ -97,7 +97,7 @@ pub(super) async fn open(
     };
     let now_ms = app.sequencer.now_ms();
     // Where no account may log in, a comparison of the same cost is made: the answer tells nothing by its time.
-    let usable = row.filter(|row| may_log_in(row, &app.config.staff, now_ms));
+    let usable = row.filter(|row| may_log_in(row, now_ms));
     let hashes = usable.iter().map(|row| row.password_hash.clone()).collect();
     let fits = app.passwords.is_of(password, hashes).await?;
     let Some(row) = usable.filter(|_| fits) else { return Err(failed(&app, &login, peer).await?) };
@@ -125,14 +125,14 @@ pub(super) async fn open(
     let gone = || unauthorized("session_expired", "The session has ended already.", "Log in again.");
     let standing = Standing::load(&app, tag).await?.ok_or_else(gone)?;
     let mut response = Json(SessionView::of(&app, &standing, peer, Some(token.csrf()))).into_response();
-    let seconds = app.config.staff.session_ms_max / 1_000;
+    let seconds = standing.settings.session_ms_max / 1_000;
     response.headers_mut().insert(header::SET_COOKIE, cookie(&token.text(), seconds)?);
     Ok(response)
 }
 
-fn may_log_in(row: &StaffRow, settings: &StaffSettings, now_ms: TimeMs) -> bool {
+fn may_log_in(row: &StaffRow, now_ms: TimeMs) -> bool {
     let unused_ms = now_ms.ms() - row.password_set_at_ms.ms();
-    let void = row.password_temporary && unused_ms > i64::from(settings.temporary_password_hours_max) * 3_600_000;
+    let void = row.password_temporary && unused_ms > TEMPORARY_PASSWORD_MS_MAX;
     row.active && row.locked_until_ms <= now_ms && !void
 }
 

@@ -67,20 +67,22 @@ pub(super) struct Standing {
     pub(super) missing: Vec<Missing>,
     /// Whether an access of the vendor is open for this account.
     pub(super) support_is_open: bool,
+    /// Limits in force.
+    pub(super) settings: StaffSettings,
 }
 
 impl Standing {
     /// The open session of a tag; one that is too old is ended.
     pub(super) async fn load(app: &App, tag: SessionTag) -> Result<Option<Self>, Problem> {
         let now_ms = app.sequencer.now_ms();
-        let settings = app.config.staff;
         let found = app.pool.read(move |store| {
             let Some(session) = SessionRow::read(store, tag)? else { return Ok(None) };
             let Some(row) = StaffRow::read(store, &session.login)? else { return Ok(None) };
             let support_is_open = SupportRow::is_open_for(store, &row.login, now_ms)?;
-            Ok::<_, crate::machine::StorageError>(Some((session, row, support_is_open)))
+            let settings = StaffSettings::read(store, now_ms)?;
+            Ok::<_, crate::machine::StorageError>(Some((session, row, support_is_open, settings)))
         });
-        let Some((session, row, support_is_open)) = found.await??.filter(|(_, row, _)| row.active) else {
+        let Some((session, row, support_is_open, settings)) = found.await??.filter(|(_, row, ..)| row.active) else {
             return Ok(None);
         };
         if session.ends_at_ms(&settings) <= now_ms {
@@ -89,7 +91,7 @@ impl Standing {
             return Ok(None);
         }
         let missing = missing(&row, session.proven_twice, &settings, now_ms);
-        Ok(Some(Standing { row, session, missing, support_is_open }))
+        Ok(Some(Standing { row, session, missing, support_is_open, settings }))
     }
 
     /// Remembers that the session was used.
@@ -114,7 +116,7 @@ impl Standing {
 
 fn missing(row: &StaffRow, proven_twice: bool, settings: &StaffSettings, now_ms: TimeMs) -> Vec<Missing> {
     let age_ms = now_ms.ms() - row.password_set_at_ms.ms();
-    let old = age_ms > i64::from(settings.password_days_max) * 86_400_000;
+    let old = age_ms > settings.password_ms_max;
     let needed = row.grants.iter().any(|grant| grant.role.needs_second_factor());
     let mut missing = Vec::new();
     if row.password_temporary || old {

@@ -7,6 +7,7 @@
 
 mod access;
 mod batches;
+mod changes;
 mod commit;
 mod emit;
 mod error;
@@ -32,6 +33,7 @@ use rusqlite::{Connection, Transaction};
 use crate::log::LogPosition;
 
 pub use access::CertificateRow;
+pub use changes::{ChangeRow, ChangeState};
 use commit::Poison;
 pub use commit::commit;
 use emit::Feeds;
@@ -159,6 +161,7 @@ impl<'tx> Machine<'tx> {
             Command::ReserveBatch { game, code } => self.reserve_batch(*game, *code),
             Command::Staff(command) => self.staff(stamp, command),
             Command::Access(command) => self.access(stamp, command),
+            Command::Change(command) => self.change(stamp, command),
         }
     }
 }

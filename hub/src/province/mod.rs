@@ -251,9 +251,14 @@ impl Hub {
     }
 
     pub fn ask_at(&mut self, at_ms: i64, command: Command) -> Outcome {
+        self.ask_as(Actor::System, at_ms, command)
+    }
+
+    pub fn ask_as(&mut self, actor: Actor, at_ms: i64, command: Command) -> Outcome {
         self.position += 1;
         let tx = self.state.transaction().unwrap();
-        let outcome = machine::apply(&tx, LogPosition::new(self.position), &proposal(at_ms, command)).unwrap();
+        let proposal = Proposal { actor, ..proposal(at_ms, command) };
+        let outcome = machine::apply(&tx, LogPosition::new(self.position), &proposal).unwrap();
         tx.commit().unwrap();
         outcome
     }

@@ -24,6 +24,7 @@ pub struct Running {
     pub vault: Arc<KeyVault>,
     pub links: Arc<Links>,
     thread: std::thread::JoinHandle<()>,
+    ticks: Arc<AtomicI64>,
 }
 
 impl Running {
@@ -40,13 +41,14 @@ impl Running {
 
     pub fn with_log(data: Arc<TempDir>, log: Box<dyn CommandLog>) -> Self {
         let state = store::open(data.path()).unwrap();
-        let ticks = AtomicI64::new(NOW_MS);
-        let clock = Arc::new(move || TimeMs::from_ms(ticks.fetch_add(1, Ordering::Relaxed)));
+        let ticks = Arc::new(AtomicI64::new(NOW_MS));
+        let ticking = ticks.clone();
+        let clock = Arc::new(move || TimeMs::from_ms(ticking.fetch_add(1, Ordering::Relaxed)));
         let (sequencer, thread) = Sequencer::start(log, state, clock).unwrap();
         let pool = ReadPool::open(data.path(), 2).unwrap();
         let vault = Arc::new(KeyVault::new(MasterKey::from_bytes([3; 32])));
         let links = Arc::new(Links::new(TimeMs::from_ms(NOW_MS)));
-        Running { data, sequencer, pool, vault, links, thread }
+        Running { data, sequencer, pool, vault, links, thread, ticks }
     }
 
     /// A hub whose province has come to life.
@@ -61,6 +63,11 @@ impl Running {
 
     pub async fn ask(&self, command: Command) -> Outcome {
         self.sequencer.propose(Actor::System, command).await.unwrap()
+    }
+
+    /// Puts the clock forward.
+    pub fn pass(&self, ms: i64) {
+        self.ticks.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Stops everything; the directory stays.

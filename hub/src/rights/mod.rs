@@ -59,8 +59,16 @@ pub enum Resource {
     Metrics,
     /// Divisions, games, outlets, shipments and the like, from files.
     Lists,
-    /// Printed batches.
+    /// Printed batches, their sale and end of redemption.
     Batches,
+    /// Games: price, shares, limits.
+    Games,
+    /// Holds on packs.
+    Holds,
+    /// Parameters.
+    Parameters,
+    /// What waits for a second person.
+    Changes,
     /// Accounts of staff, without their rights.
     StaffAccounts,
     /// What is granted to staff.
@@ -104,6 +112,10 @@ impl Resource {
             Resource::Metrics => "metrics",
             Resource::Lists => "lists",
             Resource::Batches => "batches",
+            Resource::Games => "games",
+            Resource::Holds => "holds",
+            Resource::Parameters => "parameters",
+            Resource::Changes => "changes",
             Resource::StaffAccounts => "staff_accounts",
             Resource::StaffRights => "staff_rights",
             Resource::StaffSessions => "staff_sessions",
@@ -127,6 +139,17 @@ pub fn scope_of(
         open && grant.holds(minute, address) && permissions_of(grant.role).contains(&permission)
     };
     Scope::of(grants.iter().filter(counts).map(|grant| &grant.area))
+}
+
+/// All that a person may do now in the whole province.
+pub fn whole_permissions(grants: &[Grant], at_ms: TimeMs, address: IpAddr, support_is_open: bool) -> Vec<Permission> {
+    let mut known: Vec<Permission> = grants.iter().flat_map(|grant| permissions_of(grant.role)).copied().collect();
+    known.sort_unstable();
+    known.dedup();
+    let whole = |permission: &Permission| {
+        scope_of(grants, *permission, at_ms, address, support_is_open).is_some_and(|scope| scope.is_everywhere())
+    };
+    known.into_iter().filter(whole).collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub const CONSOLE: &[Permission] = &[
 ];
 
 const SYSTEM: &[Permission] = &[
+    (See, Parameters),
     (See, StaffAccounts),
     (Change, StaffAccounts),
     (See, StaffSessions),
@@ -42,6 +43,7 @@ const SYSTEM: &[Permission] = &[
 ];
 
 const SECURITY: &[Permission] = &[
+    (See, Parameters),
     (See, Nodes),
     (Revoke, Nodes),
     (See, StaffAccounts),
@@ -55,6 +57,8 @@ const SECURITY: &[Permission] = &[
 ];
 
 const AUDIT: &[Permission] = &[
+    (See, Parameters),
+    (See, Changes),
     (See, Terminals),
     (See, Sales),
     (See, Stock),
@@ -70,10 +74,42 @@ const AUDIT: &[Permission] = &[
     (See, Support),
 ];
 
-const PARAMETERS: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims)];
-const ISSUE: &[Permission] = &[(See, Sales), (See, Stock)];
+const PARAMETER_MAKER: &[Permission] = &[
+    (See, Sales),
+    (See, Stock),
+    (See, Claims),
+    (See, Parameters),
+    (See, Changes),
+    (Ask, Changes),
+    (Ask, Parameters),
+    (Ask, Games),
+    (Ask, Batches),
+];
+const PARAMETER_CHECKER: &[Permission] = &[
+    (See, Sales),
+    (See, Stock),
+    (See, Claims),
+    (See, Parameters),
+    (See, Changes),
+    (Approve, Changes),
+    (Approve, Parameters),
+    (Approve, Games),
+    (Approve, Batches),
+];
+const ISSUE: &[Permission] =
+    &[(See, Sales), (See, Stock), (See, Changes), (Ask, Changes), (Ask, Batches), (Approve, Changes), (Approve, Holds)];
 const PRIZE_DATA: &[Permission] = &[];
-const FINANCE: &[Permission] = &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger)];
+const FINANCE_MAKER: &[Permission] =
+    &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger), (See, Changes), (Ask, Changes), (Ask, Deposits)];
+const FINANCE_CHECKER: &[Permission] = &[
+    (See, Sales),
+    (See, Claims),
+    (See, Deposits),
+    (See, Ledger),
+    (See, Changes),
+    (Approve, Changes),
+    (Approve, Deposits),
+];
 const REDEMPTION: &[Permission] = &[(See, Claims)];
 const MARKET: &[Permission] = &[
     (See, Sales),
@@ -84,6 +120,9 @@ const MARKET: &[Permission] = &[
     (Revoke, Terminals),
     (Change, Operators),
     (Revoke, Operators),
+    (See, Changes),
+    (Ask, Changes),
+    (Ask, Holds),
 ];
 const WAREHOUSE: &[Permission] = &[(See, Stock)];
 const CALL_CENTRE: &[Permission] = &[(See, Stock), (See, Terminals), (Revoke, Terminals)];
@@ -96,10 +135,12 @@ pub const fn permissions_of(role: Role) -> &'static [Permission] {
         Role::SystemAdministrator => SYSTEM,
         Role::SecurityAdministrator => SECURITY,
         Role::AuditAdministrator => AUDIT,
-        Role::ParameterMaker | Role::ParameterChecker => PARAMETERS,
+        Role::ParameterMaker => PARAMETER_MAKER,
+        Role::ParameterChecker => PARAMETER_CHECKER,
         Role::PrizeDataA | Role::PrizeDataB => PRIZE_DATA,
         Role::IssueClerk => ISSUE,
-        Role::FinanceMaker | Role::FinanceChecker => FINANCE,
+        Role::FinanceMaker => FINANCE_MAKER,
+        Role::FinanceChecker => FINANCE_CHECKER,
         Role::RedemptionMaker | Role::RedemptionChecker | Role::RedemptionPayer => REDEMPTION,
         Role::MarketManager => MARKET,
         Role::WarehouseKeeper | Role::WarehousePicker | Role::WarehouseChecker | Role::WarehouseCounter => WAREHOUSE,
@@ -124,7 +165,21 @@ mod tests {
     #[test]
     fn administrators_and_the_vendor_have_no_business_right_and_system_and_security_change_nothing_together() {
         let business = |resource: &Resource| {
-            matches!(resource, Sales | Stock | Claims | Deposits | Ledger | Lists | Batches | Terminals | Operators)
+            matches!(
+                resource,
+                Sales
+                    | Stock
+                    | Claims
+                    | Deposits
+                    | Ledger
+                    | Lists
+                    | Batches
+                    | Terminals
+                    | Operators
+                    | Games
+                    | Holds
+                    | Changes
+            )
         };
         for role in [Role::SystemAdministrator, Role::SecurityAdministrator, Role::VendorSupport] {
             assert!(!permissions_of(role).iter().any(|(_, resource)| business(resource)), "{role:?}");

@@ -174,7 +174,7 @@ fn weight_of(command: &Command) -> usize {
         Command::ChangeSale { approval, .. } => approval.as_ref().map_or(0, |(number, _)| number.len()),
         Command::AnnounceRedemptionEnd { .. } | Command::HoldPack { .. } | Command::ReserveBatch { .. } => 0,
         Command::Staff(StaffCommand::SetGrants { .. }) => 64 * 1024,
-        Command::Staff(_) | Command::Access(_) => 4 * 1024,
+        Command::Staff(_) | Command::Access(_) | Command::Change(_) => 8 * 1024,
     };
     variable + 4 * PART
 }

@@ -5,7 +5,9 @@ mod factor;
 mod password;
 mod token;
 
-use serde::{Deserialize, Serialize};
+use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::time::TimeMs;
+use rusqlite::Connection;
 
 #[cfg(test)]
 pub use factor::code_of;
@@ -13,32 +15,32 @@ pub use factor::{FactorError, Factors, Offer};
 pub use password::{Busy, PasswordFault, Passwords};
 pub use token::SessionToken;
 
-/// Limits of staff sessions and passwords: `[staff]` in the settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How long a temporary password may lie unused. Milliseconds.
+pub const TEMPORARY_PASSWORD_MS_MAX: i64 = 72 * 3_600_000;
+
+/// Limits of staff sessions and passwords, as the parameters say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaffSettings {
     /// A session that was not used for so long has ended. Milliseconds.
     pub session_idle_ms_max: i64,
     /// A session ends after so long, used or not. Milliseconds.
     pub session_ms_max: i64,
-    /// A password must be changed after so many days.
-    pub password_days_max: u16,
-    /// A temporary password that was not used for so long is void. Hours.
-    pub temporary_password_hours_max: u16,
+    /// A password must be changed after so long. Milliseconds.
+    pub password_ms_max: i64,
     /// Fewest characters of a password.
     pub password_characters_min: usize,
 }
 
-impl Default for StaffSettings {
-    /// MLPS level 3 asks for expiry; ASVS level 2 for length and short sessions.
-    fn default() -> Self {
-        StaffSettings {
-            session_idle_ms_max: 15 * 60_000,
-            session_ms_max: 10 * 3_600_000,
-            password_days_max: 90,
-            temporary_password_hours_max: 72,
-            password_characters_min: 12,
-        }
+impl StaffSettings {
+    /// What is in force at a time.
+    pub fn read(store: &Connection, at_ms: TimeMs) -> Result<Self, rusqlite::Error> {
+        let read = |parameter: Parameter| parameter.read(store, ParameterScope::Province, at_ms);
+        Ok(StaffSettings {
+            session_idle_ms_max: read(Parameter::StaffSessionIdle)? * 60_000,
+            session_ms_max: read(Parameter::StaffSession)? * 3_600_000,
+            password_ms_max: read(Parameter::StaffPasswordAge)? * 86_400_000,
+            password_characters_min: usize::try_from(read(Parameter::StaffPasswordLength)?).unwrap_or(usize::MAX),
+        })
     }
 }
 

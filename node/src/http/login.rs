@@ -8,6 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jikai_schema::event::{OperatorRole, TokenTag};
 use jikai_schema::id::{OperatorId, TerminalId};
 use jikai_schema::money::Money;
+use jikai_schema::parameter::{Parameter, ParameterScope};
 use jikai_schema::time::TimeMs;
 use rand::RngExt;
 use rusqlite::OptionalExtension;
@@ -147,7 +148,9 @@ pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<
 async fn open_session(app: &App, caller: Caller) -> Result<(String, TimeMs), Problem> {
     let token: [u8; 32] = rand::rng().random();
     let tag = TokenTag::of(&token);
-    let expires_at_ms = TimeMs::from_ms(app.now_ms().ms() + app.config.session_ms_max);
+    let (now_ms, scope) = (app.now_ms(), ParameterScope::Prefecture(caller.outlet().prefecture()));
+    let minutes = app.pool.read(move |store| Parameter::TerminalSession.read(store, scope, now_ms)).await??;
+    let expires_at_ms = TimeMs::from_ms(now_ms.ms() + minutes * 60_000);
     let verb = Verb::OpenSession { token: tag, expires_at_ms };
     app.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }, |_| Money::ZERO).await?;
     app.sessions.open(tag, caller, expires_at_ms);

@@ -65,7 +65,7 @@ impl Api {
         let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
         let ahead_ms = forward_ms.clone();
         let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
-        let (session_ms_max, offline_ms_max) = (config.session_ms_max, config.offline_ms_max);
+        let (session_ms_max, offline_ms_max) = (12 * 3_600_000, config.offline_ms_max);
         let left_at_ms = TimeMs::from_ms(NOW_MS);
         let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
         let (sessions, names) = (

@@ -2,12 +2,14 @@
 //! applying it reads no clock. Append only, like events.
 
 mod access;
+mod change;
 mod outcome;
 mod staff;
 
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessCommand;
+pub use change::{ChangeCommand, ChangeSubject};
 pub use outcome::{Outcome, Refusal};
 pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
@@ -98,6 +100,8 @@ pub enum Command {
     Staff(StaffCommand),
     /// Devices and persons of outlets, certificates of nodes.
     Access(AccessCommand),
+    /// What one person proposes and another decides.
+    Change(ChangeCommand),
 }
 
 /// One deposit to credit.

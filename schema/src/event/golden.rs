@@ -4,6 +4,7 @@ use super::*;
 use crate::codec::{decode_event, encode_event};
 use crate::id::*;
 use crate::money::{Money, PackCharge, RatePpm, SaleShares};
+use crate::parameter::ParameterScope;
 use crate::staff::{AddressRange, Area, Grant, Hours, Role};
 use crate::time::{BusinessDay, TimeMs};
 
@@ -112,7 +113,28 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     ]);
     bodies.extend(staff().into_iter().map(|(name, event)| (name, EventBody::Staff(event))));
     bodies.extend(access().into_iter().map(|(name, event)| (name, EventBody::Access(event))));
+    bodies.extend(changes().into_iter().map(|(name, event)| (name, EventBody::Change(event))));
     bodies
+}
+
+fn changes() -> Vec<(&'static str, ChangeEvent)> {
+    let (scope, at_ms) = (ParameterScope::Prefecture("1301".parse().unwrap()), TimeMs::from_ms(1_790_000_000_000));
+    let text = str::to_string;
+    let (number, kind, before, after, reason) = (7, text("hold"), text("{}"), text("{1}"), text("why"));
+    let (maker, checker, key) = (text("li.wei"), text("zhang"), text("terminal_session"));
+    vec![
+        (
+            "change_proposed",
+            ChangeEvent::Proposed { number, kind, before, after, reason: reason.clone(), expires_at_ms: at_ms },
+        ),
+        ("change_approved", ChangeEvent::Approved { number, maker: maker.clone() }),
+        ("change_refused", ChangeEvent::Refused { number, maker: maker.clone(), reason }),
+        ("change_withdrawn", ChangeEvent::Withdrawn { number }),
+        (
+            "parameter_set",
+            ChangeEvent::ParameterSet { key, scope, value: 60, effective_from_ms: at_ms, maker, checker },
+        ),
+    ]
 }
 
 fn access() -> Vec<(&'static str, AccessEvent)> {

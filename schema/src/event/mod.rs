@@ -5,6 +5,7 @@
 
 mod access;
 mod actor;
+mod change;
 #[cfg(test)]
 mod golden;
 mod master;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestKey};
+pub use change::ChangeEvent;
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
 pub use pack::{PackEvent, PackHold};
@@ -71,6 +73,8 @@ pub enum EventBody {
     Staff(StaffEvent),
     /// Devices and persons of outlets, certificates of nodes.
     Access(AccessEvent),
+    /// What one person proposed and another decided, and parameters.
+    Change(ChangeEvent),
 }
 
 /// Who receives an event of the hub.
@@ -88,7 +92,8 @@ impl EventBody {
     /// Whether the hub decides such facts (DESIGN §3: no fact has two writers). The others are the nodes'.
     pub fn is_written_by_hub(&self) -> bool {
         match self {
-            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Access(_) => true,
+            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
+            EventBody::Access(_) | EventBody::Change(_) => true,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
@@ -100,6 +105,7 @@ impl EventBody {
         match self {
             EventBody::Master(event) => event.audience(),
             EventBody::Access(event) => event.audience(),
+            EventBody::Change(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -7,6 +7,7 @@
 mod access;
 mod account_row;
 mod catalog;
+mod change;
 mod master;
 mod money;
 mod outlet_day;
@@ -115,6 +116,7 @@ impl<'store> Projection<'store> {
             // Rows about staff are the hub's own; the fact itself is the trail.
             EventBody::Staff(_) => Ok(()),
             EventBody::Access(body) => self.apply_access(body),
+            EventBody::Change(body) => self.apply_change(event, body),
         }
     }
 

@@ -1,3 +1,4 @@
+mod decisions;
 mod people;
 mod rights;
 mod walk;

@@ -12,9 +12,8 @@ use tower::ServiceExt;
 
 use super::{app, router};
 use crate::app::App;
-use crate::config::Config;
 use crate::province::{NOW_MS, Running};
-use crate::staff::{StaffSettings, code_of};
+use crate::staff::code_of;
 
 /// A browser of one person: keeps the cookie, sends the token that a page of ours would.
 pub(super) struct Browser {
@@ -102,8 +101,8 @@ fn refused(answer: &Answer) -> (u16, &str) {
 const ROOT_PASSWORD: &str = "one-time-of-root";
 
 /// A hub with its first administrator `root`.
-async fn first(hub: &Running, settings: StaffSettings) -> Browser {
-    let app = App { config: Config { staff: settings, ..(*app(hub).config).clone() }.into(), ..app(hub) };
+async fn first(hub: &Running) -> Browser {
+    let app = app(hub);
     let password_hash = app.passwords.hash_blocking(ROOT_PASSWORD).unwrap();
     let staff = jikai_schema::command::NewStaff { login: "root".into(), name: "王芳".into(), password_hash };
     let command = StaffCommand::CreateFirst(staff, Grant::everywhere(Role::SystemAdministrator));
@@ -117,7 +116,7 @@ const PASSWORDS: [&str; 3] = ["violet-mountain-7", "Spring-in-Hebei-26", "quiet-
 #[tokio::test]
 async fn the_first_administrator_changes_the_password_sets_a_factor_up_and_makes_the_others() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     let (status, session) = root.log_in("root", ROOT_PASSWORD, None).await;
     assert_eq!((status, &session["missing"]), (200, &json!(["password_must_change", "second_factor_missing"])));
     assert_eq!(refused(&root.get("/v1/staff").await), (403, "password_must_change"));
@@ -146,7 +145,7 @@ async fn the_first_administrator_changes_the_password_sets_a_factor_up_and_makes
 #[tokio::test]
 async fn a_failed_login_tells_nothing_and_five_lock_the_account_for_the_right_password_too() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     let wrong = root.log_in("root", "not-the-password", None).await;
     for other in ["nobody", "", "Root", "root'--", "../root", "ro\u{200b}ot"] {
         assert_eq!(root.log_in(other, "not-the-password", None).await, wrong, "{other}");
@@ -165,7 +164,7 @@ async fn a_failed_login_tells_nothing_and_five_lock_the_account_for_the_right_pa
 #[tokio::test]
 async fn an_account_with_a_second_factor_needs_a_fresh_code_or_a_recovery_code() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     let codes = root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     let mut other = root.other();
     assert_eq!(refused(&other.log_in("root", PASSWORDS[0], None).await), (401, "code_required"));
@@ -183,7 +182,7 @@ async fn an_account_with_a_second_factor_needs_a_fresh_code_or_a_recovery_code()
 #[tokio::test]
 async fn a_password_is_long_new_and_changed_only_by_who_knows_the_old_one() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     root.log_in("root", ROOT_PASSWORD, None).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "new_password": new });
     for weak in ["short", "aaaaaaaaaaaaaaaa", "root-root-123456"] {
@@ -208,7 +207,7 @@ async fn a_password_is_long_new_and_changed_only_by_who_knows_the_old_one() {
 #[tokio::test]
 async fn sessions_end_by_logout_by_others_by_age_and_by_not_being_used() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     let mut elsewhere = root.other();
     for browser in [&mut root, &mut elsewhere] {
         assert_eq!(browser.log_in("root", ROOT_PASSWORD, None).await.0, 200);
@@ -225,22 +224,22 @@ async fn sessions_end_by_logout_by_others_by_age_and_by_not_being_used() {
     assert_eq!(root.cookie, "__Host-jikai=");
     root.cookie = kept;
     assert_eq!(refused(&root.get("/v1/session").await), (401, "session_expired"), "the token itself is void");
-    for settings in [
-        StaffSettings { session_ms_max: 1, ..StaffSettings::default() },
-        StaffSettings { session_idle_ms_max: 1, ..StaffSettings::default() },
-    ] {
-        let hub = Running::empty();
-        let mut root = first(&hub, settings).await;
-        // Each look at the clock lets a millisecond pass.
+    for (step_ms, steps) in [(15 * 60_000 - 1_000, 50), (15 * 60_000, 1)] {
         root.log_in("root", ROOT_PASSWORD, None).await;
-        assert_eq!(root.get("/v1/session").await.0, 401);
+        let mut used = 0;
+        while root.get("/v1/session").await.0 == 200 {
+            hub.pass(step_ms);
+            used += 1;
+        }
+        // Used every quarter of an hour it ends after ten hours, unused after one quarter.
+        assert_eq!(used, if steps == 1 { 1 } else { 41 });
     }
 }
 
 #[tokio::test]
 async fn what_changes_needs_the_token_of_our_own_page_and_no_cookie_of_another_name() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     root.log_in("root", ROOT_PASSWORD, None).await;
     let csrf = std::mem::take(&mut root.csrf);
     assert_eq!(refused(&root.post("/v1/own/second-factor/offer", json!({})).await), (403, "csrf_token_invalid"));
@@ -261,7 +260,7 @@ async fn what_changes_needs_the_token_of_our_own_page_and_no_cookie_of_another_n
 #[tokio::test]
 async fn the_vendor_enters_only_while_an_access_is_open_and_leaves_a_line_for_each_step() {
     let hub = Running::empty();
-    let mut root = first(&hub, StaffSettings::default()).await;
+    let mut root = first(&hub).await;
     root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     let (_, guard_made) = root.post("/v1/staff", json!({ "login": "guard", "name": "李伟" })).await;
     let (_, vendor_made) = root.post("/v1/staff", json!({ "login": "vendor", "name": "Support" })).await;

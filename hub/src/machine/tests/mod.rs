@@ -2,6 +2,7 @@
 
 mod access;
 mod batches;
+mod changes;
 mod determinism;
 mod ingest;
 mod master;

@@ -1,0 +1,174 @@
+//! What is to be changed, as JSON says it.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use jikai_schema::barcode::parse_pack;
+use jikai_schema::command::{ChangeSubject, Deposit};
+use jikai_schema::event::{MasterEvent, PackHold, SaleState};
+use jikai_schema::id::{BatchNo, PackId, PrefectureCode};
+use jikai_schema::money::{RatePpm, SaleShares};
+use jikai_schema::parameter::ParameterScope;
+use jikai_schema::time::{BusinessDay, TimeMs};
+use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::problem::Problem;
+
+/// What is to be changed.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum SubjectBody {
+    /// A parameter, see `GET /v1/parameters`.
+    Parameter {
+        /// Its key.
+        key: String,
+        /// For one prefecture only, 4 digits; the province without.
+        prefecture: Option<u16>,
+        /// In the parameter's unit.
+        value: i64,
+        /// First instant, such as `2026-12-01T00:00:00+08:00`.
+        effective_from: String,
+    },
+    /// A game.
+    Game {
+        /// Such as `G0201`.
+        game: String,
+        /// Display name.
+        name: String,
+        /// Price of a ticket.
+        price_yuan: String,
+        /// Parts per million.
+        prize_fund_ppm: u32,
+        /// Parts per million.
+        welfare_fund_ppm: u32,
+        /// Parts per million.
+        commission_ppm: u32,
+        /// Highest prize that an outlet pays.
+        outlet_limit_yuan: String,
+        /// Highest prize that a city centre pays.
+        city_limit_yuan: String,
+    },
+    /// The sale of a batch.
+    Sale {
+        /// Its number.
+        batch: u32,
+        /// open, paused or stopped.
+        state: String,
+        /// Needed to open.
+        approval_number: Option<String>,
+        /// Needed to open: day of the public notice.
+        notice_day: Option<String>,
+    },
+    /// The end of redemption of a batch.
+    RedemptionEnd {
+        /// Its number.
+        batch: u32,
+        /// First instant without redemption.
+        ends_at: String,
+    },
+    /// A hold on a pack.
+    Hold {
+        /// Such as `G0201-26001-0000123`.
+        pack: String,
+        /// none, frozen, stolen, lost or damaged.
+        hold: String,
+    },
+    /// A deposit by hand.
+    Deposit {
+        /// Its own number.
+        deposit_id: u64,
+        /// 8 digits.
+        outlet_id: String,
+        /// Above 0.
+        amount_yuan: String,
+    },
+}
+
+impl SubjectBody {
+    /// Reads it; printed names of packs are looked up. Errors: 404 `unknown_pack`; 422 `invalid_…`.
+    pub(super) fn read(self, store: &Connection) -> Result<ChangeSubject, Problem> {
+        let batch = |number: u32| BatchNo::new(number).map_err(|error| Problem::invalid("batch", error.to_string()));
+        Ok(match self {
+            SubjectBody::Parameter { key, prefecture, value, effective_from } => {
+                let scope = prefecture.map(PrefectureCode::new).transpose();
+                let scope = scope.map_err(|error| Problem::invalid("prefecture", error.to_string()))?;
+                let scope = scope.map_or(ParameterScope::Province, ParameterScope::Prefecture);
+                let effective_from_ms: TimeMs = parse("effective_from", &effective_from)?;
+                ChangeSubject::Parameter { key, scope, value, effective_from_ms }
+            }
+            SubjectBody::Game { .. } => self.read_game()?,
+            SubjectBody::Sale { batch: number, state, approval_number, notice_day } => {
+                let states = [SaleState::Open, SaleState::Paused, SaleState::Stopped];
+                let state = states.into_iter().find(|known| known.name() == state);
+                let state = state.ok_or_else(|| Problem::invalid("state", "A sale is open, paused or stopped."))?;
+                let day = notice_day.map(|day| parse::<BusinessDay>("day", &day)).transpose()?;
+                ChangeSubject::Sale { batch: batch(number)?, state, approval: approval_number.zip(day) }
+            }
+            SubjectBody::RedemptionEnd { batch: number, ends_at } => {
+                ChangeSubject::RedemptionEnd { batch: batch(number)?, ends_at_ms: parse("ends_at", &ends_at)? }
+            }
+            SubjectBody::Hold { pack, hold } => {
+                let holds = [PackHold::None, PackHold::Frozen, PackHold::Stolen, PackHold::Lost, PackHold::Damaged];
+                let found = holds.into_iter().find(|known| known.name().unwrap_or("none") == hold);
+                let hold = found
+                    .ok_or_else(|| Problem::invalid("hold", "A hold is none, frozen, stolen, lost or damaged."))?;
+                ChangeSubject::Hold { pack: pack_named(store, &pack)?, hold }
+            }
+            SubjectBody::Deposit { deposit_id, outlet_id, amount_yuan } => ChangeSubject::Deposit(Deposit {
+                deposit: deposit_id,
+                outlet: parse("outlet", &outlet_id)?,
+                amount: parse("amount", &amount_yuan)?,
+            }),
+        })
+    }
+
+    fn read_game(self) -> Result<ChangeSubject, Problem> {
+        let SubjectBody::Game {
+            game,
+            name,
+            price_yuan,
+            prize_fund_ppm,
+            welfare_fund_ppm,
+            commission_ppm,
+            outlet_limit_yuan,
+            city_limit_yuan,
+        } = self
+        else {
+            return Err(Problem::internal(&"this is no game"));
+        };
+        let rate = |ppm| {
+            RatePpm::new(ppm)
+                .ok_or_else(|| Problem::invalid("shares", "A share has at most 1,000,000 parts per million."))
+        };
+        let shares = SaleShares::new(rate(prize_fund_ppm)?, rate(welfare_fund_ppm)?, rate(commission_ppm)?);
+        let too_much = || Problem::invalid("shares", "The shares do not leave enough to pay the commission.");
+        Ok(ChangeSubject::Game(MasterEvent::GameDefined {
+            game: parse("game", &game)?,
+            name,
+            price: parse("price", &price_yuan)?,
+            shares: shares.ok_or_else(too_much)?,
+            outlet_limit: parse("outlet_limit", &outlet_limit_yuan)?,
+            city_limit: parse("city_limit", &city_limit_yuan)?,
+        }))
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| Problem::invalid(what, error.to_string()))
+}
+
+/// The pack of a printed name.
+fn pack_named(store: &Connection, name: &str) -> Result<PackId, Problem> {
+    let printed = parse_pack(name).map_err(|error| Problem::invalid("pack", error.to_string()))?;
+    let sql = "SELECT batch FROM batch WHERE game = ?1 AND code = ?2";
+    let key = (printed.game.packed(), printed.batch.get());
+    let number: Option<u32> = store.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    let pack = number.and_then(|number| BatchNo::new(number).ok()).map(|batch| PackId::new(batch, printed.pack));
+    let unknown = || {
+        let hint = "Check the name on the pack.";
+        Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_pack", "There is no such pack.", hint)
+    };
+    pack.and_then(Result::ok).ok_or_else(unknown)
+}
