@@ -27,7 +27,8 @@ pub(super) struct ImportedView {
 }
 
 /// Imports a list: CSV with the header of its kind. Errors: 422 `invalid_line` names line and column, nothing was
-/// imported; 404 and 409 name the line that the rules refuse, those before it are imported.
+/// imported; 404 and 409 name the first line that the rules refuse, those before it are imported. Nothing further is proposed, but
+/// up to 64 commands that were on their way may be done; of deposits none.
 #[utoipa::path(post, path = "/v1/imports/lists/{kind}", params(("kind" = String, Path, description = "such as outlets")),
     request_body(content = String, content_type = "text/csv"),
     responses((status = 200, body = ImportedView), (status = 404, body = Problem), (status = 409, body = Problem),
@@ -85,14 +86,23 @@ pub(super) async fn batch(
 ) -> Result<Json<BatchView>, Problem> {
     let directory = inside(&app.inbox(), FilePath::new(&body.directory))?;
     let actor = caller.actor();
-    let _one_at_a_time = app.importing.acquire().await;
-    let imported =
-        printer::import_batch(&app.sequencer, &app.pool, &app.vault, app.printers.clone(), &actor, directory.clone());
-    let imported = imported.await;
-    // The directory holds every security code: it does not stay.
-    if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
-        tracing::error!(%error, directory = %directory.display(), "security codes stay in the inbox: remove them by hand");
-    }
+    let permit = app.importing.clone().acquire_owned().await.map_err(|error| Problem::internal(&error))?;
+    // A task of its own: it goes on to its end, and clears up, if the caller hangs up.
+    let importing = tokio::spawn({
+        let (sequencer, pool, vault, printers) =
+            (app.sequencer.clone(), app.pool.clone(), app.vault.clone(), app.printers.clone());
+        async move {
+            let imported = printer::import_batch(&sequencer, &pool, &vault, printers, &actor, directory.clone()).await;
+            // The directory holds every security code: it does not stay.
+            if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
+                let directory = directory.display();
+                tracing::error!(%error, %directory, "security codes stay in the inbox: remove them by hand");
+            }
+            drop(permit);
+            imported
+        }
+    });
+    let imported = importing.await.map_err(|error| Problem::internal(&error))?;
     let done = imported?;
     tracing::info!(batch = done.name, packs = done.packs, tickets = done.tickets, "a batch was imported");
     Ok(Json(BatchView {

@@ -21,10 +21,13 @@ mod terminals;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -50,6 +53,7 @@ const PAGE_ROWS_DEFAULT: usize = 200;
 
 /// All routes of the hub.
 pub fn router(app: App) -> Router {
+    let patience = Duration::from_millis(app.config.patience_ms);
     let (body_bytes_max, import_bytes_max) = (app.config.body_bytes_max, app.config.import_bytes_max);
     let imports = OpenApiRouter::new().routes(routes!(imports::list)).layer(DefaultBodyLimit::max(import_bytes_max));
     let addressed = OpenApiRouter::new()
@@ -86,6 +90,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+        .layer(RequestBodyTimeoutLayer::new(patience))
         .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn(health::count))
 }

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jikai_schema::command::{AccessCommand, Command, Outcome};
-use jikai_schema::event::{MasterEvent, OperatorRole, TerminalKind};
-use jikai_schema::id::{IdError, NodeId, OperatorId, OutletId, TerminalId};
+use jikai_schema::event::{OperatorRole, TerminalKind};
+use jikai_schema::id::{IdError, OperatorId, OutletId, TerminalId};
 use jikai_schema::peer::Enrolment;
 use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
@@ -179,11 +179,9 @@ pub(super) async fn define_operator(
     check_area(&app, &caller, operator.outlet()).await?;
     let password = Passwords::one_time()?;
     let password_hash = app.passwords.hash(password.clone()).await?;
-    let definition = MasterEvent::OperatorDefined { operator, node: NodeId::HUB, name: body.name, role, password_hash };
-    match app.sequencer.propose(caller.actor(), Command::DefineMaster(vec![definition])).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(Json(OneTimePasswordView::of(&password))),
-    }
+    let command = AccessCommand::DefineOperator { operator, name: body.name, role, password_hash };
+    propose(&app, &caller, command).await?;
+    Ok(Json(OneTimePasswordView::of(&password)))
 }
 
 /// Puts a person of an outlet out of use: the sessions end. Errors: 404.

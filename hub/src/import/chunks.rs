@@ -13,13 +13,29 @@ const CHUNK_ROWS_MAX: usize = 512;
 /// Commands on their way.
 const IN_FLIGHT_MAX: usize = 64;
 
-/// Proposes all rows. On a refusal the rows of its command are proposed one by one, to name the line.
+/// Proposes all rows. On a refusal the rows of its command are proposed one by one, to name the line; nothing further is
+/// proposed, and what was on its way is waited for. Deposits go one command at a time: behind a refused one none is credited.
 pub(super) async fn propose_all(sequencer: &Sequencer, actor: &Actor, rows: Vec<Row>) -> Result<Imported, ImportError> {
-    let mut done = Imported::default();
     let mut in_flight: VecDeque<(Vec<Row>, Pending)> = VecDeque::new();
+    let outcome = propose_in_order(sequencer, actor, rows, &mut in_flight).await;
+    for (_, pending) in in_flight {
+        // Its outcome is in the log; the first refusal is what the caller is told.
+        let _ = pending.outcome().await;
+    }
+    outcome
+}
+
+async fn propose_in_order(
+    sequencer: &Sequencer,
+    actor: &Actor,
+    rows: Vec<Row>,
+    in_flight: &mut VecDeque<(Vec<Row>, Pending)>,
+) -> Result<Imported, ImportError> {
+    let mut done = Imported::default();
     for chunk in chunks(rows) {
-        if in_flight.len() == IN_FLIGHT_MAX {
-            settle(sequencer, actor, &mut in_flight, &mut done).await?;
+        let is_money = matches!(chunk.first().map(|row| &row.piece), Some(Piece::Deposit(_)));
+        while in_flight.len() >= if is_money { 1 } else { IN_FLIGHT_MAX } {
+            settle(sequencer, actor, in_flight, &mut done).await?;
         }
         let line = chunk.first().map_or(0, |row| row.line);
         let submitted = sequencer.submit(actor.clone(), command_of(&chunk)).await;
@@ -27,7 +43,7 @@ pub(super) async fn propose_all(sequencer: &Sequencer, actor: &Actor, rows: Vec<
         in_flight.push_back((chunk, pending));
     }
     while !in_flight.is_empty() {
-        settle(sequencer, actor, &mut in_flight, &mut done).await?;
+        settle(sequencer, actor, in_flight, &mut done).await?;
     }
     Ok(done)
 }

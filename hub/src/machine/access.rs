@@ -7,6 +7,7 @@ use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::error::Stop;
+use super::master::check_operator;
 use super::{Machine, Stamp, StorageError, exists_with_other, rule, unknown};
 
 /// Wrong codes after which a code is void.
@@ -79,6 +80,16 @@ impl Machine<'_> {
             }
             AccessCommand::RevokeTerminal { terminal, reason } => self.revoke_terminal(stamp, *terminal, reason),
             AccessCommand::DisableOperator { operator } => self.disable_operator(stamp, *operator),
+            AccessCommand::DefineOperator { operator, name, role, password_hash } => {
+                let node = self.node_of(operator.outlet())?;
+                check_operator(name, password_hash)?;
+                let (operator, role) = (*operator, *role);
+                let (name, password_hash) = (name.clone(), password_hash.clone());
+                // After this point the command must succeed.
+                let defined = MasterEvent::OperatorDefined { operator, node, name, role, password_hash };
+                self.emit(stamp, EventBody::Master(defined))?;
+                Ok(DONE)
+            }
             AccessCommand::RecordCertificate { node, serial, not_after_ms } => {
                 self.record_certificate(stamp, *node, serial, *not_after_ms)
             }

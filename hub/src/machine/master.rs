@@ -86,10 +86,7 @@ impl Machine<'_> {
                 *node = self.node_of_outlet(checked, terminal.outlet())?;
             }
             MasterEvent::OperatorDefined { operator, node, name, password_hash, .. } => {
-                check_name("operator", name)?;
-                if !password_hash.starts_with("$argon2id$") || password_hash.len() > PASSWORD_HASH_BYTES_MAX {
-                    return Err(rule("invalid_password_hash", "a password hash is an argon2id PHC string").into());
-                }
+                check_operator(name, password_hash)?;
                 *node = self.node_of_outlet(checked, operator.outlet())?;
             }
             MasterEvent::GameDefined { name, price, shares, outlet_limit, city_limit, .. } => {
@@ -210,6 +207,17 @@ impl Machine<'_> {
                 }
                 Ok(())
             }
+            // A device's key and a person's password are not replaced by a list: an old one would let in whom it kept out.
+            (
+                MasterEvent::TerminalDefined { terminal, public_key, .. },
+                MasterEvent::TerminalDefined { public_key: other, .. },
+            ) if public_key != other => Err(exists_with_other("terminal", terminal).into()),
+            (
+                MasterEvent::OperatorDefined { operator, password_hash, .. },
+                MasterEvent::OperatorDefined { password_hash: other, .. },
+            ) if password_hash != other || self.projection.is_disabled(*operator)? => {
+                Err(exists_with_other("operator", operator).into())
+            }
             _ => Ok(()),
         }
     }
@@ -224,6 +232,15 @@ impl Machine<'_> {
         let sql = "SELECT EXISTS (SELECT 1 FROM outlet WHERE outlet BETWEEN ?1 AND ?2)";
         Ok(self.tx.prepare_cached(sql)?.query_row((first, first + 9_999), |row| row.get(0))?)
     }
+}
+
+/// Checks what is kept of a person of an outlet.
+pub(super) fn check_operator(name: &str, password_hash: &str) -> Result<(), Refusal> {
+    check_name("operator", name)?;
+    if !password_hash.starts_with("$argon2id$") || password_hash.len() > PASSWORD_HASH_BYTES_MAX {
+        return Err(rule("invalid_password_hash", "a password hash is an argon2id PHC string"));
+    }
+    Ok(())
 }
 
 fn check_name(kind: &str, name: &str) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::event::TerminalKind;
+use crate::event::{OperatorRole, TerminalKind};
 use crate::id::{NodeId, OperatorId, TerminalId};
 use crate::time::TimeMs;
 
@@ -65,5 +65,16 @@ pub enum AccessCommand {
         serial: String,
         /// Why.
         reason: String,
+    },
+    /// Take a person of an outlet in, or give a known one another name, role and password.
+    DefineOperator {
+        /// Who.
+        operator: OperatorId,
+        /// Display name.
+        name: String,
+        /// What the person may do.
+        role: OperatorRole,
+        /// Argon2id in PHC form.
+        password_hash: String,
     },
 }

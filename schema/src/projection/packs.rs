@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{OutletDayKey, PackRow, PackState, Projection, ProjectionError};
 use crate::event::{Event, PackEvent};
-use crate::id::{NodeId, OutletId, PackId};
+use crate::id::{BatchNo, NodeId, OutletId, PackId};
 use crate::ledger::{self, AccountId};
 use crate::money::PackCharge;
 
@@ -59,6 +59,7 @@ impl Projection<'_> {
                 "the pack was not on its way to this outlet, or its charge does not add up",
             ));
         }
+        let is_list_price = self.list_charge(pack.batch())? == Some(*charge);
         let mut postings = ledger::check_in(node, outlet, game, charge);
         let shortfall = charge.face.checked_sub(self.account(AccountId::outlet(node, outlet))?.balance)?;
         if shortfall.is_positive() {
@@ -70,6 +71,9 @@ impl Projection<'_> {
         if shortfall.is_positive() {
             self.raise_exception(event, node, "overdrawn", pack.key(), shortfall)?;
         }
+        if !is_list_price && !shortfall.is_positive() {
+            self.raise_exception(event, node, "charge_mismatch", pack.key(), charge.face)?;
+        }
         let row = self.pack_known(pack)?.change();
         row.state = PackState::Active;
         row.checked_in_at_ms = Some(event.at_ms);
@@ -79,6 +83,15 @@ impl Projection<'_> {
         day.charge_fen += charge.face.fen();
         day.commission_fen += charge.commission.fen();
         Ok(())
+    }
+
+    /// What checking in a pack of this batch costs by its game.
+    fn list_charge(&mut self, batch: BatchNo) -> Result<Option<PackCharge>, ProjectionError> {
+        let Some((game, tickets)) = self.batch(batch)?.map(|row| (row.game, i64::from(row.tickets_per_pack))) else {
+            return Ok(None);
+        };
+        let Some(game) = self.game(game)? else { return Ok(None) };
+        Ok(Some(game.shares.charge(game.price.checked_mul(tickets)?)?))
     }
 
     fn take_back(
@@ -96,10 +109,14 @@ impl Projection<'_> {
                 "the pack is not active at this outlet, or was charged otherwise",
             ));
         }
+        let touched = row.sold_count > 0 || row.claim_count() > 0;
         let postings = ledger::pack_return(node, outlet, game, charge);
         self.check_postings(&postings)?;
         // After this point the event must succeed.
         self.post(event, pack.key(), &postings)?;
+        if touched {
+            self.raise_exception(event, node, "returned_touched", pack.key(), charge.face)?;
+        }
         self.pack_known(pack)?.change().state = PackState::Returned;
         let day = self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game)));
         day.packs_returned += 1;

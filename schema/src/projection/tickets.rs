@@ -64,7 +64,10 @@ impl Projection<'_> {
     pub(super) fn apply_ticket(&mut self, event: &Event, body: &TicketEvent) -> Result<(), ProjectionError> {
         match body {
             TicketEvent::Sold { ticket, outlet, .. } => self.sell(event, *ticket, *outlet),
-            TicketEvent::Claimed { ticket, outlet, prize, .. } => self.claim(event, *ticket, *outlet, *prize),
+            TicketEvent::Claimed { ticket, outlet, level, prize } => {
+                let listed = self.is_listed(event.key.origin, *ticket, *level, *prize)?;
+                self.claim(event, *ticket, *outlet, *prize, listed)
+            }
             TicketEvent::WrongCodePresented { ticket, locks, .. } => {
                 self.pack_known(ticket.pack())?;
                 self.write(
@@ -96,14 +99,29 @@ impl Projection<'_> {
         Ok(())
     }
 
-    /// A claim has happened: cash was paid. One that breaks a rule (paid before) is still credited, from suspense,
-    /// and put on the worklist.
+    /// Whether the signed list has this prize at this level, and the decider's pack this ticket, on sale.
+    fn is_listed(
+        &mut self,
+        origin: NodeId,
+        ticket: TicketId,
+        level: u8,
+        prize: Money,
+    ) -> Result<bool, ProjectionError> {
+        let batch = self.batch(ticket.pack().batch())?;
+        let known = batch.is_some_and(|row| row.prize(level) == Some(prize) && ticket.number() < row.tickets_per_pack);
+        let row = self.pack_known(ticket.pack())?;
+        Ok(known && row.node == origin && matches!(row.state, PackState::Active | PackState::SoldOut))
+    }
+
+    /// A claim has happened: cash was paid. One that breaks a rule (paid before, not a prize of the signed list, its pack not on
+    /// sale) is still credited, from suspense, and put on the worklist: no prize fund pays what nobody won.
     fn claim(
         &mut self,
         event: &Event,
         ticket: TicketId,
         outlet: OutletId,
         prize: Money,
+        listed: bool,
     ) -> Result<(), ProjectionError> {
         let game = self.game_of(ticket.pack().batch())?;
         let node = self.outlet_known(outlet)?.node;
@@ -111,7 +129,7 @@ impl Projection<'_> {
         if !prize.is_positive() || node != event.key.origin {
             return Err(ProjectionError::Contradiction("a claim without a prize, or at another node's outlet"));
         }
-        let posting = if paid_before {
+        let posting = if paid_before || !listed {
             ledger::from_suspense(node, outlet, prize)
         } else {
             ledger::prize(node, outlet, game, prize)
@@ -121,6 +139,9 @@ impl Projection<'_> {
         self.post(event, ticket.key(), &[posting])?;
         if paid_before {
             return self.raise_exception(event, node, "paid_twice", ticket.key(), prize);
+        }
+        if !listed {
+            self.raise_exception(event, node, "unlisted_prize", ticket.key(), prize)?;
         }
         self.pack_known(ticket.pack())?.record_claim(ticket.number(), event.key);
         let day = self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game)));

@@ -60,6 +60,7 @@ impl World {
             city_limit: yuan("50000.00"),
         });
         let level = PrizeLevel { level: 1, amount: yuan("860.00"), ticket_count: 1 };
+        let second = PrizeLevel { level: 2, amount: yuan("100.00"), ticket_count: 1 };
         world.hub(MasterEvent::BatchDefined(BatchFacts {
             batch: BatchNo::new(1).unwrap(),
             game,
@@ -69,7 +70,7 @@ impl World {
             packs: 10,
             print_completed_on: BusinessDay::from_number(9_000),
             package_hash: [0; 32],
-            levels: vec![level],
+            levels: vec![level, second],
         }));
         for number in 1..=6 {
             let (outlet, node) = (outlet(), node());
@@ -122,7 +123,8 @@ impl World {
 
     fn claim(ticket: u16, prize: Money) -> EventBody {
         let ticket = pack(1).ticket(ticket).unwrap();
-        EventBody::Ticket(TicketEvent::Claimed { ticket, outlet: outlet(), level: 1, prize })
+        let level = if prize == yuan("100.00") { 2 } else { 1 };
+        EventBody::Ticket(TicketEvent::Claimed { ticket, outlet: outlet(), level, prize })
     }
 
     fn balance(&self, id: AccountId) -> Money {
@@ -193,6 +195,26 @@ fn a_second_claim_of_one_ticket_never_touches_the_prize_fund() {
     assert_eq!(world.balance(AccountId::suspense(node())), yuan("-100.00"));
     assert_eq!(world.count("SELECT count(*) FROM exception WHERE kind = 'paid_twice'"), 1);
     assert_eq!(world.count("SELECT claims FROM outlet_day WHERE claims > 0"), 1);
+}
+
+#[test]
+fn a_pack_that_is_sent_back_after_a_prize_was_paid_on_it_is_listed() {
+    let mut world = World::new();
+    world.deposit(1, yuan("500.00"));
+    world.check_in(1);
+    world.node_body(World::claim(7, yuan("100.00")));
+    world.node_body(EventBody::Pack(PackEvent::Returned { pack: pack(1), outlet: outlet(), charge: charge() }));
+    assert_eq!(world.count("SELECT count(*) FROM exception WHERE kind = 'returned_touched'"), 1);
+    assert_eq!(world.count("SELECT sum(balance_fen) FROM account"), 0);
+}
+
+#[test]
+fn a_pack_charged_below_its_list_price_is_listed() {
+    let mut world = World::new();
+    world.deposit(1, yuan("500.00"));
+    let charge = shares().charge(yuan("0.01")).unwrap();
+    world.node_body(EventBody::Pack(PackEvent::CheckedIn { pack: pack(1), outlet: outlet(), charge }));
+    assert_eq!(world.count("SELECT count(*) FROM exception WHERE kind = 'charge_mismatch'"), 1);
 }
 
 #[test]

@@ -137,3 +137,26 @@ fn certificates_are_remembered_once_and_revoked_with_a_reason() {
     assert_eq!(ask(&mut hub, NOW_MS, revoke("0a")), NOTHING);
     assert_eq!(CertificateRow::read(&hub.state, "0a").unwrap().unwrap().revoked.as_deref(), Some("stolen"));
 }
+
+#[test]
+fn an_old_list_brings_neither_a_lost_device_nor_a_person_who_left_back() {
+    let mut hub = Hub::set_up();
+    let old = define_terminal(1_301_000_101);
+    let revoke = AccessCommand::RevokeTerminal { terminal: terminal(1), reason: "lost".into() };
+    assert_eq!(ask(&mut hub, NOW_MS, revoke), DONE);
+    assert_eq!(ask(&mut hub, NOW_MS, offer(1, 5, NOW_MS + HOUR_MS)), DONE);
+    assert_eq!(ask(&mut hub, NOW_MS, enrol(1, 1, 5)), DONE);
+    assert_eq!(code(&hub.ask(Command::DefineMaster(vec![old]))), "exists_with_other");
+    assert_eq!(keys(&hub, 1, 5), 1, "the new device stays");
+    let operator = OperatorId::new(1_301_000_101).unwrap();
+    let password_hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$b3RoZXI".to_string();
+    let (name, role) = ("张三".to_string(), jikai_schema::event::OperatorRole::Clerk);
+    let anew = AccessCommand::DefineOperator { operator, name: name.clone(), role, password_hash };
+    assert_eq!(ask(&mut hub, NOW_MS, anew), DONE);
+    let old = || Command::DefineMaster(vec![define_operator(1_301_000_101)]);
+    assert_eq!(code(&hub.ask(old())), "exists_with_other", "another password was set since");
+    assert_eq!(ask(&mut hub, NOW_MS, AccessCommand::DisableOperator { operator }), DONE);
+    assert_eq!(code(&hub.ask(old())), "exists_with_other");
+    let bad = AccessCommand::DefineOperator { operator, name, role, password_hash: "plain".into() };
+    assert_eq!(code(&ask(&mut hub, NOW_MS, bad)), "invalid_password_hash");
+}

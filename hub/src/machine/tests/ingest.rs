@@ -162,6 +162,24 @@ fn a_fact_that_breaks_a_rule_is_applied_and_put_on_the_worklist() {
 }
 
 #[test]
+fn a_prize_that_the_signed_list_or_the_pack_does_not_have_is_paid_by_no_fund() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    let invented = vec![
+        claim(2, 0, 13_010_001, "10.00"), // its pack is still on its way
+        check_in(1, 13_010_001),
+        claim(1, 0, 13_010_001, "10.01"),
+        claim(1, TICKETS_PER_PACK, 13_010_001, "10.00"),
+        claim(1, 1, 13_010_001, "10.00"),
+    ];
+    assert_eq!(hub.ask(Command::IngestEvents(log.batch(invented))), ingested(&log, 0));
+    assert_eq!(hub.count("SELECT count(*) FROM exception WHERE kind = 'unlisted_prize'"), 3);
+    let prize = jikai_schema::ledger::TransferCode::Prize as i64;
+    assert_eq!(hub.count(&format!("SELECT count(*) FROM transfer WHERE code = {prize}")), 1);
+    assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
+}
+
+#[test]
 fn an_event_that_a_table_refuses_in_the_middle_is_rolled_back_and_quarantined_alone() {
     let mut hub = Hub::set_up();
     let mut log = NodeLog::new(1);
