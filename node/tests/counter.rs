@@ -86,6 +86,25 @@ async fn packs_are_received_only_by_the_owner_once_and_while_the_money_lasts() {
 }
 
 #[tokio::test]
+async fn a_consignment_larger_than_a_request_is_checked_in_by_asking_again() {
+    let mut counter = Counter::open().await;
+    let more = (1_000..1_300).map(|number| shipped(number, 1)).chain([deposit(2, "40000.00")]).collect();
+    counter.feed.send(&counter.writer, more).await;
+    let left = |counter: &Counter| -> i64 {
+        let store = store::open_reader(counter.data.path()).unwrap();
+        store
+            .query_row("SELECT count(*) FROM pack WHERE shipment = 5 AND outlet = 13010001 AND state = 0", [], |row| {
+                row.get(0)
+            })
+            .unwrap()
+    };
+    let receive = || Verb::ReceivePacks(PackSelection::Shipment(5));
+    assert_eq!((counter.ask(owner(1), receive()).await.as_str(), left(&counter)), ("done", 308 - 256));
+    assert_eq!((counter.ask(owner(1), receive()).await.as_str(), left(&counter)), ("done", 0));
+    assert_eq!(counter.ask(owner(1), receive()).await, "shipment_unknown");
+}
+
+#[tokio::test]
 async fn a_pack_is_not_put_on_sale_while_its_batch_outlet_or_a_hold_forbids() {
     let mut counter = Counter::open().await;
     let batch = BatchNo::new(1).unwrap();

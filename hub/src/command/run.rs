@@ -31,6 +31,8 @@ use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
+/// Read-only connections of the nodes' feeds.
+const FEED_READERS: usize = 2;
 /// Open files that a hub needs, with room.
 const OPEN_FILES_MIN: u64 = 1_024;
 /// How long the parts may take to end once nobody is served any more.
@@ -68,7 +70,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
-    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone());
+    // A long report must not hold up the nodes' feeds.
+    let feed_pool = ReadPool::open(data, FEED_READERS)?;
+    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone());
     let options = HubOptions {
         listen: config.sync_listen,
         connections_max: config.nodes_max,
@@ -104,8 +108,10 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         let _ = tokio::join!(syncing, signing);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
-    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
-        tracing::warn!("something still held the log; what was answered is on disk");
+    match tokio::time::timeout(STOP_WAIT, ended).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(_) => bail!("the thread that writes panicked: a defect, see the log. Start the hub again: the log wins"),
+        Err(_) => tracing::warn!("something still held the log; what was answered is on disk"),
     }
     let failure = failed.borrow().clone();
     match failure {

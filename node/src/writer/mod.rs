@@ -17,6 +17,7 @@ use jikai_schema::event::{Event, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
+use jikai_schema::store::is_disk_full;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -204,9 +205,6 @@ impl From<ProjectionError> for WriteError {
 
 impl From<rusqlite::Error> for WriteError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => WriteError::StorageFull,
-            _ => WriteError::Storage(error.to_string()),
-        }
+        if is_disk_full(&error) { WriteError::StorageFull } else { WriteError::Storage(error.to_string()) }
     }
 }
