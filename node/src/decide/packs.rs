@@ -45,7 +45,8 @@ pub(super) fn receive(
     Ok(Decision::all(asked.request, events))
 }
 
-/// Checks: owner → packs known and shipped here, each once → no hold → untouched → checked in.
+/// Checks: owner → outlet served here → packs known and shipped here, each once → no hold → untouched → checked in. A
+/// suspended outlet may send packs back: that is how its stock comes in.
 pub(super) fn give_back(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
@@ -53,6 +54,10 @@ pub(super) fn give_back(
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
     check_owner(caller)?;
+    match check_outlet_active(projection, asked) {
+        Err(DecideError::Refused(Refusal::OutletSuspended)) => {}
+        other => other?,
+    }
     let packs = named_packs(projection, caller, printed)?;
     let mut events = Vec::with_capacity(packs.len());
     for (pack, name) in packs {

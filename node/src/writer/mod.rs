@@ -181,6 +181,16 @@ impl Writer {
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
+    /// Whether the thread takes tasks.
+    pub fn is_running(&self) -> bool {
+        !self.tasks.is_closed()
+    }
+
+    /// Waits until the thread takes no more tasks: unasked only after a defect, for this is one of the senders it waits for.
+    pub async fn ended(&self) {
+        self.tasks.closed().await;
+    }
+
     /// The newest committed event, as it changes.
     pub fn head(&self) -> watch::Receiver<LogHead> {
         self.head.clone()

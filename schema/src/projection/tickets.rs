@@ -68,6 +68,8 @@ impl Projection<'_> {
                 let listed = self.is_listed(event.key.origin, *ticket, *level, *prize)?;
                 self.claim(event, *ticket, *outlet, *prize, listed)
             }
+            // The fact itself is the trail: it is found by the audit's search.
+            TicketEvent::Inquired { .. } => Ok(()),
             TicketEvent::WrongCodePresented { ticket, locks, .. } => {
                 self.pack_known(ticket.pack())?;
                 self.write(
