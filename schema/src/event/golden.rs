@@ -120,6 +120,8 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
         ("login_failed", EventBody::Session(SessionEvent::LoginFailed { terminal, operator, failures: 3 })),
         ("right_refused", EventBody::Session(SessionEvent::RightRefused { terminal, operator, request })),
     ]);
+    let resealed = SecretsEvent::Resealed { key_version: 2, batch_key_count: 300, factor_count: 4 };
+    bodies.push(("secrets_resealed", EventBody::Secrets(resealed)));
     bodies
 }
 
