@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use jikai_schema::crypto::KeyRing;
+use jikai_schema::event::Actor;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, https};
 use jikai_sync::identity::{TlsIdentity, create_private_dir, write_private_file};
+use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{HubEndpoint, HubOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -26,8 +27,9 @@ use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
 use crate::config::Config;
 use crate::http;
-use crate::identity::{IdentityFiles, TokenHash};
+use crate::identity::{IdentityFiles, TokenHash, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate};
+use crate::keys;
 use crate::log::LocalLog;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
@@ -66,15 +68,18 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let files = IdentityFiles::new(data);
     let _only_one = Lock::take(data)?;
     clear_inbox(data)?;
-    let tls = files.tls()?;
-    let keys = KeyRing::from(files.master_key()?);
-    let (factors, vault) = (Arc::new(Factors::new(&keys)), Arc::new(KeyVault::new(keys)));
+    let secrets = Arc::new(Secrets::take(&secrets_place(data, &config))?);
+    let tls = files.tls(&secrets)?;
+    let (factors, vault) = (Factors::new(secrets.ring()), KeyVault::new(secrets.ring().clone()));
+    let (factors, vault) = (Arc::new(factors), Arc::new(vault));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
     let steady = Arc::new(SteadyClock::start());
     let clock = steady.clone();
     let (sequencer, sequencing) =
         Sequencer::start(log, state, Arc::new(move || clock.now())).context("start the sequencer")?;
+    // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
+    keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
     // A long report must not hold up the nodes' feeds.
@@ -89,6 +94,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let sync = endpoint.local_address().context("read the sync address")?;
     let app = App {
         data: data.to_owned(),
+        secrets: secrets.clone(),
         strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
         printers: Arc::new(crate::import::printer_keys(&config.printer_keys)?),
         config: Arc::new(config),
@@ -107,7 +113,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
-    let signing = tokio::spawn(daily(data.to_owned(), app.config.environment.clone(), stopping.clone()));
+    let signing = tokio::spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let served = serve_centre(app, &tls, sync, failed.clone()).await;
@@ -144,10 +150,10 @@ fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: Cancel
 }
 
 /// Two hubs on one directory would write one log.
-struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] std::fs::File);
+pub(super) struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] std::fs::File);
 
 impl Lock {
-    fn take(data: &Path) -> anyhow::Result<Self> {
+    pub(super) fn take(data: &Path) -> anyhow::Result<Self> {
         let path = data.join("hub.lock");
         let file = std::fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
         match file.try_lock() {

@@ -45,8 +45,8 @@ pub(super) async fn sign(
 ) -> Result<Json<SignedView>, Problem> {
     let node = NodeId::new(body.node).ok().filter(|node| !node.is_hub());
     let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
-    let data = app.data.clone();
-    let signed = tokio::task::spawn_blocking(move || IdentityFiles::new(&data).sign_node(&body.request, node)).await;
+    let (files, secrets) = (IdentityFiles::new(&app.data), app.secrets.clone());
+    let signed = tokio::task::spawn_blocking(move || files.sign_node(&secrets, &body.request, node)).await;
     let signed = signed.map_err(|error| Problem::internal(&error))?;
     let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
     let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;

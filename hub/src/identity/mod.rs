@@ -6,14 +6,35 @@ use anyhow::{Context, bail};
 use jikai_schema::crypto::{Suite, equal, hash};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_schema::vault::MasterKey;
 use jikai_sync::identity::{CertificateAuthority, Key, TlsIdentity, create_private_dir, write_private_file};
+use jikai_sync::secrets::{Place, PlainFile, Secrets};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
+use crate::config::Config;
+
 /// File with the machine's token.
 pub const TOKEN_FILE: &str = "admin.token";
+
+/// Name of the authority's key among the secrets.
+pub const CA_KEY: &str = "ca.key";
+/// Name of the hub's own TLS key among the secrets.
+pub const HUB_KEY: &str = "hub.key";
+/// Name of the key that signs checkpoints among the secrets.
+pub const AUDIT_KEY: &str = "audit.key";
+
+/// What a build before the ring of keys kept in the clear.
+const PLAIN: &[PlainFile] = &[
+    PlainFile { plain: "ca.key.pem", name: CA_KEY },
+    PlainFile { plain: "hub.key.pem", name: HUB_KEY },
+    PlainFile { plain: "audit.key", name: AUDIT_KEY },
+];
+
+/// Where the secrets of the hub in `data` lie.
+pub fn secrets_place(data: &Path, config: &Config) -> Place {
+    Place::new(data, format!("hub {}", config.environment), config.master_key.clone(), PLAIN)
+}
 
 /// The hub's identity files.
 pub struct IdentityFiles {
@@ -26,20 +47,19 @@ impl IdentityFiles {
         IdentityFiles { data: data.to_owned() }
     }
 
-    /// Makes authority, certificate, master key and token of a new hub. `hosts` are names by which browsers reach it.
-    pub fn create(&self, environment: &str, hosts: &[String]) -> anyhow::Result<()> {
-        for dir in ["", "ca", "secrets"] {
+    /// Makes authority, certificate and token of a new hub. `hosts` are names by which browsers reach it.
+    pub fn create(&self, secrets: &Secrets, environment: &str, hosts: &[String]) -> anyhow::Result<()> {
+        for dir in ["", "ca"] {
             create_private_dir(&self.data.join(dir))?;
         }
         let now_ms = TimeMs::now();
         let authority = CertificateAuthority::create(environment, now_ms)?;
         let key = Key::generate()?;
         let certificate = authority.certify_hub(&key, &[&["localhost".to_string()], hosts].concat(), now_ms)?;
-        self.write("secrets/ca.key.pem", authority.key().pem())?;
+        secrets.keep_key(CA_KEY, authority.key())?;
         self.write("ca/ca.pem", authority.certificate_pem())?;
-        self.write("secrets/hub.key.pem", key.pem())?;
+        secrets.keep_key(HUB_KEY, &key)?;
         self.write("hub.pem", &certificate)?;
-        self.write("secrets/master.key", &Zeroizing::new(hex::encode(random_bytes()?)))?;
         self.write(TOKEN_FILE, &Zeroizing::new(hex::encode(random_bytes()?)))
     }
 
@@ -49,29 +69,18 @@ impl IdentityFiles {
     }
 
     /// Signs a node's request; gives its certificate, PEM.
-    pub fn sign_node(&self, request_pem: &str, node: NodeId) -> anyhow::Result<String> {
+    pub fn sign_node(&self, secrets: &Secrets, request_pem: &str, node: NodeId) -> anyhow::Result<String> {
         if node.is_hub() {
             bail!("node 0 is the hub: name the node's own number with --node");
         }
-        let key = Key::from_pem(self.read("secrets/ca.key.pem")?);
-        let authority = CertificateAuthority::from_pem(self.authority_pem()?, key);
+        let authority = CertificateAuthority::from_pem(self.authority_pem()?, secrets.key(CA_KEY)?);
         let signed = authority.sign_node(request_pem, node, &[], TimeMs::now());
         signed.context("sign the request: is it the .csr file that `jikai-node init` wrote?")
     }
 
     /// Certificate and key for TLS.
-    pub fn tls(&self) -> anyhow::Result<TlsIdentity> {
-        let key = Key::from_pem(self.read("secrets/hub.key.pem")?);
-        Ok(TlsIdentity::from_pem(&self.read("hub.pem")?, &key, &self.authority_pem()?)?)
-    }
-
-    /// The key that encrypts the batch keys.
-    pub fn master_key(&self) -> anyhow::Result<MasterKey> {
-        let text = Zeroizing::new(self.read("secrets/master.key")?);
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.trim(), &mut bytes)
-            .context("secrets/master.key must hold 32 bytes in hex: restore it from the backup of this machine")?;
-        Ok(MasterKey::from_bytes(bytes))
+    pub fn tls(&self, secrets: &Secrets) -> anyhow::Result<TlsIdentity> {
+        Ok(TlsIdentity::from_pem(&self.read("hub.pem")?, &secrets.key(HUB_KEY)?, &self.authority_pem()?)?)
     }
 
     /// The machine's token.
@@ -126,20 +135,23 @@ mod tests {
     fn a_new_hub_has_secrets_that_only_its_owner_reads_and_signs_for_the_node_that_the_operator_names() {
         let data = tempfile::tempdir().unwrap();
         let files = IdentityFiles::new(data.path());
-        files.create("test", &["hub.example".to_string()]).unwrap();
-        for name in ["secrets/master.key", "secrets/ca.key.pem", "secrets/hub.key.pem", TOKEN_FILE] {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let place = secrets_place(data.path(), &Config::new("test".into(), any, any, Vec::new()));
+        let secrets = Secrets::create(&place).unwrap();
+        files.create(&secrets, "test", &["hub.example".to_string()]).unwrap();
+        let sealed = ["secrets/master.key", "secrets/keys.sealed", "secrets/ca.key.sealed", "secrets/hub.key.sealed"];
+        for name in sealed.into_iter().chain([TOKEN_FILE]) {
             let mode = std::fs::metadata(data.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        files.tls().unwrap();
-        files.master_key().unwrap();
+        files.tls(&secrets).unwrap();
         let node = |number| NodeId::new(number).unwrap();
         let request = KeyAndRequest::for_node(node(9)).unwrap().request_pem;
-        let pem = files.sign_node(&request, node(3)).unwrap();
+        let pem = files.sign_node(&secrets, &request, node(3)).unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         assert_eq!(node_of_certificate(&der).unwrap(), node(3));
-        assert!(files.sign_node(&request, NodeId::HUB).is_err());
-        assert!(format!("{:#}", files.sign_node("junk", node(3)).unwrap_err()).contains(".csr"));
+        assert!(files.sign_node(&secrets, &request, NodeId::HUB).is_err());
+        assert!(format!("{:#}", files.sign_node(&secrets, "junk", node(3)).unwrap_err()).contains(".csr"));
     }
 
     #[test]

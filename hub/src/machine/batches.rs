@@ -13,7 +13,7 @@ use super::error::Stop;
 use super::{Machine, Stamp, exists_with_other, rule, unknown};
 
 /// A wrapped key: nonce, 32 bytes, authentication tag.
-const WRAPPED_KEY_BYTES: usize = 12 + 32 + 16;
+pub(super) const WRAPPED_KEY_BYTES: usize = 12 + 32 + 16;
 /// Days between the public notice and the first sale.
 const NOTICE_DAYS_MIN: i32 = 10;
 /// Longest approval number. Bytes.

@@ -16,6 +16,7 @@ mod ingest;
 mod master;
 mod money;
 mod packs;
+mod secrets;
 mod staff;
 mod subject;
 #[cfg(test)]
@@ -162,6 +163,7 @@ impl<'tx> Machine<'tx> {
             Command::Staff(command) => self.staff(stamp, command),
             Command::Access(command) => self.access(stamp, command),
             Command::Change(command) => self.change(stamp, command),
+            Command::Reseal(command) => self.reseal(stamp, command),
         }
     }
 }

@@ -2,15 +2,14 @@
 
 use anyhow::{Context, bail};
 use jikai_schema::id::NodeId;
-use jikai_sync::identity::{
-    Key, KeyAndRequest, TlsIdentity, create_private_dir, node_of_certificate, write_private_file,
-};
-use rand::RngExt;
+use jikai_sync::identity::{KeyAndRequest, TlsIdentity, create_private_dir, node_of_certificate, write_private_file};
+use jikai_sync::secrets::Secrets;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::{EnrolArgs, InitArgs};
 use crate::config::Config;
+use crate::secrets::{NODE_KEY, secrets_place};
 use crate::store::{self, STORE_FILE, StoreIdentity};
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
@@ -27,20 +26,19 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     args.crypto_suite.choose()?;
     create_private_dir(data)?;
-    create_private_dir(&data.join("secrets"))?;
     let connection = store::open(data).context("make the store")?;
     let incarnation = *uuid::Uuid::new_v4().as_bytes();
     let identity = StoreIdentity { environment: args.environment.clone(), node, incarnation, epoch: 1 };
     identity.create(&connection).context("write the store's identity")?;
-    let master: [u8; 32] = rand::rng().random();
-    write_private_file(&data.join("secrets/master.key"), hex::encode(master).as_bytes())?;
-    let KeyAndRequest { key, request_pem } = KeyAndRequest::for_node(node)?;
-    write_private_file(&data.join("secrets/node.key.pem"), key.pem().as_bytes())?;
-    std::fs::write(data.join("node.csr"), request_pem).context("write the certificate request")?;
     let config = Config {
         crypto_suite: args.crypto_suite,
+        master_key: args.master_key.clone(),
         ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
     };
+    let secrets = Secrets::create(&secrets_place(data, &config))?;
+    let KeyAndRequest { key, request_pem } = KeyAndRequest::for_node(node)?;
+    secrets.keep_key(NODE_KEY, &key)?;
+    std::fs::write(data.join("node.csr"), request_pem).context("write the certificate request")?;
     config.save(data)?;
     let data = data.display();
     println!("Made node {node} in {data}. Next:");
@@ -63,7 +61,7 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     if named.get() != config.node {
         bail!("the certificate is node {named}'s, this is node {}: sign the request of this node", config.node);
     }
-    let key = Key::from_pem(read(&data.join("secrets/node.key.pem"))?);
+    let key = Secrets::open(&secrets_place(data, &config))?.key(NODE_KEY)?;
     let identity = TlsIdentity::from_pem(&certificate, &key, &authority)?;
     jikai_sync::identity::sync_client(&identity).context("the certificate does not belong to this node's key")?;
     write_private_file(&data.join("node.pem"), certificate.as_bytes())?;

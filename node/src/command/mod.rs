@@ -1,7 +1,8 @@
-//! The command line: `jikai-node init|enrol|run|digest|export`.
+//! The command line: `jikai-node init|enrol|run|keys|digest|export`.
 
 mod export;
 mod init;
+mod keys;
 mod run;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jikai_schema::crypto::Suite;
+use jikai_sync::secrets::MasterSource;
 
 use crate::config::{Acknowledge, Config};
 
@@ -41,6 +43,9 @@ enum Command {
         after_help = "Example:\n  jikai-node run --data ./node-3\nPrints `ready http=ADDRESS` once terminals can connect."
     )]
     Run(DataArg),
+    /// The keys under which all secrets of this machine are encrypted.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Print a digest of every table, to be compared with `jikai-hub digest --node N`.
     #[command(after_help = "Example:\n  jikai-node digest --data ./node-3")]
     Digest(DataArg),
@@ -72,6 +77,9 @@ struct InitArgs {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM), as the hub has it. Never changed later.
     #[arg(long, default_value_t = Suite::International)]
     crypto_suite: Suite,
+    /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
+    #[arg(long, default_value_t = MasterSource::default())]
+    master_key: MasterSource,
     /// Where terminals connect; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -125,6 +133,7 @@ impl Command {
             Command::Enrol(args) => &args.data,
             Command::Run(data) | Command::Digest(data) => data,
             Command::Export(args) => &args.data,
+            Command::Keys(command) => command.data(),
         };
         &data.data
     }
@@ -139,6 +148,7 @@ impl Cli {
             Command::Enrol(args) => init::enrol(&args),
             Command::Run(args) => run::run(&args.data),
             Command::Digest(args) => export::digest(&args.data),
+            Command::Keys(command) => keys::keys(&command),
             Command::Export(args) => export::export(&args),
         }
     }

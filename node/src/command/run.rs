@@ -12,7 +12,8 @@ use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::SteadyClock;
 use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::{Key, TlsIdentity};
+use jikai_sync::identity::TlsIdentity;
+use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{NodeUplink, UplinkOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -25,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
-use crate::keyring::{Keyring, read_master_key};
+use crate::keyring::{Keyring, reseal};
+use crate::secrets::{NODE_KEY, secrets_place};
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
 use crate::uplink::{Contact, LinkState, UplinkStore, fetch_keys, keep_contact};
@@ -59,7 +61,7 @@ fn raise_open_files() -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let connection = store::open(data)?;
+    let mut connection = store::open(data)?;
     let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
     check_environment(&identity, &config)?;
     let steady = Arc::new(SteadyClock::start());
@@ -68,13 +70,13 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         move || steady.now()
     });
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
-    let keys = Arc::new(Keyring::load(&connection, read_master_key(data)?)?);
+    let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = tls_identity(data)?;
+    let tls = tls_identity(data, &secrets)?;
     let contact = Contact::load(data, is_new, clock());
     let state = LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() };
     let (link, link_state) = watch::channel(state);
@@ -151,6 +153,19 @@ fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: Cancel
     }))
 }
 
+/// Takes the secrets, for as long as the node runs, and opens the batch keys with them; what a rotation left under older
+/// keys follows first.
+fn open_secrets(
+    data: &Path,
+    config: &Config,
+    store: &mut rusqlite::Connection,
+) -> anyhow::Result<(Secrets, Arc<Keyring>)> {
+    let secrets = Secrets::take(&secrets_place(data, config))?;
+    reseal(store, secrets.ring())?;
+    let keys = Keyring::load(store, secrets.ring().clone())?;
+    Ok((secrets, Arc::new(keys)))
+}
+
 fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Result<()> {
     if identity.environment != config.environment || identity.node != NodeId::new(config.node)? {
         bail!(
@@ -164,13 +179,12 @@ fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Resul
     Ok(())
 }
 
-fn tls_identity(data: &Path) -> anyhow::Result<TlsIdentity> {
+fn tls_identity(data: &Path, secrets: &Secrets) -> anyhow::Result<TlsIdentity> {
     let read = |name: &str| {
         std::fs::read_to_string(data.join(name))
             .with_context(|| format!("read {name}: enrol the node first (jikai-node enrol --help)"))
     };
-    let key = Key::from_pem(read("secrets/node.key.pem")?);
-    Ok(TlsIdentity::from_pem(&read("node.pem")?, &key, &read("ca.pem")?)?)
+    Ok(TlsIdentity::from_pem(&read("node.pem")?, &secrets.key(NODE_KEY)?, &read("ca.pem")?)?)
 }
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.

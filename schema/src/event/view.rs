@@ -133,6 +133,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Staff(event) => event.view(),
         EventBody::Access(event) => event.view(),
         EventBody::Change(event) => event.view(),
+        EventBody::Secrets(event) => event.view(),
     }
 }
 
