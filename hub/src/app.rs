@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::http::{Notes, Strangers};
 use crate::identity::TokenHash;
 use crate::ingest::{KeyVault, Links};
+use crate::personal::PersonalVault;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
 use crate::store::ReadPool;
@@ -43,6 +44,8 @@ pub struct App {
     pub passwords: Passwords,
     /// Second factors of staff.
     pub factors: Arc<Factors>,
+    /// Encrypts and decrypts personal data.
+    pub personal: Arc<PersonalVault>,
     /// What was noted in the trail lately.
     pub notes: Arc<Notes>,
     /// One import at a time: each may hold a whole file.

@@ -17,6 +17,8 @@ pub mod ingest;
 pub mod keys;
 pub mod log;
 pub mod machine;
+pub mod machine_log;
+pub mod personal;
 #[cfg(test)]
 mod province;
 pub mod reports;

@@ -10,6 +10,7 @@ pub mod config;
 pub mod decide;
 pub mod http;
 pub mod keyring;
+pub mod machine_log;
 pub mod query;
 pub mod secrets;
 pub mod session;

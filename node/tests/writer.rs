@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use jikai_node::decide::{PackSelection, Verb};
 use jikai_node::keyring::Keyring;
+use jikai_node::machine_log::take_waiting;
 use jikai_node::store::{self, DownCursor, OwnLog};
 use jikai_node::writer::{BATCH_MAX, Core, DownBatch, Reply, Request, WriteError, Writer};
 use jikai_schema::barcode::{PackRef, parse_pack};
@@ -23,6 +24,7 @@ use jikai_schema::id::*;
 use jikai_schema::money::Money;
 use jikai_schema::time::{BusinessDay, TimeMs};
 use jikai_schema::vault::MasterKey;
+use jikai_sync::machine_log::MachineCommand;
 use outlet::*;
 use parking_lot::Mutex;
 use rusqlite::Connection;
@@ -291,4 +293,27 @@ async fn a_full_disk_stops_the_feed_where_it_is() {
     let (writer, _) = start(data.path());
     writer.apply_down(run).await.unwrap();
     check_whole(&store);
+}
+
+#[tokio::test]
+async fn what_was_done_on_the_machine_is_noted_once_each() {
+    let (data, writer, _) = world_at_work().await;
+    let text = str::to_string;
+    let run = MachineCommand {
+        id: 7,
+        at_ms: 1_000,
+        user: text("root (wei)"),
+        address: text("10.0.0.7"),
+        command: text("digest"),
+        outcome: String::new(),
+    };
+    let before = writer.head().borrow().seq;
+    for _ in 0..2 {
+        run.clone().leave(data.path(), "done").unwrap();
+        take_waiting(data.path(), &writer).await.unwrap();
+    }
+    MachineCommand { id: 8, ..run }.leave(data.path(), "no such file").unwrap();
+    take_waiting(data.path(), &writer).await.unwrap();
+    assert_eq!(writer.head().borrow().seq, before + 2);
+    check_whole(&store::open_reader(data.path()).unwrap());
 }

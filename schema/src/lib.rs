@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod money;
 pub mod parameter;
 pub mod peer;
+pub mod personal;
 pub mod projection;
 pub mod rules;
 pub mod seal;

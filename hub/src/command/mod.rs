@@ -18,9 +18,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jikai_schema::crypto::Suite;
+use jikai_schema::time::TimeMs;
+use jikai_sync::machine_log::MachineCommand;
 use jikai_sync::secrets::MasterSource;
 
-use crate::config::Config;
+use crate::config::{CONFIG_FILE, Config};
 
 /// The hub of an instant-ticket province: master data, stock, money, and the nodes' logs.
 #[derive(Debug, Parser)]
@@ -320,9 +322,26 @@ impl Command {
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Does what was asked. That it was done stands in the hub's log, for the auditor.
     pub fn execute(self) -> anyhow::Result<()> {
-        Config::choose_suite(self.command.data())?;
+        let data = self.command.data().to_owned();
+        Config::choose_suite(&data)?;
+        if matches!(self.command, Command::Run(_)) {
+            return self.dispatch();
+        }
+        let run = MachineCommand::of_this_process(rand::random::<u64>() >> 1, TimeMs::now().ms());
+        let done = self.dispatch();
+        let outcome = done.as_ref().err().map_or("done".to_string(), |error| format!("{error:#}"));
+        // Where there is no hub (a wrong path) there is no log to stand in; a copy that cannot be written is only read.
+        if data.join(CONFIG_FILE).exists()
+            && let Err(error) = run.leave(&data, &outcome)
+        {
+            tracing::warn!(%error, "this command could not be left for the hub's log");
+        }
+        done
+    }
+
+    fn dispatch(self) -> anyhow::Result<()> {
         match self.command {
             Command::Init(args) => init::init(&args),
             Command::Run(args) => run::run(&args),

@@ -31,6 +31,8 @@ use crate::identity::{IdentityFiles, TokenHash, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate};
 use crate::keys;
 use crate::log::LocalLog;
+use crate::machine_log::take_over;
+use crate::personal::PersonalVault;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
@@ -72,6 +74,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let tls = files.tls(&secrets)?;
     let (factors, vault) = (Factors::new(secrets.ring()), KeyVault::new(secrets.ring().clone()));
     let (factors, vault) = (Arc::new(factors), Arc::new(vault));
+    let personal = Arc::new(PersonalVault::new(secrets.ring()));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
     let steady = Arc::new(SteadyClock::start());
@@ -105,6 +108,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         token: TokenHash::of(&files.token()?),
         passwords: Passwords::new()?,
         factors,
+        personal,
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
         metrics,
@@ -113,13 +117,14 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
+    let tracing_commands = tokio::spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
     let signing = tokio::spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let served = serve_centre(app, &tls, sync, failed.clone()).await;
     stopping.cancel();
     let ended = async move {
-        let _ = tokio::join!(syncing, signing, upkeep);
+        let _ = tokio::join!(syncing, signing, upkeep, tracing_commands);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
     match tokio::time::timeout(STOP_WAIT, ended).await {

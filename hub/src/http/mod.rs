@@ -10,6 +10,7 @@ mod health;
 mod imports;
 mod nodes;
 mod own;
+mod personal;
 mod problem;
 mod reports;
 mod session;
@@ -137,6 +138,9 @@ fn outlets() -> OpenApiRouter<App> {
         .routes(routes!(terminals::offer))
         .routes(routes!(terminals::revoke))
         .routes(routes!(terminals::define_operator, terminals::disable_operator))
+        .routes(routes!(personal::show))
+        .routes(routes!(personal::keep, personal::clear))
+        .routes(routes!(personal::read))
 }
 
 /// A page size as asked, within its bounds.

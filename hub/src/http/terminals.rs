@@ -199,7 +199,7 @@ pub(super) async fn disable_operator(
 }
 
 /// Refuses an outlet outside the caller's area as if it did not exist.
-async fn check_area(app: &App, caller: &Caller, outlet: OutletId) -> Result<(), Problem> {
+pub(super) async fn check_area(app: &App, caller: &Caller, outlet: OutletId) -> Result<(), Problem> {
     let scope = caller.scope().clone();
     match app.pool.read(move |store| outlet_is_within(store, outlet, &scope)).await?? {
         true => Ok(()),
@@ -217,7 +217,7 @@ async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<S
     }
 }
 
-fn parse<T: std::str::FromStr<Err = IdError>>(what: &str, text: &str) -> Result<T, Problem> {
+pub(super) fn parse<T: std::str::FromStr<Err = IdError>>(what: &str, text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error: IdError| Problem::invalid(what, error.to_string()))
 }
 

@@ -9,7 +9,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, bail};
-use jikai_schema::command::{Command, Outcome, Reseal, ResealedFactor, ResealedKey};
+use jikai_schema::command::{Command, Outcome, Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
 use jikai_schema::crypto::{KeyRing, KeyVersion};
 use jikai_schema::event::Actor;
 use jikai_schema::id::BatchNo;
@@ -18,6 +18,8 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 use rusqlite::Connection;
 
+use crate::machine::{PersonalRow, StorageError};
+use crate::personal::PersonalVault;
 use crate::sequencer::Sequencer;
 use crate::staff::Factors;
 
@@ -31,6 +33,8 @@ pub struct Counted {
     pub batch_keys: BTreeMap<KeyVersion, u64>,
     /// Second factors of staff.
     pub factors: BTreeMap<KeyVersion, u64>,
+    /// Fields of personal data.
+    pub personal: BTreeMap<KeyVersion, u64>,
     /// Secrets that no key opens.
     pub unreadable: u64,
     /// Versions that unreadable secrets name: they are not to be forgotten.
@@ -44,16 +48,19 @@ pub struct Resealed {
     pub batch_keys: u64,
     /// Second factors of staff.
     pub factors: u64,
+    /// Fields of personal data.
+    pub personal: u64,
 }
 
 /// The encrypted secrets of a state.
 struct Stored {
     batch_keys: Vec<(BatchNo, Vec<u8>)>,
     factors: Vec<(String, Vec<u8>)>,
+    personal: Vec<PersonalRow>,
 }
 
 impl Stored {
-    fn read(state: &Connection) -> Result<Self, rusqlite::Error> {
+    fn read(state: &Connection) -> Result<Self, StorageError> {
         let mut statement = state.prepare_cached("SELECT batch, wrapped FROM batch_key ORDER BY batch")?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, u32>(0)?, row.get(1)?)))?;
         let rows: Vec<(u32, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
@@ -64,14 +71,15 @@ impl Stored {
         Ok(Stored {
             batch_keys: rows.into_iter().filter_map(number).collect(),
             factors: factors.collect::<Result<_, _>>()?,
+            personal: PersonalRow::all(state)?,
         })
     }
 }
 
 impl Counted {
     /// Counts the secrets of a state.
-    pub fn of(state: &Connection, ring: &KeyRing) -> Result<Self, rusqlite::Error> {
-        let (stored, factors) = (Stored::read(state)?, Factors::new(ring));
+    pub fn of(state: &Connection, ring: &KeyRing) -> Result<Self, StorageError> {
+        let (stored, factors, personal) = (Stored::read(state)?, Factors::new(ring), PersonalVault::new(ring));
         let mut counted = Counted::default();
         for (batch, wrapped) in &stored.batch_keys {
             match vault::version_of(ring, *batch, wrapped) {
@@ -85,6 +93,12 @@ impl Counted {
                 Err(_) => counted.note_unreadable(sealed),
             }
         }
+        for row in &stored.personal {
+            match personal.version_of(row.outlet, row.field, &row.sealed) {
+                Ok(version) => *counted.personal.entry(version).or_default() += 1,
+                Err(_) => counted.note_unreadable(&row.sealed),
+            }
+        }
         Ok(counted)
     }
 
@@ -96,7 +110,8 @@ impl Counted {
 
     /// Versions that must stay in the ring.
     pub fn in_use(&self) -> BTreeSet<KeyVersion> {
-        self.batch_keys.keys().chain(self.factors.keys()).chain(&self.named).copied().collect()
+        let known = self.batch_keys.keys().chain(self.factors.keys()).chain(self.personal.keys());
+        known.chain(&self.named).copied().collect()
     }
 }
 
@@ -111,17 +126,21 @@ pub async fn reseal(
 ) -> anyhow::Result<Resealed> {
     let stored = Stored::read(state).context("read the secrets of the state")?;
     let (batch_keys, factors) = (stale_keys(&stored, ring)?, stale_factors(&stored, ring)?);
-    let done = Resealed { batch_keys: batch_keys.len() as u64, factors: factors.len() as u64 };
+    let personal = stale_personal(&stored, ring);
+    let [keys, codes, fields] = [batch_keys.len(), factors.len(), personal.len()].map(|count| count as u64);
+    let done = Resealed { batch_keys: keys, factors: codes, personal: fields };
     let (mut batch_keys, mut factors) = (batch_keys.chunks(SECRETS_MAX), factors.chunks(SECRETS_MAX));
+    let mut personal = personal.chunks(SECRETS_MAX);
     for first in [true].into_iter().chain(std::iter::repeat(false)) {
-        let parts = (batch_keys.next(), factors.next());
-        if parts == (None, None) && !(first && always) {
+        let parts = (batch_keys.next(), factors.next(), personal.next());
+        if parts == (None, None, None) && !(first && always) {
             return Ok(done);
         }
         let command = Command::Reseal(Reseal {
             key_version: ring.newest().get(),
             batch_keys: parts.0.unwrap_or_default().to_vec(),
             factors: parts.1.unwrap_or_default().to_vec(),
+            personal: parts.2.unwrap_or_default().to_vec(),
         });
         match sequencer.propose(actor.clone(), command).await.context("propose the secrets under the newest key")? {
             Outcome::Refused(refusal) => bail!("the secrets under the newest key were refused: {refusal}; ask again"),
@@ -157,4 +176,19 @@ fn stale_factors(stored: &Stored, ring: &KeyRing) -> anyhow::Result<Vec<Resealed
         }
     }
     Ok(stale)
+}
+
+fn stale_personal(stored: &Stored, ring: &KeyRing) -> Vec<ResealedPersonal> {
+    let (vault, mut stale) = (PersonalVault::new(ring), Vec::new());
+    for PersonalRow { outlet, field, sealed, .. } in &stored.personal {
+        let (outlet, field) = (*outlet, *field);
+        match vault.reseal(outlet, field, sealed) {
+            Ok(Some(after)) => stale.push(ResealedPersonal { outlet, field, before: sealed.clone(), after }),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%outlet, %field, %error, "personal data stay as they are; restore secrets/ of this machine")
+            }
+        }
+    }
+    stale
 }

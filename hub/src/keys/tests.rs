@@ -75,7 +75,7 @@ async fn secrets_of_the_state_follow_a_rotation_and_stay_what_they_are() {
     let batch = BatchNo::new(1).unwrap();
     let before = KeyVault::new(ring()).read(&reader(&hub), batch).unwrap().unwrap();
     assert_eq!(bring(&hub, &ring(), false).await, Resealed::default());
-    assert_eq!(bring(&hub, &rotated(), false).await, Resealed { batch_keys: 1, factors: 1 });
+    assert_eq!(bring(&hub, &rotated(), false).await, Resealed { batch_keys: 1, factors: 1, personal: 0 });
     let counted = Counted::of(&reader(&hub), &rotated()).unwrap();
     assert_eq!((counted.batch_keys[&version(2)], counted.factors[&version(2)]), (1, 1));
     assert_eq!(counted.in_use().into_iter().collect::<Vec<_>>(), [version(2)]);

@@ -16,6 +16,7 @@ mod ingest;
 mod master;
 mod money;
 mod packs;
+mod personal;
 mod secrets;
 mod staff;
 mod subject;
@@ -25,7 +26,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jikai_schema::command::{Command, Outcome, Proposal, Refusal};
-use jikai_schema::event::Actor;
+use jikai_schema::event::{Actor, CommandRun, EventBody, MachineEvent};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, Projection};
 use jikai_schema::time::TimeMs;
@@ -42,10 +43,13 @@ use error::Stop;
 pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
+pub use personal::PersonalRow;
 pub use staff::{FAILURES_FREE, SessionRow, StaffRow, SupportRow, SupportState, session_no};
 
 /// Longest staff name that an event remembers. Bytes.
 const STAFF_BYTES_MAX: usize = 64;
+/// Longest text of a command that was run on a machine. Bytes.
+const MACHINE_TEXT_BYTES_MAX: usize = 500;
 /// Longest display name. Bytes.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -140,6 +144,21 @@ impl<'tx> Machine<'tx> {
         Ok((Applied { position: self.position, feed_heads, revoked: self.revoked }, catalog))
     }
 
+    /// A command that was noted before, from its file or a copy of it, is not noted again.
+    fn note_machine_command(&mut self, stamp: Stamp<'_>, run: &CommandRun) -> Result<Outcome, Stop> {
+        let texts = [&run.user, &run.address, &run.command, &run.outcome];
+        if texts.iter().any(|text| text.len() > MACHINE_TEXT_BYTES_MAX) {
+            return Err(rule("invalid_machine_command", "a text of a command has at most 500 bytes").into());
+        }
+        // After this point the command must succeed.
+        let insert = "INSERT OR IGNORE INTO machine_command VALUES (?1, ?2)";
+        if self.tx.prepare_cached(insert)?.execute((run.id as i64, run.began_at_ms))? == 0 {
+            return Ok(Outcome::Done { events: 0, existing: 1 });
+        }
+        self.emit(stamp, EventBody::Machine(MachineEvent::RunAtHub(run.clone())))?;
+        Ok(Outcome::Done { events: 1, existing: 0 })
+    }
+
     fn dispatch(&mut self, proposal: &Proposal) -> Result<Outcome, Stop> {
         if matches!(&proposal.actor, Actor::Staff(name) if name.len() > STAFF_BYTES_MAX || name.is_empty()) {
             return Err(rule("invalid_actor", "a staff name has 1 to 64 bytes").into());
@@ -164,6 +183,8 @@ impl<'tx> Machine<'tx> {
             Command::Access(command) => self.access(stamp, command),
             Command::Change(command) => self.change(stamp, command),
             Command::Reseal(command) => self.reseal(stamp, command),
+            Command::Personal(command) => self.personal(stamp, command),
+            Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Secrets of the state under a newer version of the keys. The machine has no keys: it takes what the proposer encrypted
 //! anew, and only in place of the very ciphertext from which that was made.
 
-use jikai_schema::command::{Outcome, Reseal, ResealedFactor, ResealedKey};
+use jikai_schema::command::{Outcome, Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
 use jikai_schema::crypto::KeyVersion;
 use jikai_schema::event::{EventBody, SecretsEvent};
 use rusqlite::OptionalExtension;
@@ -11,19 +11,20 @@ use super::error::Stop;
 use super::{Machine, Stamp, rule, unknown};
 
 impl Machine<'_> {
-    /// Checks: the version is one; batches ascend, are known, and hold what was read, as do the second factors. Nothing is
+    /// Checks: the version is one; batches ascend, are known, and hold what was read, as do second factors and personal data. Nothing is
     /// taken unless all is. What lies so already is skipped.
     pub(super) fn reseal(&mut self, stamp: Stamp<'_>, command: &Reseal) -> Result<Outcome, Stop> {
-        let Reseal { key_version, batch_keys, factors } = command;
+        let Reseal { key_version, batch_keys, factors, personal } = command;
         if KeyVersion::new(*key_version).is_none() {
             return Err(rule("invalid_key_version", "a version of the keys is a number from 1 to 63").into());
         }
         let ascending = batch_keys.is_sorted_by_key(|key| key.batch)
             && batch_keys.windows(2).all(|two| two[0].batch != two[1].batch);
-        if !ascending || !factors.windows(2).all(|two| two[0].login < two[1].login) {
-            return Err(rule("not_ascending", "batches and login names ascend, each named once").into());
+        let fields = personal.windows(2).all(|two| (two[0].outlet, two[0].field) < (two[1].outlet, two[1].field));
+        if !ascending || !fields || !factors.windows(2).all(|two| two[0].login < two[1].login) {
+            return Err(rule("not_ascending", "batches, login names and outlets ascend, each named once").into());
         }
-        let (mut new_keys, mut new_factors) = (Vec::new(), Vec::new());
+        let (mut new_keys, mut new_factors, mut new_fields) = (Vec::new(), Vec::new(), Vec::new());
         for key in batch_keys {
             if self.has_other_key(key)? {
                 new_keys.push(key);
@@ -34,9 +35,16 @@ impl Machine<'_> {
                 new_factors.push(factor);
             }
         }
+        for field in personal {
+            if self.has_other_personal(field)? {
+                new_fields.push(field);
+            }
+        }
         // After this point the command must succeed.
-        let existing = (batch_keys.len() - new_keys.len() + factors.len() - new_factors.len()) as u64;
+        let all = batch_keys.len() + factors.len() + personal.len();
+        let existing = (all - new_keys.len() - new_factors.len() - new_fields.len()) as u64;
         let (batch_key_count, factor_count) = (new_keys.len() as u32, new_factors.len() as u32);
+        let personal_count = new_fields.len() as u32;
         let mut update = self.tx.prepare_cached("UPDATE batch_key SET wrapped = ?2 WHERE batch = ?1")?;
         for key in new_keys {
             update.execute((key.batch.get(), &key.after))?;
@@ -45,8 +53,13 @@ impl Machine<'_> {
         for factor in new_factors {
             update.execute((&factor.login, &factor.after))?;
         }
+        let mut update = self.tx.prepare_cached("UPDATE personal SET sealed = ?3 WHERE outlet = ?1 AND field = ?2")?;
+        for field in new_fields {
+            update.execute((field.outlet.get(), field.field as i64, &field.after))?;
+        }
         let key_version = *key_version;
-        self.emit(stamp, EventBody::Secrets(SecretsEvent::Resealed { key_version, batch_key_count, factor_count }))?;
+        let resealed = SecretsEvent::Resealed { key_version, batch_key_count, factor_count, personal_count };
+        self.emit(stamp, EventBody::Secrets(resealed))?;
         Ok(Outcome::Done { events: 1, existing })
     }
 
@@ -60,6 +73,18 @@ impl Machine<'_> {
             return Err(rule("invalid_batch_key", "the batch key is not wrapped").into());
         }
         is_other(&stored, &key.before, &key.after)
+    }
+
+    fn has_other_personal(&self, field: &ResealedPersonal) -> Result<bool, Stop> {
+        let sql = "SELECT sealed FROM personal WHERE outlet = ?1 AND field = ?2";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let key = (field.outlet.get(), field.field as i64);
+        let stored: Option<Vec<u8>> = statement.query_row(key, |row| row.get(0)).optional()?;
+        let stored = stored.ok_or_else(|| unknown("personal_data", field.outlet))?;
+        if field.after.len() != field.before.len() {
+            return Err(rule("invalid_personal_data", "a secret keeps its length under any key").into());
+        }
+        is_other(&stored, &field.before, &field.after)
     }
 
     fn has_other_factor(&self, factor: &ResealedFactor) -> Result<bool, Stop> {

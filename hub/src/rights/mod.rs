@@ -30,6 +30,8 @@ pub enum Verb {
     Ask,
     /// Allow what another person asked for.
     Approve,
+    /// Read in the clear what is masked otherwise, with a reason.
+    Reveal,
     /// End.
     Revoke,
 }
@@ -53,6 +55,8 @@ pub enum Resource {
     Terminals,
     /// Persons of outlets.
     Operators,
+    /// Identity number, phone and bank account of outlets' owners.
+    Personal,
     /// Nodes and their links.
     Nodes,
     /// Figures of the machine.
@@ -94,6 +98,7 @@ impl Verb {
             Verb::Ask => "ask",
             Verb::Approve => "approve",
             Verb::Revoke => "revoke",
+            Verb::Reveal => "reveal",
         }
     }
 }
@@ -110,6 +115,7 @@ impl Resource {
             Resource::Trail => "trail",
             Resource::Terminals => "terminals",
             Resource::Operators => "operators",
+            Resource::Personal => "personal_data",
             Resource::Nodes => "nodes",
             Resource::Metrics => "metrics",
             Resource::Lists => "lists",

@@ -65,6 +65,7 @@ const AUDIT: &[Permission] = &[
     (See, Parameters),
     (See, Changes),
     (See, Terminals),
+    (See, Personal),
     (See, Sales),
     (See, Stock),
     (See, Claims),
@@ -105,8 +106,17 @@ const ISSUE: &[Permission] =
     &[(See, Sales), (See, Stock), (See, Changes), (Ask, Changes), (Ask, Batches), (Approve, Changes), (Approve, Holds)];
 const PRIZE_DATA_A: &[Permission] = &[(See, Changes), (Ask, Changes), (Ask, PrizeData)];
 const PRIZE_DATA_B: &[Permission] = &[(See, Changes), (Approve, Changes), (Approve, PrizeData)];
-const FINANCE_MAKER: &[Permission] =
-    &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger), (See, Changes), (Ask, Changes), (Ask, Deposits)];
+const FINANCE_MAKER: &[Permission] = &[
+    (See, Sales),
+    (See, Claims),
+    (See, Deposits),
+    (See, Ledger),
+    (See, Changes),
+    (Ask, Changes),
+    (Ask, Deposits),
+    (See, Personal),
+    (Reveal, Personal),
+];
 const FINANCE_CHECKER: &[Permission] = &[
     (See, Sales),
     (See, Claims),
@@ -115,6 +125,8 @@ const FINANCE_CHECKER: &[Permission] = &[
     (See, Changes),
     (Approve, Changes),
     (Approve, Deposits),
+    (See, Personal),
+    (Reveal, Personal),
 ];
 const REDEMPTION: &[Permission] = &[(See, Claims)];
 const MARKET: &[Permission] = &[
@@ -126,12 +138,14 @@ const MARKET: &[Permission] = &[
     (Revoke, Terminals),
     (Change, Operators),
     (Revoke, Operators),
+    (See, Personal),
+    (Change, Personal),
     (See, Changes),
     (Ask, Changes),
     (Ask, Holds),
 ];
 const WAREHOUSE: &[Permission] = &[(See, Stock)];
-const CALL_CENTRE: &[Permission] = &[(See, Stock), (See, Terminals), (Revoke, Terminals)];
+const CALL_CENTRE: &[Permission] = &[(See, Stock), (See, Terminals), (Revoke, Terminals), (See, Personal)];
 const SUPERVISION: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims), (See, Deposits), (See, Ledger)];
 const VENDOR: &[Permission] = &[(See, Nodes), (See, Metrics)];
 
@@ -183,6 +197,7 @@ mod tests {
                     | Batches
                     | Terminals
                     | Operators
+                    | Personal
                     | Games
                     | Holds
                     | PrizeData

@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jikai_schema::crypto::Suite;
+use jikai_schema::time::TimeMs;
+use jikai_sync::machine_log::MachineCommand;
 use jikai_sync::secrets::MasterSource;
 
-use crate::config::{Acknowledge, Config};
+use crate::config::{Acknowledge, CONFIG_FILE, Config};
 
 /// A regional node of the instant-ticket lottery: serves terminals, keeps its outlets' books, syncs with the hub.
 #[derive(Debug, Parser)]
@@ -140,9 +142,26 @@ impl Command {
 }
 
 impl Cli {
-    /// Does what was asked.
+    /// Does what was asked. That it was done stands in the node's log, for the auditor.
     pub fn execute(self) -> anyhow::Result<()> {
-        Config::choose_suite(self.command.data())?;
+        let data = self.command.data().to_owned();
+        Config::choose_suite(&data)?;
+        if matches!(self.command, Command::Run(_)) {
+            return self.dispatch();
+        }
+        let run = MachineCommand::of_this_process(rand::random::<u64>() >> 1, TimeMs::now().ms());
+        let done = self.dispatch();
+        let outcome = done.as_ref().err().map_or("done".to_string(), |error| format!("{error:#}"));
+        // Where there is no node (a wrong path) there is no log to stand in; a copy that cannot be written is only read.
+        if data.join(CONFIG_FILE).exists()
+            && let Err(error) = run.leave(&data, &outcome)
+        {
+            tracing::warn!(%error, "this command could not be left for the node's log");
+        }
+        done
+    }
+
+    fn dispatch(self) -> anyhow::Result<()> {
         match self.command {
             Command::Init(args) => init::init(&args),
             Command::Enrol(args) => init::enrol(&args),

@@ -27,6 +27,7 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http;
 use crate::keyring::{Keyring, reseal};
+use crate::machine_log::take_over;
 use crate::secrets::{NODE_KEY, secrets_place};
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
@@ -105,6 +106,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let contact = keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone());
     let contact = tokio::spawn(contact);
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
+    let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
     let app = App {
         node: identity.node,
@@ -129,7 +131,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     drain(&app).await;
     stopping.cancel();
     let _ = syncing.await;
-    let _ = tokio::join!(fetching, contact, upkeep);
+    let _ = tokio::join!(fetching, contact, upkeep, commands);
     drop((app, writer));
     let joined = tokio::task::spawn_blocking(move || writing.join()).await;
     if writer_ended || !matches!(joined, Ok(Ok(()))) {

@@ -52,6 +52,24 @@ impl Core {
 
     /// Runs the requests in one transaction. `Err` means that none of them left a trace.
     pub fn commit(&mut self, requests: &[&Request]) -> Result<Vec<Result<Reply, WriteError>>, WriteError> {
+        self.in_transaction(|batch| requests.iter().map(|request| batch.run(request)).collect())
+    }
+
+    /// Writes a fact that nobody at a terminal asked for, once for each key.
+    pub(super) fn note(&mut self, body: EventBody, key: RequestKey) -> Result<(), WriteError> {
+        self.in_transaction(|batch| {
+            if answered_events(batch.requests, batch.projection.statements(), &key, 1)?.is_none() {
+                let now_ms = (batch.clock)().clamp_after(batch.head.at_ms);
+                batch.write(Actor::System, now_ms, vec![(body, key)])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn in_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Batch<'_, '_>) -> Result<T, WriteError>,
+    ) -> Result<T, WriteError> {
         let mut head = self.head;
         let catalog = std::mem::take(&mut self.catalog);
         let outcome = run_transaction(&mut self.store, &mut self.times, |store| {
@@ -63,17 +81,17 @@ impl Core {
                 projection: Projection::with_catalog(store, catalog),
                 head: &mut head,
             };
-            let replies = requests.iter().map(|request| batch.run(request)).collect::<Result<Vec<_>, _>>()?;
+            let value = work(&mut batch)?;
             let catalog = batch.projection.flush()?;
             self.requests.merge_when_due(store)?;
-            Ok((replies, catalog))
+            Ok((value, catalog))
         });
         match outcome {
-            Ok((replies, catalog)) => {
+            Ok((value, catalog)) => {
                 self.requests.committed();
                 self.head = head;
                 self.catalog = catalog;
-                Ok(replies)
+                Ok(value)
             }
             Err(error) => {
                 self.requests.rolled_back();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::event::{Event, RequestKey};
+use jikai_schema::event::{Event, EventBody, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
@@ -91,6 +91,7 @@ pub struct DownBatch {
 enum Task {
     Request(Box<Request>, oneshot::Sender<Result<Reply, WriteError>>),
     Down(DownBatch, oneshot::Sender<Result<DownCursor, WriteError>>),
+    Note(Box<EventBody>, RequestKey, oneshot::Sender<Result<(), WriteError>>),
     Key(jikai_schema::id::BatchNo, jikai_schema::seal::BatchKey, oneshot::Sender<Result<(), WriteError>>),
 }
 
@@ -167,6 +168,13 @@ impl Writer {
     pub async fn apply_down(&self, batch: DownBatch) -> Result<DownCursor, WriteError> {
         let (reply, answer) = oneshot::channel();
         self.tasks.send(Task::Down(batch, reply)).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Writes a fact that nobody at a terminal asked for, once for each key.
+    pub async fn note(&self, body: EventBody, key: RequestKey) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.send(Task::Note(Box::new(body), key, reply)).await.map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 

@@ -19,6 +19,12 @@ pub(super) fn run(mut core: Core, mut queue: mpsc::Receiver<Task>, published: &w
                     commit_requests(&mut core, &mut requests, published);
                     let _ = reply.send(core.commit_down(&batch));
                 }
+                Task::Note(body, key, reply) => {
+                    commit_requests(&mut core, &mut requests, published);
+                    let noted = core.note(*body, key);
+                    publish(&core, published);
+                    let _ = reply.send(noted);
+                }
                 Task::Key(batch, key, reply) => {
                     let kept = core.keys.keep(&core.store, batch, key);
                     let _ = reply.send(kept.map_err(WriteError::from));
@@ -49,12 +55,16 @@ fn commit_requests(core: &mut Core, requests: &mut Vec<Waiting>, published: &wat
         }
     };
     metrics::histogram!("jikai_writer_commit_ms").record(started.elapsed().as_secs_f64() * 1e3);
-    if published.borrow().seq != core.head.seq {
-        published.send_replace(core.head);
-    }
+    publish(core, published);
     // A terminal that hung up before its answer will ask again with the same key.
     for ((_, reply), outcome) in requests.drain(..).zip(replies) {
         let _ = reply.send(outcome);
+    }
+}
+
+fn publish(core: &Core, published: &watch::Sender<LogHead>) {
+    if published.borrow().seq != core.head.seq {
+        published.send_replace(core.head);
     }
 }
 

@@ -4,6 +4,7 @@
 mod access;
 mod change;
 mod outcome;
+mod personal;
 mod secrets;
 mod staff;
 
@@ -12,12 +13,13 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
 pub use outcome::{Outcome, Refusal};
-pub use secrets::{Reseal, ResealedFactor, ResealedKey};
+pub use personal::PersonalCommand;
+pub use secrets::{Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
 pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
 use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
-use crate::event::{Actor, BatchFacts, MasterEvent, PackHold, SaleState};
+use crate::event::{Actor, BatchFacts, CommandRun, MasterEvent, PackHold, SaleState};
 use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OutletId, PackId};
 use crate::money::Money;
 use crate::time::{BusinessDay, TimeMs};
@@ -106,6 +108,10 @@ pub enum Command {
     Change(ChangeCommand),
     /// Bring secrets of the state under a newer version of the keys.
     Reseal(Reseal),
+    /// Personal data of outlets\' owners.
+    Personal(PersonalCommand),
+    /// Note a command that was run on a machine of the hub.
+    NoteMachineCommand(CommandRun),
 }
 
 /// One deposit to credit.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::BatchNo;
+use crate::id::{BatchNo, OutletId};
+use crate::personal::PersonalField;
 
 /// Secrets of the state, encrypted anew by the proposer: the machine has no keys. Each is taken only in place of the very
 /// ciphertext from which it was made.
@@ -14,6 +15,21 @@ pub struct Reseal {
     pub batch_keys: Vec<ResealedKey>,
     /// Second factors of staff, by login name, ascending.
     pub factors: Vec<ResealedFactor>,
+    /// Personal data of outlets' owners, by outlet and field, ascending.
+    pub personal: Vec<ResealedPersonal>,
+}
+
+/// One field of personal data.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResealedPersonal {
+    /// Whose owner's.
+    pub outlet: OutletId,
+    /// Which field.
+    pub field: PersonalField,
+    /// As the state holds it.
+    pub before: Vec<u8>,
+    /// As it shall hold it.
+    pub after: Vec<u8>,
 }
 
 /// The key of one batch.
@@ -48,9 +64,14 @@ mod tests {
     fn the_commands_bytes_have_not_changed() {
         let batch_keys = vec![ResealedKey { batch: BatchNo::new(300).unwrap(), before: vec![1, 2], after: vec![3, 4] }];
         let factors = vec![ResealedFactor { login: "li".into(), before: vec![5], after: vec![6] }];
-        let command = Command::Reseal(Reseal { key_version: 2, batch_keys, factors });
+        let (outlet, field) = (OutletId::new(13_010_001).unwrap(), PersonalField::Phone);
+        let personal = vec![ResealedPersonal { outlet, field, before: vec![7], after: vec![8] }];
+        let command = Command::Reseal(Reseal { key_version: 2, batch_keys, factors, personal });
         let bytes = codec::encode(&command, 100).unwrap();
-        assert_eq!(hex::encode(&bytes), "010d0201ac02020102020304 01026c69 0105 0106".replace(' ', ""));
+        assert_eq!(
+            hex::encode(&bytes),
+            "010d0201ac02020102020304 01026c69 0105 0106 01d1889a06 01 0107 0108".replace(' ', "")
+        );
         assert_eq!(codec::decode(&bytes, 100), Ok(command));
     }
 }

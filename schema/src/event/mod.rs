@@ -8,9 +8,11 @@ mod actor;
 mod change;
 #[cfg(test)]
 mod golden;
+mod machine;
 mod master;
 mod money;
 mod pack;
+mod personal;
 mod secrets;
 mod session;
 mod staff;
@@ -22,9 +24,11 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestKey};
 pub use change::ChangeEvent;
+pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
 pub use pack::{PackEvent, PackHold};
+pub use personal::PersonalEvent;
 pub use secrets::SecretsEvent;
 pub use session::{SessionEvent, TokenTag};
 pub use staff::{Proof, SessionNo, StaffEvent};
@@ -80,6 +84,10 @@ pub enum EventBody {
     Change(ChangeEvent),
     /// Under which keys the secrets of the state lie.
     Secrets(SecretsEvent),
+    /// Personal data: that it is kept or was read.
+    Personal(PersonalEvent),
+    /// What was done on the machines by command line.
+    Machine(MachineEvent),
 }
 
 /// Who receives an event of the hub.
@@ -99,6 +107,8 @@ impl EventBody {
         match self {
             EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
             EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
+            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) => true,
+            EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
@@ -121,6 +131,7 @@ impl EventBody {
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
+            EventBody::Personal(_) | EventBody::Machine(_) => None,
         }
     }
 
@@ -131,6 +142,8 @@ impl EventBody {
             EventBody::Access(event) => event.audience(),
             EventBody::Change(event) => event.audience(),
             EventBody::Secrets(event) => event.audience(),
+            EventBody::Personal(event) => event.audience(),
+            EventBody::Machine(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

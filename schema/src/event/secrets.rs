@@ -15,6 +15,8 @@ pub enum SecretsEvent {
         batch_key_count: u32,
         /// How many second factors of staff.
         factor_count: u32,
+        /// How many fields of personal data.
+        personal_count: u32,
     },
 }
 
@@ -29,10 +31,12 @@ impl SecretsEvent {
     /// As other programs read it.
     pub(super) fn view(&self) -> serde_json::Value {
         match self {
-            SecretsEvent::Resealed { key_version, batch_key_count, factor_count } => serde_json::json!({
-                "kind": "secrets_resealed", "key_version": key_version, "batch_key_count": batch_key_count,
-                "factor_count": factor_count,
-            }),
+            SecretsEvent::Resealed { key_version, batch_key_count, factor_count, personal_count } => {
+                serde_json::json!({
+                    "kind": "secrets_resealed", "key_version": key_version, "batch_key_count": batch_key_count,
+                    "factor_count": factor_count, "personal_count": personal_count,
+                })
+            }
         }
     }
 }

@@ -134,6 +134,8 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Access(event) => event.view(),
         EventBody::Change(event) => event.view(),
         EventBody::Secrets(event) => event.view(),
+        EventBody::Personal(event) => event.view(),
+        EventBody::Machine(event) => event.view(),
     }
 }
 

@@ -84,13 +84,16 @@ fn list(data: &Path, config: &Config) -> anyhow::Result<()> {
     let (files, ring) = (secrets.list()?, secrets.ring());
     let counted = Counted::of(&store::open_reader(data)?, ring).context("count the secrets of the state")?;
     println!("master key: {}", config.master_key);
-    println!("{:>7}  {:>5}  {:>10}  {:>14}", "version", "files", "batch keys", "second factors");
+    println!(
+        "{:>7}  {:>5}  {:>10}  {:>14}  {:>13}",
+        "version", "files", "batch keys", "second factors", "personal data"
+    );
     for version in ring.versions() {
         let files = files.iter().filter(|(_, of)| *of == version).count();
-        let (batch_keys, factors) = (counted.batch_keys.get(&version), counted.factors.get(&version));
-        let (batch_keys, factors) = (batch_keys.copied().unwrap_or(0), factors.copied().unwrap_or(0));
+        let rows = [&counted.batch_keys, &counted.factors, &counted.personal];
+        let [batch_keys, factors, personal] = rows.map(|rows| rows.get(&version).copied().unwrap_or(0));
         let note = if version == ring.newest() { "  encrypts" } else { "" };
-        println!("{version:>7}  {files:>5}  {batch_keys:>10}  {factors:>14}{note}");
+        println!("{version:>7}  {files:>5}  {batch_keys:>10}  {factors:>14}  {personal:>13}{note}");
     }
     if counted.in_use().iter().any(|version| *version != ring.newest()) {
         println!("Secrets under older versions follow at the next start of the hub, or with `keys rotate`.");
@@ -111,9 +114,10 @@ fn rotate(data: &Path, config: &Config) -> anyhow::Result<()> {
     drop(sequencer);
     thread.join().map_err(|_| anyhow::anyhow!("the sequencer failed"))?;
     let (done, files) = (rotated?, secrets.list()?.len());
-    let Resealed { batch_keys, factors } = done;
+    let Resealed { batch_keys, factors, personal } = done;
     println!(
-        "Version {} encrypts: {files} files, {batch_keys} batch keys and {factors} second factors lie under it.",
+        "Version {} encrypts: {files} files, {batch_keys} batch keys, {factors} second factors and {personal} fields of \
+         personal data lie under it.",
         secrets.ring().newest()
     );
     println!("Next: keep {}/secrets in its backup again, then jikai-hub run --data {0}", data.display());

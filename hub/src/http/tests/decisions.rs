@@ -11,7 +11,7 @@ use super::rights::{Settled, cookie, signed_in};
 use super::{app, router, worked};
 use crate::staff::SessionToken;
 
-async fn ask(router: &Router, who: &SessionToken, method: &str, path: &str, body: Value) -> (u16, Value) {
+pub(super) async fn ask(router: &Router, who: &SessionToken, method: &str, path: &str, body: Value) -> (u16, Value) {
     let request = Request::builder().method(method).uri(path).header(header::COOKIE, cookie(who));
     let request = request.header("x-csrf-token", who.csrf()).header(header::CONTENT_TYPE, "application/json");
     let response = router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
@@ -20,7 +20,7 @@ async fn ask(router: &Router, who: &SessionToken, method: &str, path: &str, body
     (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
 }
 
-fn code(answer: &(u16, Value)) -> (u16, &str) {
+pub(super) fn code(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 

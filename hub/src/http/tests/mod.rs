@@ -1,5 +1,6 @@
 mod decisions;
 mod people;
+mod personal;
 mod rights;
 mod walk;
 
@@ -19,6 +20,7 @@ use tower::ServiceExt;
 use crate::app::{App, INBOX};
 use crate::config::Config;
 use crate::identity::TokenHash;
+use crate::personal::PersonalVault;
 use crate::province::{NodeLog, Running, check_in, claim, secrets_in};
 use crate::staff::{Factors, Passwords};
 
@@ -42,6 +44,7 @@ fn app(hub: &Running) -> App {
         token: TokenHash::of(TOKEN),
         passwords: Passwords::cheap(),
         factors: Arc::new(Factors::new(&KeyRing::of(SecretKey::from_bytes([3; 32])))),
+        personal: Arc::new(PersonalVault::new(&KeyRing::of(SecretKey::from_bytes([3; 32])))),
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -33,7 +33,9 @@ fn request(route: &Route, who: &Who) -> Request<Body> {
         .replace("{number}", "99")
         .replace("{serial}", "0a")
         .replace("{node}", "1")
-        .replace("{kind}", "outlets");
+        .replace("{kind}", "outlets")
+        .replace("{outlet}", "13010001")
+        .replace("{field}", "phone");
     let path = path.replace("{*rest}", "index.css");
     assert!(!path.contains('{'), "{path}: say what stands for the parameter");
     let request = Request::builder().method(route.method).uri(path).header(header::CONTENT_TYPE, "application/json");

@@ -148,7 +148,7 @@ fn check_not_own(person: &str, subject: &ChangeSubject) -> Result<(), Stop> {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Stop> {
+pub(super) fn check_reason(reason: &str) -> Result<(), Stop> {
     match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
         false => Ok(()),
         true => Err(rule("invalid_reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes on one line")).into()),

@@ -23,7 +23,12 @@ fn whole_log() -> Vec<Proposal> {
         Command::HoldPack { pack: pack(1), hold: jikai_schema::event::PackHold::Frozen },
         Command::IngestEvents(second.raw_batch(vec![vec![1, 0xff, 0xff]])),
         stock(3..=4),
-        Command::Reseal(Reseal { key_version: 2, batch_keys: vec![resealed], factors: Vec::new() }),
+        Command::Reseal(Reseal {
+            key_version: 2,
+            batch_keys: vec![resealed],
+            factors: Vec::new(),
+            personal: Vec::new(),
+        }),
     ]);
     // The clock of the proposer stands still, goes back and jumps.
     let clock = [NOW_MS, NOW_MS - 5_000, NOW_MS + 86_400_000].into_iter().cycle();

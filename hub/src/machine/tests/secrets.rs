@@ -41,7 +41,7 @@ fn factor(login: &str, before: u8, after: u8) -> ResealedFactor {
 }
 
 fn reseal(batch_keys: Vec<ResealedKey>, factors: Vec<ResealedFactor>) -> Command {
-    Command::Reseal(Reseal { key_version: 2, batch_keys, factors })
+    Command::Reseal(Reseal { key_version: 2, batch_keys, factors, personal: Vec::new() })
 }
 
 fn stored(hub: &Hub) -> (Vec<u8>, Vec<u8>) {
@@ -78,7 +78,7 @@ fn one_secret_that_does_not_fit_refuses_all_of_them() {
     check(vec![ResealedKey { after: vec![1; 59], ..good() }], vec![], "invalid_batch_key");
     check(vec![good()], vec![ResealedFactor { after: vec![1], ..factor("wei", FIRST, SECOND) }], "invalid_factor");
     for key_version in [0, 64] {
-        let command = Command::Reseal(Reseal { key_version, batch_keys: vec![], factors: vec![] });
+        let command = Command::Reseal(Reseal { key_version, batch_keys: vec![], factors: vec![], personal: vec![] });
         assert_eq!(hub.refuse(command).code(), "invalid_key_version");
     }
     let unknown = reseal(vec![key(other, FIRST, SECOND)], vec![]);

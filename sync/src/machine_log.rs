@@ -1,0 +1,177 @@
+//! What was done by command line on a machine: a file a command, until the running server has taken it into its log.
+//!
+//! Whoever administers the machine may delete the files: they make an honest administrator's work traceable, they do not
+//! stop a dishonest one. Once taken over, the fact stands in the chain.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::{IdentityError, create_private_dir, write_private_file};
+
+/// Folder of the files inside a data directory.
+const FOLDER: &str = "machine-log";
+/// Most files that are read at once.
+const FILES_MAX: usize = 1_000;
+/// Largest file that is read. Bytes.
+const FILE_BYTES_MAX: u64 = 16 * 1024;
+/// Longest text of each part that is kept. Bytes.
+const TEXT_BYTES_MAX: usize = 500;
+
+/// One command, as it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MachineCommand {
+    /// Drawn; tells two like commands apart, and one from its copy.
+    pub id: u64,
+    /// When it began. Unix ms.
+    pub at_ms: i64,
+    /// The account of the machine, and who became it, such as `root (wei)`.
+    pub user: String,
+    /// Where that person sat, as the remote shell says; empty at the machine itself.
+    pub address: String,
+    /// The words behind the program's name.
+    pub command: String,
+    /// `done`, or why it failed.
+    pub outcome: String,
+}
+
+impl MachineCommand {
+    /// The command that this process was started with, by the environment's word for who started it.
+    pub fn of_this_process(id: u64, at_ms: i64) -> Self {
+        let word = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let account = word("USER").or_else(|| word("LOGNAME")).unwrap_or_else(|| "unknown".to_string());
+        let user = match word("SUDO_USER") {
+            Some(person) if person != account => format!("{account} ({person})"),
+            _ => account,
+        };
+        let address = word("SSH_CONNECTION").and_then(|line| line.split(' ').next().map(str::to_string));
+        let command: Vec<String> = std::env::args().skip(1).collect();
+        MachineCommand {
+            id,
+            at_ms,
+            user: shortened(&user),
+            address: shortened(&address.unwrap_or_default()),
+            command: shortened(&command.join(" ")),
+            outcome: String::new(),
+        }
+    }
+
+    /// Leaves the command, with how it ended, for the running server.
+    pub fn leave(mut self, data: &Path, outcome: &str) -> Result<(), IdentityError> {
+        self.outcome = shortened(outcome);
+        let folder = data.join(FOLDER);
+        create_private_dir(&folder)?;
+        let text = serde_json::to_vec(&self).expect("numbers and texts can be written as JSON");
+        write_private_file(&folder.join(format!("{:020}-{:016x}.json", self.at_ms.max(0), self.id)), &text)
+    }
+}
+
+/// At most so many bytes of a text on one line, cut between characters.
+fn shortened(text: &str) -> String {
+    let plain: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    plain[..plain.floor_char_boundary(TEXT_BYTES_MAX)].to_string()
+}
+
+/// A command that waits, and its file.
+#[derive(Debug)]
+pub struct Waiting {
+    /// The command.
+    pub command: MachineCommand,
+    file: PathBuf,
+}
+
+impl Waiting {
+    /// The commands that wait in a data directory, oldest first. A file that cannot be read is put aside.
+    pub fn all(data: &Path) -> Result<Vec<Waiting>, std::io::Error> {
+        let entries = match fs::read_dir(data.join(FOLDER)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut files = Vec::new();
+        for entry in entries.take(FILES_MAX) {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                files.push(path);
+            }
+        }
+        files.sort();
+        let mut waiting = Vec::with_capacity(files.len());
+        for file in files {
+            match read(&file) {
+                Some(command) => waiting.push(Waiting { command, file }),
+                None => fs::rename(&file, file.with_extension("unreadable"))?,
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Forgets it: the log has it.
+    pub fn taken_over(self) -> Result<(), std::io::Error> {
+        fs::remove_file(self.file)
+    }
+}
+
+fn read(file: &Path) -> Option<MachineCommand> {
+    let facts = fs::symlink_metadata(file).ok()?;
+    if !facts.is_file() || facts.len() > FILE_BYTES_MAX {
+        return None;
+    }
+    let mut command: MachineCommand = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    for text in [&mut command.user, &mut command.address, &mut command.command, &mut command.outcome] {
+        *text = shortened(text);
+    }
+    Some(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(id: u64, at_ms: i64) -> MachineCommand {
+        let text = str::to_string;
+        let (user, address) = (text("root (wei)"), text("10.0.0.7"));
+        MachineCommand { id, at_ms, user, address, command: text("digest --node 3"), outcome: String::new() }
+    }
+
+    #[test]
+    fn commands_wait_in_order_until_they_are_taken_over_once() {
+        let data = tempfile::tempdir().unwrap();
+        assert!(Waiting::all(data.path()).unwrap().is_empty());
+        command(7, 2_000).leave(data.path(), "done").unwrap();
+        command(9, 1_000).leave(data.path(), "no such\nnode").unwrap();
+        let waiting = Waiting::all(data.path()).unwrap();
+        let seen: Vec<_> =
+            waiting.iter().map(|waiting| (waiting.command.id, waiting.command.outcome.as_str())).collect();
+        assert_eq!(seen, [(9, "no such node"), (7, "done")]);
+        waiting.into_iter().next().unwrap().taken_over().unwrap();
+        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_put_aside_and_holds_nothing_up() {
+        let data = tempfile::tempdir().unwrap();
+        command(7, 2_000).leave(data.path(), "done").unwrap();
+        let folder = data.path().join(FOLDER);
+        fs::write(folder.join("0.json"), "{").unwrap();
+        fs::write(folder.join("1.json"), vec![b' '; FILE_BYTES_MAX as usize + 1]).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", folder.join("2.json")).unwrap();
+        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
+        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
+        assert!(folder.join("0.unreadable").exists() && folder.join("2.unreadable").exists());
+    }
+
+    #[test]
+    fn long_texts_and_control_characters_do_not_reach_the_log() {
+        let long = "查".repeat(400);
+        let data = tempfile::tempdir().unwrap();
+        MachineCommand { command: long.clone(), ..command(1, 1) }
+            .leave(data.path(), &format!("a\u{1b}[2J{long}"))
+            .unwrap();
+        let waiting = Waiting::all(data.path()).unwrap();
+        let command = &waiting[0].command;
+        assert!(command.command.len() <= TEXT_BYTES_MAX && command.outcome.len() <= TEXT_BYTES_MAX);
+        assert!(command.outcome.starts_with("a [2J查"));
+    }
+}
