@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use jikai_tests::province::binaries;
 
@@ -15,6 +16,17 @@ fn run(name: &str, line: &str, data: &Path) -> String {
     let words = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{name} {line}: {words}");
     words
+}
+
+/// Starts a node, waits until it serves, and kills it.
+fn start(data: &Path) {
+    let mut command = Command::new(binaries().join("jikai-node"));
+    let mut node = command.arg("run").arg("--data").arg(data).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    node.kill().unwrap();
+    node.wait().unwrap();
+    assert!(line.starts_with("ready http="), "{line}");
 }
 
 #[test]
@@ -39,5 +51,6 @@ fn a_province_whose_keys_were_all_changed_starts_again_and_holds_every_invariant
         assert!(listed.contains("\n      3 ") && !listed.contains("\n      1 "), "{listed}");
     }
     run("jikai-sim", "check", data);
+    nodes.iter().for_each(|node| start(node));
     run("jikai-hub", "audit verify", hub);
 }

@@ -72,9 +72,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     clear_inbox(data)?;
     let secrets = Arc::new(Secrets::take(&secrets_place(data, &config))?);
     let tls = files.tls(&secrets)?;
-    let (factors, vault) = (Factors::new(secrets.ring()), KeyVault::new(secrets.ring().clone()));
-    let (factors, vault) = (Arc::new(factors), Arc::new(vault));
-    let personal = Arc::new(PersonalVault::new(secrets.ring()));
+    let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
     let steady = Arc::new(SteadyClock::start());
@@ -107,8 +105,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         links,
         token: TokenHash::of(&files.token()?),
         passwords: Passwords::new()?,
-        factors,
-        personal,
+        factors: Arc::new(Factors::new(secrets.ring())),
+        personal: Arc::new(PersonalVault::new(secrets.ring())),
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
         metrics,
