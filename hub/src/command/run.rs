@@ -10,9 +10,9 @@ use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::crypto::KeyRing;
 use jikai_schema::time::TimeMs;
-use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::{TlsIdentity, create_private_dir, write_private_file};
-use jikai_sync::transport::{HubEndpoint, HubOptions};
+use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::identity::{create_private_dir, write_private_file};
+use jikai_sync::transport::{HubEndpoint, HubIdentity, HubOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
@@ -24,8 +24,8 @@ use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
 use crate::config::Config;
 use crate::http;
-use crate::identity::{IdentityFiles, TokenHash};
-use crate::ingest::{KeyVault, Links, NodeGate};
+use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified};
+use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::log::LocalLog;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
@@ -68,7 +68,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
-    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone());
+    let signer = Signer::new(IdentityFiles::new(data), config.signing_terms(TimeMs::now()).certificate_ms);
+    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone())
+        .with_signer(signer);
     let options = HubOptions {
         listen: config.sync_listen,
         connections_max: config.nodes_max,
@@ -76,6 +78,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     };
     let endpoint = HubEndpoint::bind(&tls, &options, Arc::new(gate))?;
     let sync = endpoint.local_address().context("read the sync address")?;
+    let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
+    let certificate = open_certificate(files, endpoint.identity(), https_identity)?;
     let app = App {
         data: data.to_owned(),
         strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
@@ -85,23 +89,26 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         pool,
         vault,
         links,
-        token: TokenHash::of(&files.token()?),
+        token: TokenHash::of(&IdentityFiles::new(data).token()?),
         passwords: Passwords::new()?,
         factors,
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
+        expiry: certificate.expiry(),
         metrics,
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let signing = tokio::spawn(daily(data.to_owned(), app.config.environment.clone(), stopping.clone()));
+    let certifying = keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone());
+    let certifying = tokio::spawn(certifying);
     let failed = sequencer.failed();
     drop(sequencer);
-    let served = serve_centre(app, &tls, sync, failed.clone()).await;
+    let served = serve_centre(app, server, sync, failed.clone()).await;
     stopping.cancel();
     let ended = async move {
-        let _ = tokio::join!(syncing, signing);
+        let _ = tokio::join!(syncing, signing, certifying);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
     if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
@@ -114,6 +121,22 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         }
         None => served,
     }
+}
+
+fn bounds(config: &Config) -> HttpsBounds {
+    let patience = Duration::from_millis(config.patience_ms);
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+}
+
+/// The hub's certificate, shown to nodes and to browsers.
+fn open_certificate(
+    files: IdentityFiles,
+    sync: HubIdentity,
+    https: HttpsIdentity,
+) -> anyhow::Result<Arc<HubCertificate>> {
+    let to_nodes: Present = Box::new(move |identity| Ok(sync.present(identity)?));
+    let to_browsers: Present = Box::new(move |identity| Ok(https.present(identity)?));
+    Ok(Arc::new(HubCertificate::open(files, vec![to_nodes, to_browsers])?))
 }
 
 /// Two hubs on one directory would write one log.
@@ -142,16 +165,12 @@ fn clear_inbox(data: &Path) -> anyhow::Result<()> {
 /// Serves until SIGTERM, SIGINT or a failure of the state; requests that have begun are answered.
 async fn serve_centre(
     app: App,
-    tls: &TlsIdentity,
+    server: HttpsServer,
     sync: SocketAddr,
     failed: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
-    let config = &app.config;
-    let patience = Duration::from_millis(config.patience_ms);
-    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
-    let (server, _) = https(listen, tls, bounds)?;
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
