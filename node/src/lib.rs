@@ -2,15 +2,17 @@
 //!
 //! Read in this order: [`config`], [`store`], [`keyring`] (what it stands on) → [`decide`] (the rules of each verb) →
 //! [`writer`] (group commit) → [`query`] (reads) → [`session`], [`http`] (the terminals' API) → [`uplink`] (sync) →
-//! [`app`] and [`command`] (how it is put together and run).
+//! [`identity`], [`renewal`] (its certificate) → [`app`] and [`command`] (how it is put together and run).
 
 pub mod app;
 pub mod command;
 pub mod config;
 pub mod decide;
 pub mod http;
+pub mod identity;
 pub mod keyring;
 pub mod query;
+pub mod renewal;
 pub mod session;
 pub mod store;
 pub mod uplink;

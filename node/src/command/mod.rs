@@ -1,4 +1,4 @@
-//! The command line: `jikai-node init|enrol|run|digest|export`.
+//! The command line: `jikai-node init|enrol|run|renew|request|digest|export`.
 
 mod export;
 mod init;
@@ -41,6 +41,12 @@ enum Command {
         after_help = "Example:\n  jikai-node run --data ./node-3\nPrints `ready http=ADDRESS` once terminals can connect."
     )]
     Run(DataArg),
+    /// Have the running node's certificate renewed now; it does so by itself in the last third of its validity.
+    #[command(after_help = "Example:\n  jikai-node renew --data ./node-3")]
+    Renew(DataArg),
+    /// Make a new key and the request to have it certified, where the certificate was revoked or has expired.
+    #[command(after_help = "Example:\n  jikai-node request --data ./node-3")]
+    Request(DataArg),
     /// Print a digest of every table, to be compared with `jikai-hub digest --node N`.
     #[command(after_help = "Example:\n  jikai-node digest --data ./node-3")]
     Digest(DataArg),
@@ -123,7 +129,7 @@ impl Command {
         let data = match self {
             Command::Init(args) => &args.data,
             Command::Enrol(args) => &args.data,
-            Command::Run(data) | Command::Digest(data) => data,
+            Command::Run(data) | Command::Digest(data) | Command::Renew(data) | Command::Request(data) => data,
             Command::Export(args) => &args.data,
         };
         &data.data
@@ -138,6 +144,8 @@ impl Cli {
             Command::Init(args) => init::init(&args),
             Command::Enrol(args) => init::enrol(&args),
             Command::Run(args) => run::run(&args.data),
+            Command::Renew(args) => init::renew(&args.data),
+            Command::Request(args) => init::request(&args.data),
             Command::Digest(args) => export::digest(&args.data),
             Command::Export(args) => export::export(&args),
         }

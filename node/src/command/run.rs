@@ -11,9 +11,8 @@ use axum_server::Handle;
 use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::{Key, TlsIdentity};
-use jikai_sync::transport::{NodeUplink, UplinkOptions};
+use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::RwLock;
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
+use crate::identity::NodeIdentity;
 use crate::keyring::{Keyring, read_master_key};
+use crate::renewal::{self, Present, Renewal, keep_renewed};
 use crate::session::{Challenges, Sessions};
 use crate::store::{self, ReadPool, StoreIdentity};
 use crate::uplink::{LinkState, UplinkStore, fetch_keys, keep_contact, last_contact};
@@ -67,7 +68,7 @@ async fn serve(
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = tls_identity(data)?;
+    let tls = NodeIdentity::load(data)?.tls()?;
     let left_at_ms = last_contact(data).unwrap_or_else(|| clock());
     let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
     let uplink_store = UplinkStore::new(
@@ -79,21 +80,20 @@ async fn serve(
         sessions.clone(),
         clock.clone(),
     );
-    let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
-    let options = UplinkOptions {
-        hub: config.hub.clone(),
-        bind: bind.parse().context("bind address")?,
-        segmentation_offload: true,
-    };
-    let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
+    let uplink = NodeUplink::bind(&tls, uplink_options(&config)?, Arc::new(uplink_store))?;
+    let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
     let hub = Some(requester.clone());
+    let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
+    let renewal = Renewal::open(data.to_owned(), identity.node, asking, present, clock.clone())?;
+    let certificate = renewal.current();
+    let asked = renewal::listen(data, stopping.clone());
+    let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
     let fetching =
         fetch_keys(requester, writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
-    let contact = keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone());
-    let contact = tokio::spawn(contact);
+    let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let app = App {
         node: identity.node,
@@ -108,19 +108,26 @@ async fn serve(
         hashing: Arc::new(Semaphore::new(HASHING_MAX)),
         names,
         hub,
+        certificate,
         link: link_state,
         metrics,
         clock,
     };
     tracing::info!(node = %identity.node, live, "the node starts");
-    let served = serve_terminals(app.clone(), &tls).await;
+    let served = serve_terminals(app.clone(), server).await;
     drain(&app).await;
     stopping.cancel();
     let _ = syncing.await;
-    let _ = tokio::join!(fetching, contact);
+    let _ = tokio::join!(fetching, contact, renewing);
     drop((app, writer));
     tokio::task::spawn_blocking(move || writing.join()).await.ok();
     served
+}
+
+fn uplink_options(config: &Config) -> anyhow::Result<UplinkOptions> {
+    let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
+    let bind = bind.parse().context("bind address")?;
+    Ok(UplinkOptions { hub: config.hub.clone(), bind, segmentation_offload: true })
 }
 
 fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Result<()> {
@@ -136,22 +143,22 @@ fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Resul
     Ok(())
 }
 
-fn tls_identity(data: &Path) -> anyhow::Result<TlsIdentity> {
-    let read = |name: &str| {
-        std::fs::read_to_string(data.join(name))
-            .with_context(|| format!("read {name}: enrol the node first (jikai-node enrol --help)"))
-    };
-    let key = Key::from_pem(read("secrets/node.key.pem")?);
-    Ok(TlsIdentity::from_pem(&read("node.pem")?, &key, &read("ca.pem")?)?)
+fn bounds(config: &Config) -> HttpsBounds {
+    let patience = Duration::from_millis(config.patience_ms);
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+}
+
+/// Where another certificate is shown: terminals first, so that the hub's next session is the last of it.
+fn places(uplink: UplinkIdentity, https: HttpsIdentity) -> Vec<Present> {
+    let to_terminals: Present = Box::new(move |identity| Ok(https.present(identity)?));
+    let to_the_hub: Present = Box::new(move |identity| Ok(uplink.present(identity)?));
+    vec![to_terminals, to_the_hub]
 }
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.
-async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
+async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
-    let (listen, config) = (app.config.listen, &app.config);
-    let patience = Duration::from_millis(config.patience_ms);
-    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
-    let (server, _) = https(listen, tls, bounds)?;
+    let listen = app.config.listen;
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
