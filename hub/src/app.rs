@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
+use jikai_sync::secrets::Secrets;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 
@@ -20,6 +21,8 @@ use crate::store::ReadPool;
 pub struct App {
     /// The data directory.
     pub data: PathBuf,
+    /// Private keys of the machine.
+    pub secrets: Arc<Secrets>,
     /// Settings.
     pub config: Arc<Config>,
     /// Everything that changes goes through it.

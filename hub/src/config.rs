@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
 use jikai_schema::money::{Money, RatePpm, SaleShares};
 use jikai_schema::time::TimeMs;
+use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::SigningTerms;
@@ -24,6 +25,9 @@ pub struct Config {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); chosen before the first start, the same at all nodes.
     #[serde(default)]
     pub crypto_suite: Suite,
+    /// From where the key comes that opens all secrets: file:PATH, env:NAME or credential:NAME. `keys rewrap` changes it.
+    #[serde(default)]
+    pub master_key: MasterSource,
     /// Where the centre's API listens.
     pub listen: SocketAddr,
     /// Where nodes connect (QUIC).
@@ -111,6 +115,7 @@ impl Config {
         Config {
             environment,
             crypto_suite: Suite::default(),
+            master_key: MasterSource::default(),
             listen,
             sync_listen,
             printer_keys,
@@ -249,6 +254,23 @@ mod tests {
         }
         assert!(Config { renewal_remaining_percent: 91, ..config("127.0.0.1:0") }.check().is_err());
         assert!(Config { renewal_retry_s_max: 0, ..config("127.0.0.1:0") }.check().is_err());
+    }
+
+    #[test]
+    fn the_master_key_lies_in_its_file_unless_the_settings_say_otherwise() {
+        let data = tempfile::tempdir().unwrap();
+        config("127.0.0.1:0").save(data.path()).unwrap();
+        let path = data.path().join(CONFIG_FILE);
+        let written = std::fs::read_to_string(&path).unwrap();
+        let with = |line: &str| {
+            let changed = written.replace("master_key = \"file:secrets/master.key\"\n", line);
+            assert_ne!(changed, written);
+            std::fs::write(&path, changed).unwrap();
+            Config::load(data.path()).map(|config| config.master_key.to_string())
+        };
+        assert_eq!(with("").unwrap(), "file:secrets/master.key");
+        assert_eq!(with("master_key = \"env:JIKAI_KEY\"\n").unwrap(), "env:JIKAI_KEY");
+        assert!(format!("{:#}", with("master_key = \"JIKAI_KEY\"\n").unwrap_err()).contains("env:NAME"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Every change is a `Command` in one totally ordered log. Read in this order: [`config`], [`identity`], [`store`] (what
 //! it stands on) → [`log`] (the ordered log, later replicated) → [`machine`] (what a command does, the same on every
 //! replica) → [`sequencer`] (group commit, replay) → [`ingest`] (the nodes' logs and feeds) → [`import`] (files into
-//! commands) → [`reports`] (reads) → [`audit`] (proof) → [`staff`] (passwords, second factors) → [`rights`] (who may do
+//! commands) → [`reports`] (reads) → [`audit`] (proof) → [`staff`] (passwords, second factors), [`keys`] (what lies encrypted in the state) → [`rights`] (who may do
 //! what) → [`http`] (the centre's API) → [`app`] and [`command`] (how it is put together).
 
 pub mod app;
@@ -14,6 +14,7 @@ pub mod http;
 pub mod identity;
 pub mod import;
 pub mod ingest;
+pub mod keys;
 pub mod log;
 pub mod machine;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
+use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
 
 use crate::renewal::RenewalSettings;
@@ -34,6 +35,9 @@ pub struct Config {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); chosen before the first start, the hub's.
     #[serde(default)]
     pub crypto_suite: Suite,
+    /// From where the key comes that opens all secrets: file:PATH, env:NAME or credential:NAME. `keys rewrap` changes it.
+    #[serde(default)]
+    pub master_key: MasterSource,
     /// Addresses of the hub, tried in this order.
     pub hub: Vec<SocketAddr>,
     /// Where terminals connect.
@@ -85,6 +89,7 @@ impl Config {
             node,
             environment,
             crypto_suite: Suite::default(),
+            master_key: MasterSource::default(),
             hub,
             listen,
             ack,

@@ -1,6 +1,6 @@
 //! A regional node: it decides what happens at its outlets, keeps it in SQLite, and ships its log to the hub.
 //!
-//! Read in this order: [`config`], [`store`], [`keyring`] (what it stands on) → [`decide`] (the rules of each verb) →
+//! Read in this order: [`config`], [`store`], [`secrets`], [`keyring`] (what it stands on) → [`decide`] (the rules of each verb) →
 //! [`writer`] (group commit) → [`query`] (reads) → [`session`], [`http`] (the terminals' API) → [`uplink`] (sync) →
 //! [`identity`], [`renewal`] (its certificate) → [`app`] and [`command`] (how it is put together and run).
 
@@ -13,6 +13,7 @@ pub mod identity;
 pub mod keyring;
 pub mod query;
 pub mod renewal;
+pub mod secrets;
 pub mod session;
 pub mod store;
 pub mod uplink;

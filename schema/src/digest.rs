@@ -34,6 +34,7 @@ const TABLES: &[SliceTable] = &[
     table("batch", "batch", EVERYWHERE),
     table("prize_level", "batch, level", EVERYWHERE),
     table("outlet", "outlet", "node = ?1"),
+    table("outlet_class", "outlet", "outlet IN (SELECT outlet FROM outlet WHERE node = ?1)"),
     table("terminal", "terminal", "node = ?1"),
     table("operator", "operator", "node = ?1"),
     table("terminal_revoked", "terminal", "terminal IN (SELECT terminal FROM terminal WHERE node = ?1)"),

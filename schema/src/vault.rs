@@ -49,6 +49,28 @@ pub fn unwrap(keys: &KeyRing, batch: BatchNo, wrapped: &[u8]) -> Result<BatchKey
     Ok(BatchKey::from_bytes(bytes))
 }
 
+/// The version under which a wrapped key opens.
+pub fn version_of(keys: &KeyRing, batch: BatchNo, wrapped: &[u8]) -> Result<KeyVersion, VaultError> {
+    match keys.open(&context(batch), wrapped) {
+        Ok(_) => Ok(KeyRing::version_of(wrapped)?),
+        Err(_) => unwrap(keys, batch, wrapped).map(|_| KeyVersion::FIRST),
+    }
+}
+
+/// Wraps a wrapped key anew under the newest version; `None` when it lies under that already. `nonce` must be fresh random
+/// bytes.
+pub fn rewrap(
+    keys: &KeyRing,
+    batch: BatchNo,
+    wrapped: &[u8],
+    nonce: [u8; NONCE_BYTES],
+) -> Result<Option<Vec<u8>>, VaultError> {
+    if version_of(keys, batch, wrapped)? == keys.newest() {
+        return Ok(None);
+    }
+    Ok(Some(wrap(keys, batch, &unwrap(keys, batch, wrapped)?, nonce)))
+}
+
 fn context(batch: BatchNo) -> Vec<u8> {
     [b"batch key".as_slice(), &batch.get().to_be_bytes()].concat()
 }
@@ -84,6 +106,24 @@ mod tests {
         keys.add(SecretKey::from_bytes([2; 32])).unwrap();
         assert_eq!(unwrap(&keys, batch(5), &wrapped).unwrap().as_bytes(), &[9; 32]);
         assert!(unwrap(&keys, batch(6), &wrapped).is_err());
+    }
+
+    #[test]
+    fn a_key_is_wrapped_anew_once_also_one_of_an_earlier_build() {
+        let mut keys = KeyRing::from(MasterKey::from_bytes([1; 32]));
+        let old = [wrap(&keys, batch(5), &BatchKey::from_bytes([9; 32]), [3; 12]), hex::decode(UNSTAMPED).unwrap()];
+        for wrapped in &old {
+            assert_eq!(rewrap(&keys, batch(5), wrapped, [4; 12]), Ok(None));
+        }
+        let second = keys.add(SecretKey::from_bytes([2; 32])).unwrap();
+        for wrapped in &old {
+            assert_eq!(version_of(&keys, batch(5), wrapped), Ok(KeyVersion::FIRST));
+            let new = rewrap(&keys, batch(5), wrapped, [4; 12]).unwrap().unwrap();
+            assert_eq!(version_of(&keys, batch(5), &new), Ok(second));
+            assert_eq!(rewrap(&keys, batch(5), &new, [5; 12]), Ok(None));
+            assert_eq!(unwrap(&keys, batch(5), &new).unwrap().as_bytes(), &[9; 32]);
+            assert!(rewrap(&keys, batch(6), wrapped, [4; 12]).is_err());
+        }
     }
 
     const UNSTAMPED: &str = "030303030303030303030303f1681d93f68d3e60a4f5ef6ec5102da1b13aa8448ec6cbbba519b44fa3438f7a66dadb12bfd65b99e4bd9fe0585b7d3a";

@@ -107,14 +107,14 @@ fn a_node_renews_without_a_restart_is_revoked_and_comes_back_with_another_key() 
     let newer = list.lines().find(|line| line.starts_with("node 1") && !line.contains(&by)).unwrap();
     assert!(newer.contains(serial) && newer.ends_with("good"), "{list}");
     assert!(list.starts_with("authority") && list.contains("(729 days)"), "{list}");
-    assert!(!world.path("node/secrets/renewal.pem").exists());
+    assert!(!world.path("node/secrets/node.renewal.sealed").exists());
 
     // The next start goes on with what was installed.
     drop(node);
-    let installed = modified(&world.path("node/secrets/identity.pem"));
+    let installed = modified(&world.path("node/secrets/node.identity.sealed"));
     let (node, _) = world.run("node");
     world.until("node", &["renew"], |succeeded, _| succeeded);
-    assert!(modified(&world.path("node/secrets/identity.pem")) > installed);
+    assert!(modified(&world.path("node/secrets/node.identity.sealed")) > installed);
 
     world.ask("hub", &["ca", "revoke", "--node", "1", "--reason", "disk lost"]);
     let refused = world.until("node", &["renew"], |succeeded, said| !succeeded && said.contains("not connected"));

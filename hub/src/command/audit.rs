@@ -9,12 +9,14 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use jikai_schema::money::Money;
 use jikai_schema::time::TimeMs;
+use jikai_sync::secrets::Secrets;
 
 use super::DataArg;
-use crate::audit::checkpoint::{self, AuditKey, Journal};
+use crate::audit::checkpoint::{self, AuditKey, Journal, PublicKeys};
 use crate::audit::search::{Filter, Format, Writer, search};
 use crate::audit::{self, AuditError, Bound, Range, Report, SignedHeads};
 use crate::config::Config;
+use crate::identity::secrets_place;
 use crate::store::STATE_FILE;
 
 #[derive(Debug, Subcommand)]
@@ -28,9 +30,14 @@ pub(super) enum AuditCommand {
     /// List the signed checkpoints, or export them to be kept on another machine.
     #[command(after_help = "Example:\n  jikai-hub audit checkpoints --data ./hub --export checkpoints.jsonl")]
     Checkpoints(CheckpointsArgs),
-    /// Print the public half of the audit key: keep it with the exported checkpoints.
+    /// Print the public halves of all audit keys, oldest first: keep them with the exported checkpoints.
     #[command(after_help = "Example:\n  jikai-hub audit key --data ./hub > audit.pub")]
     Key(DataArg),
+    /// Sign with a new audit key from now on; what the old one has signed stays good. Works beside a running hub.
+    #[command(
+        after_help = "Example:\n  jikai-hub audit renew-key --data ./hub\nThen export keys and checkpoints again."
+    )]
+    RenewKey(DataArg),
     /// Print the events that fit, oldest first.
     #[command(after_help = SEARCH_EXAMPLES)]
     Search(SearchArgs),
@@ -69,7 +76,7 @@ pub(super) struct VerifyArgs {
     /// Exported checkpoints to verify against, instead of those in the data directory.
     #[arg(long, requires = "key")]
     checkpoints: Option<PathBuf>,
-    /// The audit key's public half: 64 hex digits, or a file with them.
+    /// The audit keys' public halves: 64 hex digits, or a file of what `audit key` printed.
     #[arg(long)]
     key: Option<String>,
 }
@@ -151,7 +158,7 @@ impl AuditCommand {
     pub(super) fn data(&self) -> &DataArg {
         match self {
             AuditCommand::Verify(args) => &args.data,
-            AuditCommand::Checkpoint(data) | AuditCommand::Key(data) => data,
+            AuditCommand::Checkpoint(data) | AuditCommand::Key(data) | AuditCommand::RenewKey(data) => data,
             AuditCommand::Checkpoints(args) => &args.data,
             AuditCommand::Search(args) => &args.filter.data,
             AuditCommand::Export(args) => &args.filter.data,
@@ -168,7 +175,8 @@ pub(super) fn audit(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::Verify(args) => verify(data, args),
         AuditCommand::Checkpoint(_) => sign(data),
         AuditCommand::Checkpoints(args) => checkpoints(data, args),
-        AuditCommand::Key(_) => print_key(data),
+        AuditCommand::Key(_) => print_keys(data),
+        AuditCommand::RenewKey(_) => renew_key(data),
         AuditCommand::Search(args) => print_events(data, args),
         AuditCommand::Export(args) => export_events(data, args),
     }
@@ -193,23 +201,20 @@ fn verify(data: &Path, args: &VerifyArgs) -> anyhow::Result<()> {
 
 /// Heads from the file that was given, else those that this machine signed.
 fn signed_heads(data: &Path, args: &VerifyArgs) -> anyhow::Result<SignedHeads> {
-    let given = args.key.as_deref().map(checkpoint::read_public_key).transpose()?;
+    let given = args.key.as_deref().map(PublicKeys::read).transpose()?;
     let all = match &args.checkpoints {
         Some(file) => checkpoint::read_file(file)?,
         None => Journal::new(data).read()?,
     };
-    let key = match (given, all.is_empty()) {
-        (Some(key), _) => key,
+    let keys = match (given, all.is_empty()) {
+        (Some(keys), _) => keys,
         (None, true) => {
             println!("no checkpoint was signed here yet: only the stored hashes and heads are compared");
             return Ok(SignedHeads::default());
         }
-        (None, false) => {
-            let missing = || format!("{} is missing: give --key PUBLICKEY", AuditKey::path(data).display());
-            AuditKey::load(data)?.with_context(missing)?.public()
-        }
+        (None, false) => listed_keys(data)?,
     };
-    let signed = checkpoint::check(&all, &key).context("the checkpoints do not hold")?;
+    let signed = checkpoint::check(&all, &keys).context("the checkpoints do not hold")?;
     let source = args.checkpoints.as_ref().map_or("of this machine".into(), |file| format!("in {}", file.display()));
     match all.last() {
         Some(last) => println!(
@@ -248,7 +253,9 @@ fn print_report(report: &Report) -> std::io::Result<()> {
 
 fn sign(data: &Path) -> anyhow::Result<()> {
     let config = Config::load(data)?;
-    let made = Journal::new(data).make(&config.environment, TimeMs::now()).context("sign a checkpoint")?.checkpoint;
+    let secrets = Secrets::open(&secrets_place(data, &config))?;
+    let made = Journal::new(data).make(&secrets, &config.environment, TimeMs::now());
+    let made = made.context("sign a checkpoint")?.checkpoint;
     println!("checkpoint {} of {}: {} heads signed by {}", made.number, made.day, made.heads.len(), made.key);
     println!("Next: jikai-hub audit checkpoints --data {} --export FILE, and keep FILE elsewhere", data.display());
     Ok(())
@@ -267,9 +274,30 @@ fn checkpoints(data: &Path, args: &CheckpointsArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print_key(data: &Path) -> anyhow::Result<()> {
+fn print_keys(data: &Path) -> anyhow::Result<()> {
+    print!("{}", listed_keys(data)?);
+    Ok(())
+}
+
+/// The keys that this machine lists; a directory of an earlier build, without a list, has one.
+fn listed_keys(data: &Path) -> anyhow::Result<PublicKeys> {
+    let listed = PublicKeys::load(data)?;
+    if !listed.is_empty() {
+        return Ok(listed);
+    }
     let missing = || format!("no audit key yet: `jikai-hub audit checkpoint --data {}` makes it", data.display());
-    println!("{}", AuditKey::load(data)?.with_context(missing)?.public_hex());
+    let secrets = Secrets::open(&secrets_place(data, &Config::load(data)?))?;
+    Ok(AuditKey::load(&secrets)?.with_context(missing)?.public().into())
+}
+
+fn renew_key(data: &Path) -> anyhow::Result<()> {
+    let secrets = Secrets::open(&secrets_place(data, &Config::load(data)?))?;
+    let key = AuditKey::renew(data, &secrets).context("renew the audit key")?;
+    println!("The next checkpoint is signed with {}. Next:", key.public_hex());
+    println!(
+        "  jikai-hub audit key --data {} > audit.pub, and keep it elsewhere, beside the checkpoints",
+        data.display()
+    );
     Ok(())
 }
 

@@ -9,14 +9,15 @@ use jikai_schema::event::Actor;
 use jikai_schema::staff::{Grant, Role, check_login};
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::create_private_dir;
+use jikai_sync::secrets::{Secrets, SecretsError};
 use zeroize::Zeroizing;
 
 use super::InitArgs;
 use super::client::block_on;
 use crate::app::INBOX;
-use crate::audit::checkpoint::AuditKey;
+use crate::audit::checkpoint::{AuditKey, PublicKeys};
 use crate::config::{CONFIG_FILE, Config};
-use crate::identity::IdentityFiles;
+use crate::identity::{IdentityFiles, secrets_place};
 use crate::log::LocalLog;
 use crate::sequencer::Sequencer;
 use crate::staff::Passwords;
@@ -38,12 +39,15 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     let config = Config {
         crypto_suite: args.crypto_suite,
+        master_key: args.master_key.clone(),
         ..Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys)
     };
     config.check()?;
     config.crypto_suite.choose()?;
-    IdentityFiles::new(data).create(&args.environment, &args.host)?;
-    AuditKey::load_or_make(data).context("make the audit key")?;
+    let secrets = make_secrets(data, &config)?;
+    IdentityFiles::new(data).create(&secrets, &args.environment, &args.host)?;
+    let audit_key = AuditKey::load_or_make(&secrets).context("make the audit key")?;
+    PublicKeys::default().add(data, audit_key.public()).context("list the audit key")?;
     create_private_dir(&data.join(INBOX))?;
     let password = make_administrator(data, &args.administrator)?;
     // Last: a directory without settings was not made to the end.
@@ -58,11 +62,22 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     println!(
         "  4. jikai-hub import --data {data} divisions FILE, then townships, games, outlets, terminals, operators"
     );
-    println!("The machine's token is in {data}/admin.token; keep {data}/secrets in a backup of its own.");
+    println!("The machine's token is in {data}/admin.token; keep {data}/secrets in a backup of its own,");
+    println!("and the master key ({}) in another: each opens nothing without the other.", args.master_key);
     println!("The first administrator is `{}` with the one-time password", args.administrator);
     println!("    {}", password.as_str());
     println!("which is shown only now and must be changed at the first login, within three days.");
     Ok(())
+}
+
+/// Makes the ring of keys; an `init` that was cut off has made one that goes on to be used.
+fn make_secrets(data: &Path, config: &Config) -> anyhow::Result<Secrets> {
+    let place = secrets_place(data, config);
+    create_private_dir(data)?;
+    match Secrets::create(&place) {
+        Err(SecretsError::Made(_)) => Ok(Secrets::open(&place)?),
+        made => Ok(made?),
+    }
 }
 
 /// Makes log and state with the first account; gives its one-time password.

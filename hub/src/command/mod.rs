@@ -6,6 +6,7 @@ mod client;
 mod digest;
 mod import;
 mod init;
+mod keys;
 mod report;
 mod run;
 mod terminal;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jikai_schema::crypto::Suite;
+use jikai_sync::secrets::MasterSource;
 
 use crate::config::Config;
 
@@ -45,6 +47,9 @@ enum Command {
     /// The hub's private certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
+    /// The keys under which all secrets of this machine are encrypted.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Devices of outlets: one-time codes, and devices that are lost.
     #[command(subcommand)]
     Terminal(TerminalCommand),
@@ -85,6 +90,9 @@ struct InitArgs {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM); the nodes take the same. Never changed later.
     #[arg(long, default_value_t = Suite::International)]
     crypto_suite: Suite,
+    /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
+    #[arg(long, default_value_t = MasterSource::default())]
+    master_key: MasterSource,
     /// Login name of the first administrator, who makes the other accounts.
     #[arg(long, default_value = "admin")]
     administrator: String,
@@ -317,6 +325,7 @@ impl Command {
             Command::Terminal(TerminalCommand::Enrol(args)) => &args.data,
             Command::Terminal(TerminalCommand::Revoke(args)) => &args.data,
             Command::Ca(CaCommand::Sign(args)) => &args.data,
+            Command::Keys(command) => command.data(),
             Command::Import(args) => &args.data,
             Command::Report(args) => &args.data,
             Command::Digest(args) => &args.data,
@@ -339,6 +348,7 @@ impl Cli {
             Command::Ca(CaCommand::Revoke(args)) => ca::revoke(&args),
             Command::Terminal(TerminalCommand::Enrol(args)) => terminal::enrol(&args),
             Command::Terminal(TerminalCommand::Revoke(args)) => terminal::revoke(&args),
+            Command::Keys(command) => keys::keys(&command),
             Command::Import(args) => import::import(&args.data.data, &args.what),
             Command::Report(args) => report::report(&args),
             Command::Digest(args) => digest::digest(&args),

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use jikai_schema::crypto::KeyRing;
+use jikai_schema::event::Actor;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
 use jikai_sync::identity::{create_private_dir, write_private_file};
+use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{HubEndpoint, HubIdentity, HubOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -26,8 +27,9 @@ use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
 use crate::config::Config;
 use crate::http;
-use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified};
+use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
+use crate::keys;
 use crate::log::LocalLog;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
@@ -66,18 +68,22 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let files = IdentityFiles::new(data);
     let _only_one = Lock::take(data)?;
     clear_inbox(data)?;
-    let tls = files.tls()?;
-    let keys = KeyRing::from(files.master_key()?);
-    let (factors, vault) = (Arc::new(Factors::new(&keys)), Arc::new(KeyVault::new(keys)));
+    let secrets = Arc::new(Secrets::take(&secrets_place(data, &config))?);
+    let tls = files.tls(&secrets)?;
+    let (factors, vault) = (Factors::new(secrets.ring()), KeyVault::new(secrets.ring().clone()));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
     let steady = Arc::new(SteadyClock::start());
     let clock = steady.clone();
     let (sequencer, sequencing) =
         Sequencer::start(log, state, Arc::new(move || clock.now())).context("start the sequencer")?;
+    // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
+    keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
+    let (factors, vault) = (Arc::new(factors), Arc::new(vault));
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
-    let signer = Signer::new(IdentityFiles::new(data), config.signing_terms(TimeMs::now()).certificate_ms);
+    let signer =
+        Signer::new(IdentityFiles::new(data), secrets.clone(), config.signing_terms(TimeMs::now()).certificate_ms);
     // A long report must not hold up the nodes' feeds.
     let feed_pool = ReadPool::open(data, FEED_READERS)?;
     let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone())
@@ -85,9 +91,10 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let endpoint = HubEndpoint::bind(&tls, &sync_options(&config), Arc::new(gate))?;
     let sync = endpoint.local_address().context("read the sync address")?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
-    let certificate = open_certificate(files, endpoint.identity(), https_identity)?;
+    let certificate = open_certificate(files, secrets.clone(), endpoint.identity(), https_identity)?;
     let app = App {
         data: data.to_owned(),
+        secrets: secrets.clone(),
         strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
         printers: Arc::new(crate::import::printer_keys(&config.printer_keys)?),
         config: Arc::new(config),
@@ -107,9 +114,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
-    let signing = tokio::spawn(daily(data.to_owned(), app.config.environment.clone(), stopping.clone()));
-    let certifying = keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone());
-    let certifying = tokio::spawn(certifying);
+    let signing = tokio::spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
+    let certifying = tokio::spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let served = serve_centre(app, server, sync, failed.clone()).await;
@@ -145,12 +151,13 @@ fn bounds(config: &Config) -> HttpsBounds {
 /// The hub's certificate, shown to nodes and to browsers.
 fn open_certificate(
     files: IdentityFiles,
+    secrets: Arc<Secrets>,
     sync: HubIdentity,
     https: HttpsIdentity,
 ) -> anyhow::Result<Arc<HubCertificate>> {
     let to_nodes: Present = Box::new(move |identity| Ok(sync.present(identity)?));
     let to_browsers: Present = Box::new(move |identity| Ok(https.present(identity)?));
-    Ok(Arc::new(HubCertificate::open(files, vec![to_nodes, to_browsers])?))
+    Ok(Arc::new(HubCertificate::open(files, secrets, vec![to_nodes, to_browsers])?))
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
@@ -167,10 +174,10 @@ fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: Cancel
 }
 
 /// Two hubs on one directory would write one log.
-struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] std::fs::File);
+pub(super) struct Lock(#[expect(dead_code, reason = "the lock is held as long as the file is open")] std::fs::File);
 
 impl Lock {
-    fn take(data: &Path) -> anyhow::Result<Self> {
+    pub(super) fn take(data: &Path) -> anyhow::Result<Self> {
         let path = data.join("hub.lock");
         let file = std::fs::File::create(&path).with_context(|| format!("create {}", path.display()))?;
         match file.try_lock() {

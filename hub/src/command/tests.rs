@@ -31,6 +31,11 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub audit checkpoint --data d",
         "jikai-hub audit checkpoints --data d --export f",
         "jikai-hub audit key --data d",
+        "jikai-hub audit renew-key --data d",
+        "jikai-hub keys list --data d",
+        "jikai-hub keys rotate --data d",
+        "jikai-hub keys rewrap --data d --new-master env:JIKAI_KEY",
+        "jikai-hub init --data d --master-key credential:hub",
         "jikai-hub audit search --data d --person a --item G0201-26001-0000001 --amount-min 10.00 --limit 5",
         "jikai-hub audit export --data d --format csv --out f --from 2026-11-01T08:00:00+08:00",
     ] {
@@ -46,6 +51,8 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub audit verify --data d --from yesterday",
         "jikai-hub audit verify --data d --checkpoints f",
         "jikai-hub audit export --data d",
+        "jikai-hub keys rewrap --data d",
+        "jikai-hub keys rewrap --data d --new-master JIKAI_KEY",
         "jikai-hub audit search --data d --amount-min 0.001",
     ] {
         assert!(parse(line).is_err(), "{line}");
@@ -77,7 +84,8 @@ fn an_audit_needs_no_running_hub_and_fails_on_a_break() {
     }
     let (file, out) = (data.path().join("c.jsonl").display().to_string(), data.path().join("e.csv"));
     run(&format!("audit checkpoints --export {file}")).unwrap();
-    let key = crate::audit::checkpoint::AuditKey::load(&data.path().join("hub")).unwrap().unwrap().public_hex();
+    let key =
+        crate::audit::checkpoint::PublicKeys::load(&data.path().join("hub")).unwrap().to_string().trim().to_string();
     let exported = format!("audit verify --checkpoints {file} --key {key}");
     run(&exported).unwrap();
     let export = format!("audit export --format csv --out {}", out.display());

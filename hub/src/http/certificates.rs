@@ -56,8 +56,9 @@ pub(super) async fn sign(
     if body.hosts.len() > HOSTS_MAX || body.hosts.iter().any(|host| !(1..=253).contains(&host.len())) {
         return Err(Problem::invalid("hosts", format!("At most {HOSTS_MAX} names of 1 to 253 bytes can be given.")));
     }
-    let (files, terms) = (IdentityFiles::new(&app.data), app.config.signing_terms(app.sequencer.now_ms()));
-    let sign = move || files.sign_node(&body.request, node, &body.hosts, terms);
+    let (files, secrets) = (IdentityFiles::new(&app.data), app.secrets.clone());
+    let terms = app.config.signing_terms(app.sequencer.now_ms());
+    let sign = move || files.sign_node(&secrets, &body.request, node, &body.hosts, terms);
     let signed = tokio::task::spawn_blocking(sign).await;
     let signed = signed.map_err(|error| Problem::internal(&error))?;
     let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use jikai_schema::command::{ChangeCommand, Command, Outcome};
-use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,9 @@ pub(super) struct ChangeBody {
 /// Who may propose and decide a kind: the resource that the permission names.
 fn resource_of(kind: &str) -> Resource {
     match kind {
-        "parameter" => Resource::Parameters,
+        "parameter" | "outlet_class" => Resource::Parameters,
+        "grants" => Resource::StaffRights,
+        "prize_data" => Resource::PrizeData,
         "game" => Resource::Games,
         "sale" | "redemption_end" => Resource::Batches,
         "hold" => Resource::Holds,
@@ -42,7 +44,7 @@ fn resource_of(kind: &str) -> Resource {
 #[derive(Serialize, ToSchema)]
 pub(super) struct ChangeView {
     number: u32,
-    /// parameter, game, sale, redemption_end, hold or deposit.
+    /// parameter, game, sale, redemption_end, hold, deposit, grants, prize_data or outlet_class.
     kind: &'static str,
     before: Value,
     after: Value,
@@ -193,8 +195,8 @@ async fn ask(app: &App, caller: &Caller, command: ChangeCommand) -> Result<Statu
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ParameterValue {
-    /// 0 for the province, else the prefecture.
-    scope: u16,
+    /// 0 for the province, 4 digits for a prefecture, 10001 to 10009 for an outlet class, from 1000000 for a game.
+    scope: u32,
     value: i64,
     effective_from_ms: i64,
     maker: String,
@@ -251,7 +253,7 @@ fn parameter_view(store: &Connection, parameter: Parameter, now_ms: TimeMs) -> R
         default: parameter.default_value(),
         min,
         max,
-        value: parameter.read(store, ParameterScope::Province, now_ms)?,
+        value: parameter.read(store, &Place::PROVINCE, now_ms)?,
         history: history.collect::<Result<_, _>>()?,
     })
 }

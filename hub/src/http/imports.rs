@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,6 +14,8 @@ use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
 use crate::import::{self, Kind, printer};
+use crate::machine::StaffRow;
+use crate::rights::{Resource, Verb, permissions_of};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct ImportedView {
@@ -28,10 +31,10 @@ pub(super) struct ImportedView {
 
 /// Imports a list: CSV with the header of its kind. Errors: 422 `invalid_line` names line and column, nothing was
 /// imported; 404 and 409 name the first line that the rules refuse, those before it are imported. Nothing further is proposed, but
-/// up to 64 commands that were on their way may be done; of deposits none.
+/// up to 64 commands that were on their way may be done; of deposits none. 403 `two_persons_required` in production.
 #[utoipa::path(post, path = "/v1/imports/lists/{kind}", params(("kind" = String, Path, description = "such as outlets")),
     request_body(content = String, content_type = "text/csv"),
-    responses((status = 200, body = ImportedView), (status = 404, body = Problem), (status = 409, body = Problem),
+    responses((status = 200, body = ImportedView), (status = 403, body = Problem), (status = 404, body = Problem), (status = 409, body = Problem),
         (status = 413, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn list(
     State(app): State<App>,
@@ -43,6 +46,7 @@ pub(super) async fn list(
         let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
         return Err(Problem::invalid("kind", format!("`{kind}` is none of {}", known.join(", "))));
     };
+    check_persons(&app, kind).await?;
     let _one_at_a_time = app.importing.acquire().await;
     let (game, actor) = (app.config.game, caller.actor());
     let done = import::import(&app.sequencer, &app.pool, game, &actor, kind, body.into()).await?;
@@ -54,6 +58,40 @@ pub(super) async fn list(
         existing: done.existing,
         applied_index: app.sequencer.applied().get(),
     }))
+}
+
+/// In production a list does not do alone what two persons of the centre can do together. Errors: 403
+/// `two_persons_required`.
+async fn check_persons(app: &App, kind: Kind) -> Result<(), Problem> {
+    let Some(resource) = two_persons_for(kind).filter(|_| app.config.environment == "production") else {
+        return Ok(());
+    };
+    let may = move |row: &StaffRow, verb| {
+        row.grants.iter().any(|grant| permissions_of(grant.role).contains(&(verb, resource)))
+    };
+    let read = move |store: &mut Connection| {
+        StaffRow::two_persons(store, |row| may(row, Verb::Ask), |row| may(row, Verb::Approve))
+    };
+    match app.pool.read(read).await?? {
+        true => {
+            let detail = format!("{} are changed by two persons: one proposes, another one decides.", kind.name());
+            let hint = "Propose it: POST /v1/changes.";
+            Err(Problem::new(StatusCode::FORBIDDEN, "two_persons_required", detail, hint))
+        }
+        false => Ok(()),
+    }
+}
+
+/// What a list changes that needs two persons.
+const fn two_persons_for(kind: Kind) -> Option<Resource> {
+    match kind {
+        Kind::Games => Some(Resource::Games),
+        Kind::Openings | Kind::RedemptionEnds => Some(Resource::Batches),
+        Kind::Holds => Some(Resource::Holds),
+        Kind::Deposits => Some(Resource::Deposits),
+        Kind::Divisions | Kind::Townships | Kind::Outlets => None,
+        Kind::Terminals | Kind::Operators | Kind::Shipments => None,
+    }
 }
 
 /// A directory to import.

@@ -185,8 +185,8 @@ pub(super) struct GrantsBody {
     grants: Vec<GrantView>,
 }
 
-/// Replaces what is granted to a person, whose sessions end. Errors: 404; 409 `own_account`, `changed_meanwhile`,
-/// `roles_conflict`, `invalid_grant`, `too_many_grants`; 422 `invalid_grant`.
+/// Replaces what is granted to a person, whose sessions end; once there are two security administrators besides, rights are
+/// granted by `POST /v1/changes`. Errors: 404; 409 `own_account`, `two_persons_required`, `changed_meanwhile`, `roles_conflict`, `invalid_grant`, `too_many_grants`; 422 `invalid_grant`.
 #[utoipa::path(put, path = "/v1/staff/{login}/grants", params(("login" = String, Path)), request_body = GrantsBody,
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use jikai_schema::barcode::parse_pack;
 use jikai_schema::command::{ChangeSubject, Deposit};
 use jikai_schema::event::{MasterEvent, PackHold, SaleState};
-use jikai_schema::id::{BatchNo, PackId, PrefectureCode};
+use jikai_schema::id::{BatchNo, OutletClass, PackId, PrefectureCode};
 use jikai_schema::money::{RatePpm, SaleShares};
 use jikai_schema::parameter::ParameterScope;
 use jikai_schema::time::{BusinessDay, TimeMs};
@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::grants::GrantView;
 use super::problem::Problem;
 
 /// What is to be changed.
@@ -24,8 +25,12 @@ pub(super) enum SubjectBody {
     Parameter {
         /// Its key.
         key: String,
-        /// For one prefecture only, 4 digits; the province without.
+        /// For one prefecture only, 4 digits. At most one of prefecture, outlet class and game; the province without.
         prefecture: Option<u16>,
+        /// For outlets of one class only, 1 to 9.
+        outlet_class: Option<u8>,
+        /// For one game only.
+        game: Option<String>,
         /// In the parameter's unit.
         value: i64,
         /// First instant, such as `2026-12-01T00:00:00+08:00`.
@@ -84,6 +89,29 @@ pub(super) enum SubjectBody {
         /// Above 0.
         amount_yuan: String,
     },
+    /// What is granted to a person.
+    Grants {
+        /// Whose account.
+        login: String,
+        /// All that is granted from then on.
+        grants: Vec<GrantView>,
+    },
+    /// A printer's package, to be imported.
+    PrizeData {
+        /// Such as `G0201`.
+        game: String,
+        /// The printer's code, 5 digits.
+        batch_code: String,
+        /// SHA-256 of the signed PACKAGE file, as each of the two persons computed it: 64 hex digits.
+        package_sha256: String,
+    },
+    /// The class of an outlet.
+    OutletClass {
+        /// 8 digits.
+        outlet_id: String,
+        /// 1 to 9.
+        class: u8,
+    },
 }
 
 impl SubjectBody {
@@ -91,10 +119,8 @@ impl SubjectBody {
     pub(super) fn read(self, store: &Connection) -> Result<ChangeSubject, Problem> {
         let batch = |number: u32| BatchNo::new(number).map_err(|error| Problem::invalid("batch", error.to_string()));
         Ok(match self {
-            SubjectBody::Parameter { key, prefecture, value, effective_from } => {
-                let scope = prefecture.map(PrefectureCode::new).transpose();
-                let scope = scope.map_err(|error| Problem::invalid("prefecture", error.to_string()))?;
-                let scope = scope.map_or(ParameterScope::Province, ParameterScope::Prefecture);
+            SubjectBody::Parameter { key, prefecture, outlet_class, game, value, effective_from } => {
+                let scope = scope_of(prefecture, outlet_class, game)?;
                 let effective_from_ms: TimeMs = parse("effective_from", &effective_from)?;
                 ChangeSubject::Parameter { key, scope, value, effective_from_ms }
             }
@@ -121,6 +147,23 @@ impl SubjectBody {
                 outlet: parse("outlet", &outlet_id)?,
                 amount: parse("amount", &amount_yuan)?,
             }),
+            SubjectBody::Grants { login, grants } => {
+                ChangeSubject::Grants { login, grants: GrantView::read_all(&grants)? }
+            }
+            SubjectBody::PrizeData { game, batch_code, package_sha256 } => {
+                let mut package_hash = [0; 32];
+                let malformed = |_| Problem::invalid("package_sha256", "A SHA-256 has 64 hex digits.");
+                hex::decode_to_slice(&package_sha256, &mut package_hash).map_err(malformed)?;
+                ChangeSubject::PrizeData {
+                    game: parse("game", &game)?,
+                    code: parse("batch_code", &batch_code)?,
+                    package_hash,
+                }
+            }
+            SubjectBody::OutletClass { outlet_id, class } => ChangeSubject::OutletClass {
+                outlet: parse("outlet", &outlet_id)?,
+                class: OutletClass::new(class).map_err(|error| Problem::invalid("class", error.to_string()))?,
+            },
         })
     }
 
@@ -171,4 +214,21 @@ fn pack_named(store: &Connection, name: &str) -> Result<PackId, Problem> {
         Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_pack", "There is no such pack.", hint)
     };
     pack.and_then(Result::ok).ok_or_else(unknown)
+}
+
+/// The one scope that was given; the province without.
+fn scope_of(prefecture: Option<u16>, class: Option<u8>, game: Option<String>) -> Result<ParameterScope, Problem> {
+    let invalid =
+        |what: &'static str| move |error: jikai_schema::id::IdError| Problem::invalid(what, error.to_string());
+    Ok(match (prefecture, class, game) {
+        (None, None, None) => ParameterScope::Province,
+        (Some(code), None, None) => {
+            ParameterScope::Prefecture(PrefectureCode::new(code).map_err(invalid("prefecture"))?)
+        }
+        (None, Some(class), None) => {
+            ParameterScope::OutletClass(OutletClass::new(class).map_err(invalid("outlet_class"))?)
+        }
+        (None, None, Some(game)) => ParameterScope::Game(parse("game", &game)?),
+        _ => return Err(Problem::invalid("scope", "Give one of prefecture, outlet_class and game, or none.")),
+    })
 }

@@ -9,19 +9,40 @@ use anyhow::{Context, bail};
 use jikai_schema::crypto::{Suite, equal, hash};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_schema::vault::MasterKey;
 use jikai_sync::identity::{
     CertificateAuthority, Certified, Key, TlsIdentity, certified_by_pem, create_private_dir, write_private_file,
 };
+use jikai_sync::secrets::{Place, PlainFile, Secrets};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
+
+use crate::config::Config;
 
 pub use expiry::Expiry;
 pub use renewal::{HubCertificate, Present, keep_certified};
 
 /// File with the machine's token.
 pub const TOKEN_FILE: &str = "admin.token";
+
+/// Name of the authority's key among the secrets.
+pub const CA_KEY: &str = "ca.key";
+/// Name of the hub's own TLS key among the secrets.
+pub const HUB_KEY: &str = "hub.key";
+/// Name of the key that signs checkpoints among the secrets.
+pub const AUDIT_KEY: &str = "audit.key";
+
+/// What a build before the ring of keys kept in the clear.
+const PLAIN: &[PlainFile] = &[
+    PlainFile { plain: "ca.key.pem", name: CA_KEY },
+    PlainFile { plain: "hub.key.pem", name: HUB_KEY },
+    PlainFile { plain: "audit.key", name: AUDIT_KEY },
+];
+
+/// Where the secrets of the hub in `data` lie.
+pub fn secrets_place(data: &Path, config: &Config) -> Place {
+    Place::new(data, format!("hub {}", config.environment), config.master_key.clone(), PLAIN)
+}
 
 /// The hub's identity files.
 pub struct IdentityFiles {
@@ -34,20 +55,19 @@ impl IdentityFiles {
         IdentityFiles { data: data.to_owned() }
     }
 
-    /// Makes authority, certificate, master key and token of a new hub. `hosts` are names by which browsers reach it.
-    pub fn create(&self, environment: &str, hosts: &[String]) -> anyhow::Result<()> {
-        for dir in ["", "ca", "secrets"] {
+    /// Makes authority, certificate and token of a new hub. `hosts` are names by which browsers reach it.
+    pub fn create(&self, secrets: &Secrets, environment: &str, hosts: &[String]) -> anyhow::Result<()> {
+        for dir in ["", "ca"] {
             create_private_dir(&self.data.join(dir))?;
         }
         let now_ms = TimeMs::now();
         let authority = CertificateAuthority::create(environment, now_ms)?;
         let key = Key::generate()?;
         let certificate = authority.certify_hub(&key, &[&["localhost".to_string()], hosts].concat(), now_ms)?;
-        self.write("secrets/ca.key.pem", authority.key().pem())?;
+        secrets.keep_key(CA_KEY, authority.key())?;
         self.write("ca/ca.pem", authority.certificate_pem())?;
-        self.write("secrets/hub.key.pem", key.pem())?;
+        secrets.keep_key(HUB_KEY, &key)?;
         self.write("hub.pem", &certificate)?;
-        self.write("secrets/master.key", &Zeroizing::new(hex::encode(random_bytes()?)))?;
         self.write(TOKEN_FILE, &Zeroizing::new(hex::encode(random_bytes()?)))
     }
 
@@ -59,6 +79,7 @@ impl IdentityFiles {
     /// Signs a node's request as `terms` say; gives its certificate, PEM. `hosts` are further names and addresses of it.
     pub fn sign_node(
         &self,
+        secrets: &Secrets,
         request_pem: &str,
         node: NodeId,
         hosts: &[String],
@@ -67,16 +88,16 @@ impl IdentityFiles {
         if node.is_hub() {
             bail!("node 0 is the hub: name the node's own number with --node");
         }
-        let signed = self.authority(terms)?.sign_node(request_pem, node, hosts, terms.now_ms);
+        let signed = self.authority(secrets, terms)?.sign_node(request_pem, node, hosts, terms.now_ms);
         signed.context("sign the request: is it the .csr file that `jikai-node init` wrote?")
     }
 
     /// Certifies the hub's own key again, with the names of its certificate, and installs the result; gives what it says. The
     /// key stays: what tells nodes of a restarted hub hangs on it.
-    pub fn renew_hub(&self, terms: SigningTerms) -> anyhow::Result<Certified> {
-        let key = Key::from_pem(self.read("secrets/hub.key.pem")?);
+    pub fn renew_hub(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<Certified> {
+        let key = secrets.key(HUB_KEY)?;
         let hosts = self.certified()?.hosts;
-        let certificate = self.authority(terms)?.certify_hub(&key, &hosts, terms.now_ms)?;
+        let certificate = self.authority(secrets, terms)?.certify_hub(&key, &hosts, terms.now_ms)?;
         self.write("hub.pem", &certificate)?;
         Ok(certified_by_pem(&certificate)?)
     }
@@ -86,24 +107,14 @@ impl IdentityFiles {
         Ok(certified_by_pem(&self.read("hub.pem")?)?)
     }
 
-    fn authority(&self, terms: SigningTerms) -> anyhow::Result<CertificateAuthority> {
-        let key = Key::from_pem(self.read("secrets/ca.key.pem")?);
+    fn authority(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<CertificateAuthority> {
+        let key = secrets.key(CA_KEY)?;
         Ok(CertificateAuthority::from_pem(self.authority_pem()?, key).signing_for(terms.certificate_ms))
     }
 
     /// Certificate and key for TLS.
-    pub fn tls(&self) -> anyhow::Result<TlsIdentity> {
-        let key = Key::from_pem(self.read("secrets/hub.key.pem")?);
-        Ok(TlsIdentity::from_pem(&self.read("hub.pem")?, &key, &self.authority_pem()?)?)
-    }
-
-    /// The key that encrypts the batch keys.
-    pub fn master_key(&self) -> anyhow::Result<MasterKey> {
-        let text = Zeroizing::new(self.read("secrets/master.key")?);
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.trim(), &mut bytes)
-            .context("secrets/master.key must hold 32 bytes in hex: restore it from the backup of this machine")?;
-        Ok(MasterKey::from_bytes(bytes))
+    pub fn tls(&self, secrets: &Secrets) -> anyhow::Result<TlsIdentity> {
+        Ok(TlsIdentity::from_pem(&self.read("hub.pem")?, &secrets.key(HUB_KEY)?, &self.authority_pem()?)?)
     }
 
     /// The machine's token.
@@ -165,22 +176,25 @@ mod tests {
     fn a_new_hub_has_secrets_that_only_its_owner_reads_and_signs_for_the_node_that_the_operator_names() {
         let data = tempfile::tempdir().unwrap();
         let files = IdentityFiles::new(data.path());
-        files.create("test", &["hub.example".to_string()]).unwrap();
-        for name in ["secrets/master.key", "secrets/ca.key.pem", "secrets/hub.key.pem", TOKEN_FILE] {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let place = secrets_place(data.path(), &Config::new("test".into(), any, any, Vec::new()));
+        let secrets = Secrets::create(&place).unwrap();
+        files.create(&secrets, "test", &["hub.example".to_string()]).unwrap();
+        let sealed = ["secrets/master.key", "secrets/keys.sealed", "secrets/ca.key.sealed", "secrets/hub.key.sealed"];
+        for name in sealed.into_iter().chain([TOKEN_FILE]) {
             let mode = std::fs::metadata(data.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        files.tls().unwrap();
-        files.master_key().unwrap();
+        files.tls(&secrets).unwrap();
         let node = |number| NodeId::new(number).unwrap();
         let request = KeyAndRequest::for_node(node(9)).unwrap().request_pem;
         let terms = SigningTerms { now_ms: TimeMs::now(), certificate_ms: 86_400_000 };
         let hosts = ["node3.example".to_string()];
-        let signed = certified_by_pem(&files.sign_node(&request, node(3), &hosts, terms).unwrap()).unwrap();
+        let signed = certified_by_pem(&files.sign_node(&secrets, &request, node(3), &hosts, terms).unwrap()).unwrap();
         assert_eq!((signed.node, signed.hosts.as_slice()), (node(3), hosts.as_slice()));
-        assert!(files.sign_node(&request, NodeId::HUB, &[], terms).is_err());
-        assert!(files.sign_node(&request, node(3), &["node-4.jikai".to_string()], terms).is_err());
-        assert!(format!("{:#}", files.sign_node("junk", node(3), &[], terms).unwrap_err()).contains(".csr"));
+        assert!(files.sign_node(&secrets, &request, NodeId::HUB, &[], terms).is_err());
+        assert!(files.sign_node(&secrets, &request, node(3), &["node-4.jikai".to_string()], terms).is_err());
+        assert!(format!("{:#}", files.sign_node(&secrets, "junk", node(3), &[], terms).unwrap_err()).contains(".csr"));
     }
 
     #[test]

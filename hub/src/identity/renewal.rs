@@ -6,6 +6,7 @@ use std::time::Duration;
 use jikai_schema::time::TimeMs;
 use jikai_sync::backoff::Backoff;
 use jikai_sync::identity::{TlsIdentity, not_after_ms};
+use jikai_sync::secrets::Secrets;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,16 +26,17 @@ pub type Present = Box<dyn Fn(&TlsIdentity) -> anyhow::Result<()> + Send + Sync>
 /// The hub's certificate while it runs.
 pub struct HubCertificate {
     files: IdentityFiles,
+    secrets: Arc<Secrets>,
     present: Vec<Present>,
     expiry: watch::Sender<Expiry>,
 }
 
 impl HubCertificate {
     /// Reads where it stands; `present` are the places where it is shown.
-    pub fn open(files: IdentityFiles, present: Vec<Present>) -> anyhow::Result<Self> {
+    pub fn open(files: IdentityFiles, secrets: Arc<Secrets>, present: Vec<Present>) -> anyhow::Result<Self> {
         let authority_ends_ms = not_after_ms(&files.authority_pem()?)?;
         let expiry = watch::Sender::new(Expiry { certificate: files.certified()?, authority_ends_ms });
-        Ok(HubCertificate { files, present, expiry })
+        Ok(HubCertificate { files, secrets, present, expiry })
     }
 
     /// Follows where it stands.
@@ -52,8 +54,8 @@ impl HubCertificate {
 
     /// Renews it and shows it.
     pub fn renew(&self, terms: SigningTerms) -> anyhow::Result<()> {
-        let certificate = self.files.renew_hub(terms)?;
-        let identity = self.files.tls()?;
+        let certificate = self.files.renew_hub(&self.secrets, terms)?;
+        let identity = self.files.tls(&self.secrets)?;
         for present in &self.present {
             present(&identity)?;
         }
@@ -106,6 +108,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::identity::HUB_KEY;
+    use crate::province::secrets_in;
 
     const DAY_MS: i64 = 86_400_000;
 
@@ -116,14 +120,15 @@ mod tests {
     /// The certificate of a new hub, and how often it was shown anew.
     fn opened() -> (tempfile::TempDir, Arc<HubCertificate>, Arc<AtomicUsize>) {
         let data = tempfile::tempdir().unwrap();
-        IdentityFiles::new(data.path()).create("test", &["hub.example".to_string()]).unwrap();
+        let secrets = Arc::new(secrets_in(data.path()));
+        IdentityFiles::new(data.path()).create(&secrets, "test", &["hub.example".to_string()]).unwrap();
         let shown = Arc::new(AtomicUsize::new(0));
         let counting = shown.clone();
         let present: Present = Box::new(move |_| {
             counting.fetch_add(1, Ordering::SeqCst);
             Ok(())
         });
-        let certificate = HubCertificate::open(IdentityFiles::new(data.path()), vec![present]).unwrap();
+        let certificate = HubCertificate::open(IdentityFiles::new(data.path()), secrets, vec![present]).unwrap();
         (data, Arc::new(certificate), shown)
     }
 
@@ -142,14 +147,14 @@ mod tests {
     #[tokio::test]
     async fn the_hub_renews_its_certificate_in_its_last_third_keeps_key_and_names_and_shows_it() {
         let (data, certificate, shown) = opened();
-        let read = |name: &str| std::fs::read_to_string(data.path().join(name)).unwrap();
-        let (key, before) = (read("secrets/hub.key.pem"), certificate.expiry().borrow().certificate.clone());
+        let key_now = || certificate.secrets.key(HUB_KEY).unwrap().pem().to_string();
+        let (key, before) = (key_now(), certificate.expiry().borrow().certificate.clone());
         look(&certificate, in_days(480)).await;
         assert_eq!((certificate.expiry().borrow().certificate == before, shown.load(Ordering::SeqCst)), (true, 0));
         look(&certificate, in_days(495)).await;
         let after = certificate.expiry().borrow().certificate.clone();
         assert_eq!(shown.load(Ordering::SeqCst), 1);
-        assert_eq!(read("secrets/hub.key.pem"), key);
+        assert_eq!(key_now(), key);
         assert!(after.serial != before.serial && after.not_after_ms > before.not_after_ms);
         assert_eq!(after.hosts, ["localhost", "hub.example"]);
         assert_eq!(IdentityFiles::new(data.path()).certified().unwrap(), after, "it is on disk");

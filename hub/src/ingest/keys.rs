@@ -25,7 +25,7 @@ pub enum KeyError {
     #[error("the batch keys cannot be read: {0}")]
     Storage(#[from] rusqlite::Error),
     /// Wrapped under other keys.
-    #[error("batch {0}: {1}; restore secrets/master.key of this machine")]
+    #[error("batch {0}: {1}; restore secrets/ of this machine")]
     Vault(BatchNo, VaultError),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]

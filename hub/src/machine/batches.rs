@@ -5,6 +5,7 @@ use jikai_schema::event::{BatchFacts, EventBody, MasterEvent, SaleState};
 use jikai_schema::id::{BatchCode, BatchNo, GameCode, PackId};
 use jikai_schema::money::Money;
 use jikai_schema::seal::RECORD_BYTES;
+use jikai_schema::staff::Role;
 use jikai_schema::time::{BusinessDay, TimeMs};
 use rusqlite::OptionalExtension;
 
@@ -12,7 +13,7 @@ use super::error::Stop;
 use super::{Machine, Stamp, exists_with_other, rule, unknown};
 
 /// A wrapped key: nonce, 32 bytes, authentication tag.
-const WRAPPED_KEY_BYTES: usize = 12 + 32 + 16;
+pub(super) const WRAPPED_KEY_BYTES: usize = 12 + 32 + 16;
 /// Days between the public notice and the first sale.
 const NOTICE_DAYS_MIN: i32 = 10;
 /// Longest approval number. Bytes.
@@ -50,8 +51,8 @@ impl Machine<'_> {
         Ok(number.and_then(|number| BatchNo::new(number).ok()))
     }
 
-    /// Checks: the game is known; the number is the reserved one; not imported with other facts; the facts are
-    /// possible; the prize list takes exactly the prize fund's share; the key has its length.
+    /// Checks: the game is known; the number is the reserved one; not imported with other facts; released by two persons, once
+    /// there are two for prize data; the facts are possible; the prize list takes exactly the prize fund's share; the key has its length.
     pub(super) fn import_batch(
         &mut self,
         stamp: Stamp<'_>,
@@ -69,6 +70,12 @@ impl Machine<'_> {
                 false => Err(exists_with_other("batch", format!("{}-{}", facts.game, facts.code)).into()),
             };
         }
+        if !self.is_released(facts.game, facts.code, &facts.package_hash)?
+            && self.two_hold(Role::PrizeDataA, Role::PrizeDataB, "")?
+        {
+            let text = "this package was not released: one person for prize data proposes it, the other one approves";
+            return Err(rule("prize_data_not_released", text).into());
+        }
         check_sizes(facts)?;
         let tickets = i64::from(facts.packs) * i64::from(facts.tickets_per_pack);
         let sales = price.checked_mul(tickets);
@@ -82,6 +89,13 @@ impl Machine<'_> {
         self.tx.prepare_cached("INSERT INTO batch_key VALUES (?1, ?2)")?.execute((facts.batch.get(), wrapped_key))?;
         self.emit(stamp, EventBody::Master(MasterEvent::BatchDefined(facts.clone())))?;
         Ok(Outcome::Done { events: 1, existing: 0 })
+    }
+
+    /// Whether two persons have released a package for import.
+    pub(super) fn is_released(&self, game: GameCode, code: BatchCode, package_hash: &[u8; 32]) -> Result<bool, Stop> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM prize_release WHERE game = ?1 AND code = ?2 AND package_hash = ?3)";
+        let key = (game.packed(), code.get(), package_hash);
+        Ok(self.tx.prepare_cached(sql)?.query_row(key, |row| row.get(0))?)
     }
 
     /// The facts as imported.

@@ -96,7 +96,8 @@ impl Machine<'_> {
             }
             MasterEvent::BatchDefined(_)
             | MasterEvent::BatchSaleChanged { .. }
-            | MasterEvent::RedemptionEndAnnounced { .. } => {}
+            | MasterEvent::RedemptionEndAnnounced { .. }
+            | MasterEvent::OutletClassified { .. } => {}
         }
         Ok(definition)
     }

@@ -17,6 +17,7 @@ mod ingest;
 mod master;
 mod money;
 mod packs;
+mod secrets;
 mod staff;
 mod subject;
 #[cfg(test)]
@@ -163,6 +164,7 @@ impl<'tx> Machine<'tx> {
             Command::Staff(command) => self.staff(stamp, command),
             Command::Access(command) => self.access(stamp, command),
             Command::Change(command) => self.change(stamp, command),
+            Command::Reseal(command) => self.reseal(stamp, command),
         }
     }
 }

@@ -18,7 +18,7 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// The subject of a definition; `None` for facts about batches, which have commands of their own.
+    /// The subject of a definition; `None` for facts about batches and classes, which have commands of their own.
     pub(super) fn of(definition: &MasterEvent) -> Option<Self> {
         match definition {
             MasterEvent::DivisionDefined { code, .. } => Some(Subject::Division(*code)),
@@ -29,7 +29,8 @@ impl Subject {
             MasterEvent::GameDefined { game, .. } => Some(Subject::Game(*game)),
             MasterEvent::BatchDefined(_)
             | MasterEvent::BatchSaleChanged { .. }
-            | MasterEvent::RedemptionEndAnnounced { .. } => None,
+            | MasterEvent::RedemptionEndAnnounced { .. }
+            | MasterEvent::OutletClassified { .. } => None,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::log::LogPosition;
 use crate::machine;
 use crate::store;
 
-pub use running::Running;
+pub use running::{Running, secrets_in};
 
 /// 2026-11-23 10:00 in Shanghai.
 pub const NOW_MS: i64 = 1_795_399_200_000;

@@ -8,13 +8,23 @@ use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::Actor;
 use jikai_schema::time::TimeMs;
 use jikai_schema::vault::MasterKey;
+use jikai_sync::secrets::Secrets;
 use tempfile::TempDir;
 
 use super::{NOW_MS, digest_of, set_up};
+use crate::config::Config;
+use crate::identity::secrets_place;
 use crate::ingest::{KeyVault, Links};
 use crate::log::{CommandLog, LocalLog};
 use crate::sequencer::Sequencer;
 use crate::store::{self, ReadPool, STATE_FILE};
+
+/// The secrets of a test hub, made on first need.
+pub fn secrets_in(data: &Path) -> Secrets {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let place = secrets_place(data, &Config::new("test".into(), any, any, Vec::new()));
+    Secrets::create(&place).or_else(|_| Secrets::open(&place)).unwrap()
+}
 
 /// What a test needs of a running hub.
 pub struct Running {

@@ -65,6 +65,8 @@ pub enum Resource {
     Games,
     /// Holds on packs.
     Holds,
+    /// Printers' packages: what they hold stays sealed, and nobody queries single codes.
+    PrizeData,
     /// Parameters.
     Parameters,
     /// What waits for a second person.
@@ -114,6 +116,7 @@ impl Resource {
             Resource::Batches => "batches",
             Resource::Games => "games",
             Resource::Holds => "holds",
+            Resource::PrizeData => "prize_data",
             Resource::Parameters => "parameters",
             Resource::Changes => "changes",
             Resource::StaffAccounts => "staff_accounts",

@@ -46,9 +46,14 @@ const SECURITY: &[Permission] = &[
     (See, Parameters),
     (See, Nodes),
     (Revoke, Nodes),
+    (See, Changes),
+    (Ask, Changes),
+    (Approve, Changes),
     (See, StaffAccounts),
     (See, StaffRights),
     (Change, StaffRights),
+    (Ask, StaffRights),
+    (Approve, StaffRights),
     (See, StaffSessions),
     (Revoke, StaffSessions),
     (See, Support),
@@ -98,7 +103,8 @@ const PARAMETER_CHECKER: &[Permission] = &[
 ];
 const ISSUE: &[Permission] =
     &[(See, Sales), (See, Stock), (See, Changes), (Ask, Changes), (Ask, Batches), (Approve, Changes), (Approve, Holds)];
-const PRIZE_DATA: &[Permission] = &[];
+const PRIZE_DATA_A: &[Permission] = &[(See, Changes), (Ask, Changes), (Ask, PrizeData)];
+const PRIZE_DATA_B: &[Permission] = &[(See, Changes), (Approve, Changes), (Approve, PrizeData)];
 const FINANCE_MAKER: &[Permission] =
     &[(See, Sales), (See, Claims), (See, Deposits), (See, Ledger), (See, Changes), (Ask, Changes), (Ask, Deposits)];
 const FINANCE_CHECKER: &[Permission] = &[
@@ -137,7 +143,8 @@ pub const fn permissions_of(role: Role) -> &'static [Permission] {
         Role::AuditAdministrator => AUDIT,
         Role::ParameterMaker => PARAMETER_MAKER,
         Role::ParameterChecker => PARAMETER_CHECKER,
-        Role::PrizeDataA | Role::PrizeDataB => PRIZE_DATA,
+        Role::PrizeDataA => PRIZE_DATA_A,
+        Role::PrizeDataB => PRIZE_DATA_B,
         Role::IssueClerk => ISSUE,
         Role::FinanceMaker => FINANCE_MAKER,
         Role::FinanceChecker => FINANCE_CHECKER,
@@ -178,7 +185,7 @@ mod tests {
                     | Operators
                     | Games
                     | Holds
-                    | Changes
+                    | PrizeData
             )
         };
         for role in [Role::SystemAdministrator, Role::SecurityAdministrator, Role::VendorSupport] {

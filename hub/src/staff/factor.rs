@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jikai_schema::crypto::{KeyRing, Suite, hash};
+use jikai_schema::crypto::{CipherError, KeyRing, KeyVersion, Suite, hash};
 use jikai_schema::time::TimeMs;
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -47,6 +47,17 @@ pub enum FactorError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+/// A kept secret that cannot be brought under another key.
+#[derive(Debug, thiserror::Error)]
+pub enum ResealError {
+    /// It does not open.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+    /// The system gives no random numbers.
+    #[error(transparent)]
+    Random(#[from] FactorError),
 }
 
 impl From<Busy> for FactorError {
@@ -94,6 +105,22 @@ impl Factors {
         let secret = self.keys.open(&context("secret", login), sealed);
         let secret = secret.inspect_err(|error| tracing::error!(login, %error, "a second factor does not open"));
         step_of(&secret.ok()?, login, code, now_ms)
+    }
+
+    /// The version of the keys under which a kept secret lies.
+    pub fn version_of(&self, login: &str, sealed: &[u8]) -> Result<KeyVersion, CipherError> {
+        self.keys.open(&context("secret", login), sealed)?;
+        KeyRing::version_of(sealed)
+    }
+
+    /// A kept secret under the newest version; `None` when it lies there already.
+    pub fn reseal(&self, login: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, ResealError> {
+        let context = context("secret", login);
+        let secret = self.keys.open(&context, sealed)?;
+        if KeyRing::version_of(sealed)? == self.keys.newest() {
+            return Ok(None);
+        }
+        Ok(Some(self.keys.seal(Suite::configured(), random()?, &context, &secret)))
     }
 
     /// Fresh recovery codes, 50 bits each.

@@ -5,7 +5,7 @@ mod factor;
 mod password;
 mod token;
 
-use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
@@ -34,7 +34,7 @@ pub struct StaffSettings {
 impl StaffSettings {
     /// What is in force at a time.
     pub fn read(store: &Connection, at_ms: TimeMs) -> Result<Self, rusqlite::Error> {
-        let read = |parameter: Parameter| parameter.read(store, ParameterScope::Province, at_ms);
+        let read = |parameter: Parameter| parameter.read(store, &Place::PROVINCE, at_ms);
         Ok(StaffSettings {
             session_idle_ms_max: read(Parameter::StaffSessionIdle)? * 60_000,
             session_ms_max: read(Parameter::StaffSession)? * 3_600_000,

@@ -17,6 +17,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0004_access.sql"),
     include_str!("0005_change.sql"),
     include_str!("0006_certificate.sql"),
+    include_str!("0007_release.sql"),
 ];
 
 /// File name of the state inside the data directory.

@@ -5,13 +5,14 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{create_private_dir, verify_node, write_private_file};
-use rand::RngExt;
+use jikai_sync::identity::{create_private_dir, verify_node};
+use jikai_sync::secrets::Secrets;
 
 use super::{EnrolArgs, InitArgs};
 use crate::config::Config;
 use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request, request_key};
 use crate::renewal;
+use crate::secrets::secrets_place;
 use crate::store::{self, STORE_FILE, StoreIdentity};
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
@@ -28,18 +29,16 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     args.crypto_suite.choose()?;
     create_private_dir(data)?;
-    create_private_dir(&data.join("secrets"))?;
     let connection = store::open(data).context("make the store")?;
     let incarnation = *uuid::Uuid::new_v4().as_bytes();
     let identity = StoreIdentity { environment: args.environment.clone(), node, incarnation, epoch: 1 };
     identity.create(&connection).context("write the store's identity")?;
-    let master: [u8; 32] = rand::rng().random();
-    write_private_file(&data.join("secrets/master.key"), hex::encode(master).as_bytes())?;
-    make_request(data, node)?;
     let config = Config {
         crypto_suite: args.crypto_suite,
+        master_key: args.master_key.clone(),
         ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
     };
+    make_request(data, &Secrets::create(&secrets_place(data, &config))?, node)?;
     config.save(data)?;
     let data = data.display();
     println!("Made node {node} in {data}. Next:");
@@ -58,21 +57,23 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
         |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let (certificate, authority) = (read(&args.certificate)?, read(&args.ca)?);
     let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
-    let key = request_key(data)?.context("there is no request of this node: run `jikai-node request` first")?;
+    let secrets = Secrets::open(&secrets_place(data, &config))?;
+    let key = request_key(&secrets)?.context("there is no request of this node: run `jikai-node request` first")?;
     let hint = "the certificate is not good for this node's last request: sign that one, and take the authority's own certificate";
     let (certified, _) = verify_node(&certificate, &key, &authority, node, TimeMs::now()).context(hint)?;
     // The authority first: without the certificate it changes nothing that works.
     keep_authority(data, &authority)?;
-    NodeIdentity::install(data, &key, &certificate)?;
-    forget_renewal(data)?;
+    NodeIdentity::install(&secrets, &key, &certificate)?;
+    forget_renewal(&secrets)?;
     println!("Enrolled node {node} until {}.", certified.not_after_ms.business_day());
     println!("Next: jikai-node run --data {}   (a running node has to be started again)", data.display());
     Ok(())
 }
 
 pub(super) fn request(data: &Path) -> anyhow::Result<()> {
-    let node = NodeId::new(Config::load(data)?.node).context("read the node's number in node.toml")?;
-    make_request(data, node)?;
+    let config = Config::load(data)?;
+    let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
+    make_request(data, &Secrets::open(&secrets_place(data, &config))?, node)?;
     let data = data.display();
     println!("Made a new key, and the request for it. The certificate in use stays until the next is enrolled. Next:");
     println!(

@@ -1,7 +1,8 @@
-//! The command line: `jikai-node init|enrol|run|renew|request|digest|export`.
+//! The command line: `jikai-node init|enrol|run|renew|request|keys|digest|export`.
 
 mod export;
 mod init;
+mod keys;
 mod run;
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jikai_schema::crypto::Suite;
+use jikai_sync::secrets::MasterSource;
 
 use crate::config::{Acknowledge, Config};
 
@@ -47,6 +49,9 @@ enum Command {
     /// Make a new key and the request to have it certified, where the certificate was revoked or has expired.
     #[command(after_help = "Example:\n  jikai-node request --data ./node-3")]
     Request(DataArg),
+    /// The keys under which all secrets of this machine are encrypted.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Print a digest of every table, to be compared with `jikai-hub digest --node N`.
     #[command(after_help = "Example:\n  jikai-node digest --data ./node-3")]
     Digest(DataArg),
@@ -78,6 +83,9 @@ struct InitArgs {
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM), as the hub has it. Never changed later.
     #[arg(long, default_value_t = Suite::International)]
     crypto_suite: Suite,
+    /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
+    #[arg(long, default_value_t = MasterSource::default())]
+    master_key: MasterSource,
     /// Where terminals connect; port 0 lets the system choose.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -131,6 +139,7 @@ impl Command {
             Command::Enrol(args) => &args.data,
             Command::Run(data) | Command::Digest(data) | Command::Renew(data) | Command::Request(data) => data,
             Command::Export(args) => &args.data,
+            Command::Keys(command) => command.data(),
         };
         &data.data
     }
@@ -147,6 +156,7 @@ impl Cli {
             Command::Renew(args) => init::renew(&args.data),
             Command::Request(args) => init::request(&args.data),
             Command::Digest(args) => export::digest(&args.data),
+            Command::Keys(command) => keys::keys(&command),
             Command::Export(args) => export::export(&args),
         }
     }

@@ -12,6 +12,7 @@ use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -25,8 +26,9 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http;
 use crate::identity::NodeIdentity;
-use crate::keyring::{Keyring, read_master_key};
+use crate::keyring::{Keyring, reseal};
 use crate::renewal::{self, Present, Renewal, keep_renewed};
+use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
 use crate::uplink::{Contact, LinkState, UplinkStore, fetch_keys, keep_contact};
@@ -62,18 +64,18 @@ fn raise_open_files() -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let connection = store::open(data)?;
+    let mut connection = store::open(data)?;
     let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
     check_environment(&identity, &config)?;
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
-    let keys = Arc::new(Keyring::load(&connection, read_master_key(data)?)?);
+    let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = NodeIdentity::load(data)?.tls()?;
+    let tls = NodeIdentity::load(data, &secrets)?.tls()?;
     let (link, link_state) = watch::channel(last_link(data, is_new, clock()));
     let uplink_store = UplinkStore::new(
         identity.clone(),
@@ -90,7 +92,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let requester = uplink.requester();
     let hub = Some(requester.clone());
     let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
-    let renewal = Renewal::open(data.to_owned(), identity.node, asking, present, clock.clone())?;
+    let renewal = Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking, present, clock.clone())?;
     let certificate = renewal.current();
     let asked = renewal::listen(data, stopping.clone());
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
@@ -130,6 +132,19 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         bail!(WRITER_ENDED);
     }
     served
+}
+
+/// Takes the secrets as long as the node runs, and opens the batch keys with them; what a rotation left under older keys
+/// follows first.
+fn open_secrets(
+    data: &Path,
+    config: &Config,
+    store: &mut rusqlite::Connection,
+) -> anyhow::Result<(Arc<Secrets>, Arc<Keyring>)> {
+    let secrets = Secrets::take(&secrets_place(data, config))?;
+    reseal(store, secrets.ring())?;
+    let keys = Keyring::load(store, secrets.ring().clone())?;
+    Ok((Arc::new(secrets), Arc::new(keys)))
 }
 
 fn start_clock() -> (Arc<SteadyClock>, Clock) {

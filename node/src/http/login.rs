@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jikai_schema::event::{OperatorRole, TokenTag};
-use jikai_schema::id::{OperatorId, TerminalId};
-use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::id::{OperatorId, OutletClass, TerminalId};
+use jikai_schema::parameter::{Parameter, Place};
+use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::time::TimeMs;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use super::front::Stranger;
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
+use crate::query::QueryError;
 use crate::session::{Credentials, Ended, Ground, LoginError, load_secrets, prove_device, prove_person};
 use crate::writer::Request;
 
@@ -143,8 +145,13 @@ pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<
 async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(String, TimeMs), Problem> {
     let token: [u8; 32] = rand::rng().random();
     let tag = TokenTag::of(&token);
-    let (now_ms, scope) = (app.now_ms(), ParameterScope::Prefecture(caller.outlet().prefecture()));
-    let minutes = app.pool.read(move |store| Parameter::TerminalSession.read(store, scope, now_ms)).await??;
+    let (now_ms, outlet) = (app.now_ms(), caller.outlet());
+    let minutes = app.pool.read(move |store| -> Result<i64, ProjectionError> {
+        let mut projection = Projection::new(store);
+        let class = projection.outlet(outlet)?.map_or(OutletClass::FIRST, |row| row.class);
+        projection.parameter(Parameter::TerminalSession, &Place::outlet(outlet, class), now_ms)
+    });
+    let minutes = minutes.await?.map_err(QueryError::from)?;
     let expires_at_ms = TimeMs::from_ms(now_ms.ms() + minutes * 60_000);
     let verb = Verb::OpenSession { token: tag, expires_at_ms, ground };
     app.writer.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }).await?;

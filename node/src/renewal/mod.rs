@@ -3,7 +3,7 @@
 mod control;
 mod keep;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use jikai_schema::codec::CodecError;
 use jikai_schema::id::NodeId;
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_sync::identity::{Certified, IdentityError, KeyAndRequest, TlsIdentity, verify_node};
+use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{Future, RequestError, Requester};
 use tokio::sync::watch;
 
@@ -68,6 +69,7 @@ impl From<CodecError> for RenewalError {
 /// The node's certificate while it runs.
 pub struct Renewal {
     data: PathBuf,
+    secrets: Arc<Secrets>,
     node: NodeId,
     hub: Arc<dyn AskHub>,
     present: Vec<Present>,
@@ -78,14 +80,14 @@ pub struct Renewal {
 impl Renewal {
     /// Reads where it stands; `present` are the places where the certificate is shown.
     pub fn open(
-        data: PathBuf,
+        (data, secrets): (PathBuf, Arc<Secrets>),
         node: NodeId,
         hub: Arc<dyn AskHub>,
         present: Vec<Present>,
         clock: Clock,
     ) -> anyhow::Result<Self> {
-        let current = watch::Sender::new(NodeIdentity::load(&data)?.certified()?);
-        Ok(Renewal { data, node, hub, present, clock, current })
+        let current = watch::Sender::new(NodeIdentity::load(&data, &secrets)?.certified()?);
+        Ok(Renewal { data, secrets, node, hub, present, clock, current })
     }
 
     /// Follows the certificate in use.
@@ -95,10 +97,10 @@ impl Renewal {
 
     /// Asks for another certificate, proves it, installs it, and shows it from then on.
     pub async fn renew(&self) -> Result<Certified, RenewalError> {
-        let (data, node) = (self.data.clone(), self.node);
+        let (data, secrets, node) = (self.data.clone(), self.secrets.clone(), self.node);
         let prepare = move || -> anyhow::Result<(NodeIdentity, KeyAndRequest)> {
-            let identity = NodeIdentity::load(&data)?;
-            let pending = pending_renewal(&data, node, &identity.key)?;
+            let identity = NodeIdentity::load(&data, &secrets)?;
+            let pending = pending_renewal(&secrets, node, &identity.key)?;
             Ok((identity, pending))
         };
         let (identity, pending) = blocking(prepare).await?;
@@ -111,8 +113,8 @@ impl Renewal {
         };
         if !matches!(renewed, Err(RenewalError::Local(_))) {
             // It was answered, for good or ill: another renewal is another request.
-            let data = self.data.clone();
-            blocking(move || forget_renewal(&data)).await?;
+            let secrets = self.secrets.clone();
+            blocking(move || forget_renewal(&secrets)).await?;
         }
         renewed
     }
@@ -129,8 +131,8 @@ impl Renewal {
         if certified.not_after_ms < identity.certified()?.not_after_ms {
             return Err(RenewalError::Shorter);
         }
-        let data = self.data.clone();
-        blocking(move || NodeIdentity::install(&data, &pending.key, &certificate_pem)).await?;
+        let secrets = self.secrets.clone();
+        blocking(move || NodeIdentity::install(&secrets, &pending.key, &certificate_pem)).await?;
         for present in &self.present {
             present(&tls)?;
         }

@@ -1,13 +1,15 @@
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{CertificateAuthority, Key, create_private_dir};
+use jikai_sync::identity::{CertificateAuthority, Key};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::config::{Acknowledge, Config};
 use crate::identity::{REQUEST_FILE, keep_authority, make_request, request_key};
+use crate::secrets::secrets_place;
 
 const DAY_MS: i64 = 86_400_000;
 const NOW_MS: i64 = 1_795_400_000_000;
@@ -77,9 +79,17 @@ impl AskHub for Asking {
     }
 }
 
+/// Secrets of a new node 3.
+pub(crate) fn secrets_in(data: &std::path::Path) -> Secrets {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = Config::new(3, "test".into(), vec![any], any, Acknowledge::Local);
+    Secrets::create(&secrets_place(data, &config)).unwrap()
+}
+
 /// A node with a certificate of today, its hub, and how often it showed another one.
 struct Fixture {
     data: tempfile::TempDir,
+    secrets: Arc<Secrets>,
     hub: Arc<Hub>,
     now_ms: Arc<AtomicI64>,
     shown: Arc<AtomicUsize>,
@@ -88,18 +98,18 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let data = tempfile::tempdir().unwrap();
-        create_private_dir(&data.path().join("secrets")).unwrap();
+        let secrets = Arc::new(secrets_in(data.path()));
         let authority = CertificateAuthority::create("test", TimeMs::from_ms(NOW_MS)).unwrap();
-        make_request(data.path(), node()).unwrap();
+        make_request(data.path(), &secrets, node()).unwrap();
         let request = std::fs::read_to_string(data.path().join(REQUEST_FILE)).unwrap();
         let certificate = authority.sign_node(&request, node(), &[], TimeMs::from_ms(NOW_MS)).unwrap();
-        let key = request_key(data.path()).unwrap().unwrap();
-        NodeIdentity::install(data.path(), &key, &certificate).unwrap();
+        let key = request_key(&secrets).unwrap().unwrap();
+        NodeIdentity::install(&secrets, &key, &certificate).unwrap();
         keep_authority(data.path(), authority.certificate_pem()).unwrap();
         let now_ms = Arc::new(AtomicI64::new(NOW_MS));
         let (mood, requests) = (Mutex::new(Mood::Signs), Mutex::default());
         let hub = Arc::new(Hub { authority, now_ms: now_ms.clone(), mood, requests });
-        Fixture { data, hub, now_ms, shown: Arc::default() }
+        Fixture { data, secrets, hub, now_ms, shown: Arc::default() }
     }
 
     fn renewal(&self) -> Renewal {
@@ -109,8 +119,8 @@ impl Fixture {
             Ok(())
         });
         let clock: Clock = Arc::new(move || TimeMs::from_ms(now_ms.load(Ordering::SeqCst)));
-        let data = self.data.path().to_owned();
-        Renewal::open(data, node(), Arc::new(Asking(self.hub.clone())), vec![present], clock).unwrap()
+        let places = (self.data.path().to_owned(), self.secrets.clone());
+        Renewal::open(places, node(), Arc::new(Asking(self.hub.clone())), vec![present], clock).unwrap()
     }
 
     fn in_days(&self, days: i64) {
@@ -118,7 +128,7 @@ impl Fixture {
     }
 
     fn installed(&self) -> Certified {
-        NodeIdentity::load(self.data.path()).unwrap().certified().unwrap()
+        NodeIdentity::load(self.data.path(), &self.secrets).unwrap().certified().unwrap()
     }
 
     /// Looks at the clock once.
@@ -132,7 +142,8 @@ impl Fixture {
 #[tokio::test]
 async fn a_node_renews_once_in_the_last_third_by_a_new_key_which_is_on_disk_before_it_is_shown() {
     let node = Fixture::new();
-    let (before, key) = (node.installed(), NodeIdentity::load(node.data.path()).unwrap().key.pem().to_string());
+    let (before, key) =
+        (node.installed(), NodeIdentity::load(node.data.path(), &node.secrets).unwrap().key.pem().to_string());
     node.in_days(480);
     node.look().await;
     assert_eq!((node.installed(), node.hub.requests.lock().len()), (before.clone(), 0));
@@ -140,7 +151,7 @@ async fn a_node_renews_once_in_the_last_third_by_a_new_key_which_is_on_disk_befo
     node.look().await;
     let after = node.installed();
     assert!(after.serial != before.serial && after.not_after_ms > before.not_after_ms);
-    assert_ne!(NodeIdentity::load(node.data.path()).unwrap().key.pem().trim(), key.trim());
+    assert_ne!(NodeIdentity::load(node.data.path(), &node.secrets).unwrap().key.pem().trim(), key.trim());
     assert_eq!(node.shown.load(Ordering::SeqCst), 1);
     node.in_days(496);
     node.look().await;

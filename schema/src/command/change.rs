@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Deposit;
 use crate::event::{MasterEvent, PackHold, SaleState};
-use crate::id::{BatchNo, PackId};
+use crate::id::{BatchCode, BatchNo, GameCode, OutletClass, OutletId, PackId};
 use crate::parameter::ParameterScope;
+use crate::staff::Grant;
 use crate::time::{BusinessDay, TimeMs};
 
 /// What is to be done about a change. The actor of the proposal is who asks.
@@ -78,6 +79,29 @@ pub enum ChangeSubject {
     },
     /// Credit a deposit by hand.
     Deposit(Deposit),
+    /// Replace what is granted to a person.
+    Grants {
+        /// To whom.
+        login: String,
+        /// All that is granted from then on.
+        grants: Vec<Grant>,
+    },
+    /// Release a printer's package for import: each of the two persons has looked at the delivery.
+    PrizeData {
+        /// The game.
+        game: GameCode,
+        /// The printer's code of the batch.
+        code: BatchCode,
+        /// SHA-256 of the signed PACKAGE file.
+        package_hash: [u8; 32],
+    },
+    /// Give an outlet a class, by which parameters may differ.
+    OutletClass {
+        /// The outlet.
+        outlet: OutletId,
+        /// Its class.
+        class: OutletClass,
+    },
 }
 
 impl ChangeSubject {
@@ -90,6 +114,9 @@ impl ChangeSubject {
             ChangeSubject::RedemptionEnd { .. } => "redemption_end",
             ChangeSubject::Hold { .. } => "hold",
             ChangeSubject::Deposit(_) => "deposit",
+            ChangeSubject::Grants { .. } => "grants",
+            ChangeSubject::PrizeData { .. } => "prize_data",
+            ChangeSubject::OutletClass { .. } => "outlet_class",
         }
     }
 }

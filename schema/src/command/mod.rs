@@ -4,6 +4,7 @@
 mod access;
 mod change;
 mod outcome;
+mod secrets;
 mod staff;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
 pub use outcome::{Outcome, Refusal};
+pub use secrets::{Reseal, ResealedFactor, ResealedKey};
 pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
 use crate::chain::ChainHash;
@@ -45,7 +47,7 @@ pub enum Command {
     ImportBatch {
         /// What the printer signed.
         facts: BatchFacts,
-        /// The batch key, encrypted under the hub's master key and bound to `facts.batch`.
+        /// The batch key, encrypted under the hub's keys and bound to `facts.batch`.
         wrapped_key: Vec<u8>,
     },
     /// Put sealed packs of an imported batch into the warehouse.
@@ -102,6 +104,8 @@ pub enum Command {
     Access(AccessCommand),
     /// What one person proposes and another decides.
     Change(ChangeCommand),
+    /// Bring secrets of the state under a newer version of the keys.
+    Reseal(Reseal),
 }
 
 /// One deposit to credit.

@@ -39,6 +39,11 @@ impl KeyRing {
         Ok(self.newest)
     }
 
+    /// Forgets a version under which nothing is encrypted any more; whether there was one to forget. The newest stays.
+    pub fn retire(&mut self, version: KeyVersion) -> bool {
+        version != self.newest && self.keys.remove(&version).is_some()
+    }
+
     /// The version that encrypts.
     pub fn newest(&self) -> KeyVersion {
         self.newest
@@ -71,6 +76,11 @@ impl KeyRing {
     pub fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, CipherError> {
         let (_, version) = cipher::read_stamp(sealed)?;
         cipher::open(self.keys.get(&version).ok_or(CipherError::Missing(version))?, context, sealed)
+    }
+
+    /// The version under which a ciphertext says it was made.
+    pub fn version_of(sealed: &[u8]) -> Result<KeyVersion, CipherError> {
+        cipher::read_stamp(sealed).map(|(_, version)| version)
     }
 
     /// Whether a ciphertext was made under the newest key in this suite.
@@ -150,6 +160,21 @@ mod tests {
             assert_eq!(KeyRing::from_bytes(bad).unwrap_err(), RingError::Malformed);
         }
         assert_eq!(format!("{ring:?}"), "KeyRing(newest 2)");
+    }
+
+    #[test]
+    fn a_version_is_forgotten_when_asked_but_never_the_newest() {
+        let mut ring = KeyRing::of(key(1));
+        let old = ring.seal(Suite::International, [1; 12], b"x", b"old");
+        assert!(!ring.retire(KeyVersion::FIRST), "it is the newest");
+        ring.add(key(2)).unwrap();
+        assert_eq!(KeyRing::version_of(&old), Ok(KeyVersion::FIRST));
+        assert!(ring.retire(KeyVersion::FIRST));
+        assert!(!ring.retire(KeyVersion::FIRST), "it is gone");
+        assert_eq!(ring.open(b"x", &old), Err(CipherError::Missing(KeyVersion::FIRST)));
+        let mut back = KeyRing::from_bytes(&ring.to_bytes()).unwrap();
+        assert_eq!(back.versions().map(KeyVersion::get).collect::<Vec<_>>(), [2]);
+        assert_eq!(back.add(key(3)).unwrap().get(), 3, "no number is given twice");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Audience;
-use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OperatorId, OutletId, PrefectureCode, TerminalId};
+use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OperatorId, OutletClass, OutletId, PrefectureCode, TerminalId};
 use crate::money::{Money, SaleShares};
 use crate::time::{BusinessDay, TimeMs};
 
@@ -97,6 +97,15 @@ pub enum MasterEvent {
         /// First instant at which claims are refused.
         ends_at_ms: TimeMs,
     },
+    /// The class of an outlet, by which parameters may differ.
+    OutletClassified {
+        /// The outlet.
+        outlet: OutletId,
+        /// The node that serves it.
+        node: NodeId,
+        /// Its class.
+        class: OutletClass,
+    },
 }
 
 /// What the printer delivered, as signed.
@@ -180,6 +189,7 @@ impl MasterEvent {
     pub(super) fn audience(&self) -> Audience {
         match self {
             MasterEvent::OutletDefined { node, .. }
+            | MasterEvent::OutletClassified { node, .. }
             | MasterEvent::TerminalDefined { node, .. }
             | MasterEvent::OperatorDefined { node, .. } => Audience::Node(*node),
             _ => Audience::All,

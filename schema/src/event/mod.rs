@@ -11,6 +11,7 @@ mod golden;
 mod master;
 mod money;
 mod pack;
+mod secrets;
 mod session;
 mod staff;
 mod ticket;
@@ -24,6 +25,7 @@ pub use change::ChangeEvent;
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
 pub use pack::{PackEvent, PackHold};
+pub use secrets::SecretsEvent;
 pub use session::{SessionEvent, TokenTag};
 pub use staff::{Proof, SessionNo, StaffEvent};
 pub use ticket::TicketEvent;
@@ -76,6 +78,8 @@ pub enum EventBody {
     Access(AccessEvent),
     /// What one person proposed and another decided, and parameters.
     Change(ChangeEvent),
+    /// Under which keys the secrets of the state lie.
+    Secrets(SecretsEvent),
 }
 
 /// Who receives an event of the hub.
@@ -94,7 +98,7 @@ impl EventBody {
     pub fn is_written_by_hub(&self) -> bool {
         match self {
             EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
-            EventBody::Access(_) | EventBody::Change(_) => true,
+            EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
@@ -116,7 +120,7 @@ impl EventBody {
             EventBody::Ticket(TicketEvent::Claimed { prize: amount, .. } | TicketEvent::Sold { price: amount, .. })
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
-            EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) => None,
+            EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
         }
     }
 
@@ -126,6 +130,7 @@ impl EventBody {
             EventBody::Master(event) => event.audience(),
             EventBody::Access(event) => event.audience(),
             EventBody::Change(event) => event.audience(),
+            EventBody::Secrets(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -133,6 +133,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Staff(event) => event.view(),
         EventBody::Access(event) => event.view(),
         EventBody::Change(event) => event.view(),
+        EventBody::Secrets(event) => event.view(),
     }
 }
 
@@ -170,6 +171,9 @@ fn master(event: &MasterEvent) -> serde_json::Value {
         MasterEvent::BatchSaleChanged { batch, state } => {
             json!({ "kind": "batch_sale_changed", "batch": batch.get(), "state": state.name() })
         }
+        MasterEvent::OutletClassified { outlet, node, class } => json!({
+            "kind": "outlet_classified", "outlet": outlet.to_string(), "node": node.get(), "class": class.get(),
+        }),
         MasterEvent::RedemptionEndAnnounced { batch, ends_at_ms } => {
             json!({ "kind": "redemption_end_announced", "batch": batch.get(), "ends_at_ms": ends_at_ms.ms() })
         }

@@ -11,7 +11,7 @@ mod ticket;
 
 pub use batch::{BatchCode, BatchNo};
 pub use game::GameCode;
-pub use place::{NodeId, OperatorId, OutletId, PrefectureCode, TerminalId};
+pub use place::{NodeId, OperatorId, OutletClass, OutletId, PrefectureCode, TerminalId};
 pub use ticket::{PackId, TicketId};
 
 /// An identifier that its constructor refused. The text names the kind, the value and the rule.

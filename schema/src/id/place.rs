@@ -51,6 +51,37 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// The class (站点类别) of an outlet, 1..=9, by which parameters may differ; 1 while none was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8")]
+pub struct OutletClass(u8);
+
+impl OutletClass {
+    /// The class of an outlet that was given none.
+    pub const FIRST: OutletClass = OutletClass(1);
+
+    /// Accepts 1..=9.
+    pub fn new(class: u8) -> Result<Self, IdError> {
+        if (1..=9).contains(&class) {
+            Ok(OutletClass(class))
+        } else {
+            Err(IdError::new("outlet class", class, "1 to 9"))
+        }
+    }
+
+    /// The plain number.
+    pub const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+impl TryFrom<u8> for OutletClass {
+    type Error = IdError;
+    fn try_from(value: u8) -> Result<Self, IdError> {
+        OutletClass::new(value)
+    }
+}
+
 /// A prefecture by its GB/T 2260 code: 4 digits, province and prefecture, e.g. 1301 Shijiazhuang.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16")]

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{Projection, ProjectionError};
 use crate::event::{OutletStatus, PrizeLevel, SaleState};
-use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OutletId};
+use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OutletClass, OutletId};
 use crate::money::{Money, RatePpm, SaleShares};
+use crate::parameter::{Parameter, Place, Settings};
 use crate::time::{BusinessDay, TimeMs};
 
 /// Rows of master data that were read. Whoever writes a store keeps it between transactions: [`Projection::flush`] gives it
@@ -18,6 +19,7 @@ pub struct Catalog {
     batches: BTreeMap<BatchNo, Arc<BatchRow>>,
     games: BTreeMap<GameCode, GameRow>,
     outlets: BTreeMap<OutletId, OutletRow>,
+    settings: BTreeMap<Parameter, Arc<Settings>>,
 }
 
 /// A batch with its prize list.
@@ -70,6 +72,8 @@ pub struct OutletRow {
     pub node: NodeId,
     /// Whether it may trade.
     pub status: OutletStatus,
+    /// Its class.
+    pub class: OutletClass,
 }
 
 impl Projection<'_> {
@@ -120,6 +124,19 @@ impl Projection<'_> {
         Ok(row)
     }
 
+    /// The value of a parameter in force at a place and time.
+    pub fn parameter(&mut self, parameter: Parameter, place: &Place, at_ms: TimeMs) -> Result<i64, ProjectionError> {
+        let settings = match self.catalog.settings.get(&parameter) {
+            Some(settings) => settings.clone(),
+            None => {
+                let settings = Arc::new(Settings::read(self.store, parameter)?);
+                self.catalog.settings.insert(parameter, settings.clone());
+                settings
+            }
+        };
+        Ok(settings.at(place, at_ms))
+    }
+
     pub(super) fn forget_catalog(&mut self) {
         self.catalog = Catalog::default();
     }
@@ -131,14 +148,17 @@ impl Projection<'_> {
 }
 
 fn read_outlet(store: &Connection, outlet: OutletId) -> Result<Option<OutletRow>, ProjectionError> {
-    let row: Option<(u16, i64)> = store
-        .prepare_cached("SELECT node, status FROM outlet WHERE outlet = ?1")?
-        .query_row([outlet.get()], |row| Ok((row.get(0)?, row.get(1)?)))
+    let row: Option<(u16, i64, Option<u8>)> = store
+        .prepare_cached(
+            "SELECT node, status, class FROM outlet LEFT JOIN outlet_class USING (outlet) WHERE outlet = ?1",
+        )?
+        .query_row([outlet.get()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((node, status)) = row else { return Ok(None) };
-    let damaged = ProjectionError::Damaged { table: "outlet", key: i64::from(outlet.get()) };
+    let Some((node, status, class)) = row else { return Ok(None) };
+    let damaged = || ProjectionError::Damaged { table: "outlet", key: i64::from(outlet.get()) };
+    let class = class.map_or(Ok(OutletClass::FIRST), OutletClass::new).map_err(|_| damaged())?;
     let status = if status == 0 { OutletStatus::Active } else { OutletStatus::Suspended };
-    Ok(Some(OutletRow { node: NodeId::new(node).map_err(|_| damaged)?, status }))
+    Ok(Some(OutletRow { node: NodeId::new(node).map_err(|_| damaged())?, status, class }))
 }
 
 fn read_batch(store: &Connection, batch: BatchNo) -> Result<Option<BatchRow>, ProjectionError> {

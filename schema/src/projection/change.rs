@@ -14,6 +14,7 @@ impl Projection<'_> {
         if maker == checker {
             return Err(ProjectionError::Contradiction("one person set a parameter alone"));
         }
+        self.forget_catalog();
         self.write(
             "INSERT INTO parameter VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             params![key, scope.number(), effective_from_ms.ms(), event.key.seq as i64, value, maker, checker],

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{Projection, ProjectionError};
 use crate::event::{BatchFacts, MasterEvent, SaleState};
-use crate::id::{GameCode, NodeId, OperatorId, OutletId, PrefectureCode, TerminalId};
+use crate::id::{GameCode, NodeId, OperatorId, OutletClass, OutletId, PrefectureCode, TerminalId};
 use crate::money::{Money, SaleShares};
 
 impl Projection<'_> {
@@ -39,6 +39,7 @@ impl Projection<'_> {
                 self.forget_catalog();
                 self.write("UPDATE batch SET sale_state = ?2 WHERE batch = ?1", params![batch.get(), *state as i64])
             }
+            MasterEvent::OutletClassified { outlet, class, .. } => self.classify(*outlet, *class),
             MasterEvent::RedemptionEndAnnounced { batch, ends_at_ms } => {
                 self.game_of(*batch)?;
                 self.forget_catalog();
@@ -48,6 +49,15 @@ impl Projection<'_> {
                 )
             }
         }
+    }
+
+    fn classify(&mut self, outlet: OutletId, class: OutletClass) -> Result<(), ProjectionError> {
+        self.outlet_known(outlet)?;
+        self.forget_catalog();
+        self.write(
+            "INSERT INTO outlet_class VALUES (?1, ?2) ON CONFLICT DO UPDATE SET class = excluded.class",
+            params![outlet.get(), class.get()],
+        )
     }
 
     fn define_node(&mut self, node: NodeId, name: &str, prefectures: &[PrefectureCode]) -> Result<(), ProjectionError> {

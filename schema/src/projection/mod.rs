@@ -121,8 +121,8 @@ impl<'store> Projection<'store> {
             EventBody::Ticket(body) => self.apply_ticket(event, body),
             EventBody::Money(body) => self.apply_money(event, body),
             EventBody::Session(body) => self.apply_session(event, body),
-            // Rows about staff are the hub's own; the fact itself is the trail.
-            EventBody::Staff(_) => Ok(()),
+            // Rows about staff and secrets are the hub's own; the fact itself is the trail.
+            EventBody::Staff(_) | EventBody::Secrets(_) => Ok(()),
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
         }

@@ -2,9 +2,10 @@
 
 use crate::barcode::SecurityBarcode;
 use crate::event::PackHold;
-use crate::id::{OutletId, TicketId};
+use crate::id::{OutletClass, OutletId, TicketId};
 use crate::ledger::TransferId;
 use crate::money::Money;
+use crate::parameter::{Parameter, Place};
 use crate::projection::{BatchRow, PackRow, PackState, Projection, ProjectionError};
 use crate::seal::{self, BatchKey, SealError};
 use crate::time::TimeMs;
@@ -162,7 +163,7 @@ pub fn judge(
     if let Some(claim) = pack.claim_of(ticket.number()) {
         return Ok(Judgement::of(ticket, paid_answer(projection, TransferId::new(claim.event, 0), here)?));
     }
-    Ok(Judgement::of(ticket, prize_answer(projection, &batch, ticket, level, now_ms)?))
+    Ok(Judgement::of(ticket, prize_answer(projection, &batch, ticket, level, here, now_ms)?))
 }
 
 fn custody_answer(pack: &PackRow) -> Option<ClaimAnswer> {
@@ -198,6 +199,7 @@ fn prize_answer(
     batch: &BatchRow,
     ticket: TicketId,
     level: u8,
+    here: OutletId,
     now_ms: TimeMs,
 ) -> Result<ClaimAnswer, ProjectionError> {
     if batch.redemption_ends_at_ms.is_some_and(|end| now_ms >= end) {
@@ -211,9 +213,14 @@ fn prize_answer(
     let prize = batch.prize(level).ok_or(damaged)?;
     let unknown = ProjectionError::Unknown { kind: "game", key: i64::from(batch.game.packed()) };
     let game = projection.game(batch.game)?.ok_or(unknown)?;
-    Ok(if prize <= game.outlet_limit && prize.fen() <= OUTLET_PRIZE_FEN_MAX {
+    let (of_game, city_limit) = (game.outlet_limit, game.city_limit);
+    let class = projection.outlet(here)?.map_or(OutletClass::FIRST, |row| row.class);
+    let place = Place::outlet(here, class).with_game(batch.game);
+    let of_outlet = projection.parameter(Parameter::OutletClaimLimit, &place, now_ms)?;
+    let outlet_limit_fen = of_game.fen().min(of_outlet).min(OUTLET_PRIZE_FEN_MAX);
+    Ok(if prize.fen() <= outlet_limit_fen {
         ClaimAnswer::Won { level, prize }
-    } else if prize <= game.city_limit {
+    } else if prize <= city_limit {
         ClaimAnswer::GoToCityCentre { level, prize }
     } else {
         ClaimAnswer::GoToProvinceCentre { level, prize }

@@ -18,6 +18,7 @@ pub const MIGRATIONS: &[Migration] = &[
     include_str!("0002_access.sql"),
     include_str!("0003_parameter.sql"),
     include_str!("0004_suspense.sql"),
+    include_str!("0005_outlet_class.sql"),
 ];
 
 /// Name under which the suite's number stands beside the versions.

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use jikai_schema::chain::ChainHash;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{create_private_dir, write_private_file};
+use jikai_sync::secrets::Secrets;
 use rusqlite::Connection;
 
-use super::{AuditKey, Checkpoint, CheckpointError, SignedCheckpoint, check, heads};
+use super::{AuditKey, Checkpoint, CheckpointError, PublicKeys, SignedCheckpoint, check, heads};
 use crate::audit::AuditError;
 use crate::machine::applied_position;
 use crate::store::open_reader;
@@ -49,14 +50,16 @@ impl Journal {
     }
 
     /// Makes one of what the state holds now, unless what the newest one signed is gone. Earlier ones must hold.
-    pub fn make(&self, environment: &str, now: TimeMs) -> Result<SignedCheckpoint, CheckpointError> {
+    pub fn make(&self, secrets: &Secrets, environment: &str, now: TimeMs) -> Result<SignedCheckpoint, CheckpointError> {
         let _only_one = self.lock()?;
         let earlier = self.read()?;
-        if !earlier.is_empty() && AuditKey::load(&self.data)?.is_none() {
+        if !earlier.is_empty() && AuditKey::load(secrets)?.is_none() {
             return Err(CheckpointError::KeyLost(AuditKey::path(&self.data)));
         }
-        let key = AuditKey::load_or_make(&self.data)?;
-        check(&earlier, &key.public())?;
+        let (key, mut listed) = (AuditKey::load_or_make(secrets)?, PublicKeys::load(&self.data)?);
+        // A build before the list had this one key.
+        listed.add(&self.data, key.public())?;
+        check(&earlier, &listed)?;
         let last = earlier.last();
         let mut store = open_reader(&self.data).map_err(AuditError::from)?;
         let transaction = store.transaction().map_err(AuditError::from)?;
@@ -79,11 +82,16 @@ impl Journal {
     }
 
     /// As [`Journal::make`], when the newest one is of another business day.
-    pub fn make_if_due(&self, environment: &str, now: TimeMs) -> Result<Option<SignedCheckpoint>, CheckpointError> {
+    pub fn make_if_due(
+        &self,
+        secrets: &Secrets,
+        environment: &str,
+        now: TimeMs,
+    ) -> Result<Option<SignedCheckpoint>, CheckpointError> {
         let today = now.business_day().to_string();
         match self.read()?.last() {
             Some(last) if last.checkpoint.day == today => Ok(None),
-            _ => self.make(environment, now).map(Some),
+            _ => self.make(secrets, environment, now).map(Some),
         }
     }
 
@@ -100,8 +108,8 @@ impl Journal {
         Ok(write_private_file(&path, &bytes)?)
     }
 
-    /// One maker at a time: the running hub and `audit checkpoint` may meet.
-    fn lock(&self) -> Result<File, CheckpointError> {
+    /// One maker at a time, of a checkpoint or of a key: the running hub and a command may meet.
+    pub fn lock(&self) -> Result<File, CheckpointError> {
         let folder = self.data.join(FOLDER);
         create_private_dir(&folder)?;
         let path = folder.join("lock");
@@ -140,8 +148,11 @@ pub fn read_file(path: &Path) -> Result<Vec<SignedCheckpoint>, CheckpointError> 
 pub fn export(data: &Path, to: &Path) -> Result<u64, CheckpointError> {
     let all = Journal::new(data).read()?;
     if !all.is_empty() {
-        let key = AuditKey::load(data)?.ok_or_else(|| CheckpointError::KeyLost(AuditKey::path(data)))?;
-        check(&all, &key.public())?;
+        let listed = PublicKeys::load(data)?;
+        if listed.is_empty() {
+            return Err(CheckpointError::KeyLost(PublicKeys::path(data)));
+        }
+        check(&all, &listed)?;
     }
     let text: String = all.iter().map(line).collect();
     std::fs::write(to, text).map_err(|source| CheckpointError::File {

@@ -1,56 +1,67 @@
-//! The audit key of the hub: Ed25519, made once, never shown but for its public half.
+//! The audit key of the hub: Ed25519, never shown but for its public half.
 
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use jikai_sync::identity::{create_private_dir, write_private_file};
+use jikai_sync::secrets::Secrets;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
-use super::{Checkpoint, CheckpointError, SignedCheckpoint};
-
-/// File of the key under the data directory.
-const KEY_FILE: &str = "secrets/audit.key";
+use super::{Checkpoint, CheckpointError, Journal, PublicKeys, SignedCheckpoint};
+use crate::identity::AUDIT_KEY;
 
 /// Signs checkpoints. `Debug` hides it.
 pub struct AuditKey(SigningKey);
 
 impl AuditKey {
-    /// Where the key of a data directory lies.
+    /// Where the key of a data directory lies, encrypted.
     pub fn path(data: &Path) -> PathBuf {
-        data.join(KEY_FILE)
+        data.join("secrets").join(format!("{AUDIT_KEY}.sealed"))
     }
 
     /// The key of a hub; `None` when it has none yet.
-    pub fn load(data: &Path) -> Result<Option<Self>, CheckpointError> {
-        let path = AuditKey::path(data);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(CheckpointError::File { action: "read", path, source }),
-        };
+    pub fn load(secrets: &Secrets) -> Result<Option<Self>, CheckpointError> {
+        let Some(text) = secrets.read(AUDIT_KEY)? else { return Ok(None) };
         let mut seed = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), seed.as_mut()).map_err(|_| CheckpointError::SecretKey(path))?;
+        hex::decode_to_slice(text.trim_ascii(), seed.as_mut()).map_err(|_| CheckpointError::SecretKey)?;
         Ok(Some(AuditKey(SigningKey::from_bytes(&seed))))
     }
 
     /// The key of a hub, made on first need.
-    pub fn load_or_make(data: &Path) -> Result<Self, CheckpointError> {
-        if let Some(key) = AuditKey::load(data)? {
-            return Ok(key);
+    pub fn load_or_make(secrets: &Secrets) -> Result<Self, CheckpointError> {
+        match AuditKey::load(secrets)? {
+            Some(key) => Ok(key),
+            None => {
+                let (key, seed) = AuditKey::draw()?;
+                AuditKey::keep(secrets, &seed)?;
+                Ok(key)
+            }
         }
-        let path = AuditKey::path(data);
+    }
+
+    /// Puts a new key in place of the one in force. Its public half is listed first, so that at no time an unlisted key
+    /// signs; what the old one has signed stays good.
+    pub fn renew(data: &Path, secrets: &Secrets) -> Result<Self, CheckpointError> {
+        let _no_checkpoint_meanwhile = Journal::new(data).lock()?;
+        let mut listed = PublicKeys::load(data)?;
+        if let Some(old) = AuditKey::load(secrets)? {
+            listed.add(data, old.public())?;
+        }
+        let (key, seed) = AuditKey::draw()?;
+        listed.add(data, key.public())?;
+        AuditKey::keep(secrets, &seed)?;
+        Ok(key)
+    }
+
+    fn draw() -> Result<(Self, Zeroizing<[u8; 32]>), CheckpointError> {
         let mut seed = Zeroizing::new([0; 32]);
-        SysRng.try_fill_bytes(seed.as_mut()).map_err(|error| {
-            let source = std::io::Error::other(error);
-            CheckpointError::File { action: "draw random bytes for", path: path.clone(), source }
-        })?;
-        if let Some(parent) = path.parent() {
-            create_private_dir(parent)?;
-        }
-        write_private_file(&path, Zeroizing::new(hex::encode(*seed)).as_bytes())?;
-        Ok(AuditKey(SigningKey::from_bytes(&seed)))
+        SysRng.try_fill_bytes(seed.as_mut()).map_err(|_| CheckpointError::Random)?;
+        Ok((AuditKey(SigningKey::from_bytes(&seed)), seed))
+    }
+
+    fn keep(secrets: &Secrets, seed: &[u8; 32]) -> Result<(), CheckpointError> {
+        Ok(secrets.write(AUDIT_KEY, Zeroizing::new(hex::encode(seed)).as_bytes())?)
     }
 
     /// Its public half.
@@ -74,16 +85,4 @@ impl std::fmt::Debug for AuditKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("AuditKey(…)")
     }
-}
-
-/// Reads a public key: its hex digits, or a file that holds them.
-pub fn read_public_key(text: &str) -> Result<VerifyingKey, CheckpointError> {
-    let refuse = || CheckpointError::PublicKey(text.chars().take(80).collect());
-    let digits = match text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => text.to_string(),
-        false => std::fs::read_to_string(text).map_err(|_| refuse())?,
-    };
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(digits.trim(), &mut bytes).map_err(|_| refuse())?;
-    VerifyingKey::from_bytes(&bytes).map_err(|_| refuse())
 }

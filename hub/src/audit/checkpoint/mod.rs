@@ -8,12 +8,13 @@ mod daily;
 mod heads;
 mod journal;
 mod key;
+mod public;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::Signature;
 use jikai_schema::chain::ChainHash;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,8 @@ use super::{AuditError, ChainName, SignedHead, SignedHeads};
 
 pub use daily::daily;
 pub use journal::{Journal, export, read_file};
-pub use key::{AuditKey, read_public_key};
+pub use key::AuditKey;
+pub use public::PublicKeys;
 
 /// Separates these signatures from everything else that a key might sign.
 const PURPOSE: &str = "jikai audit checkpoint v1\n";
@@ -112,12 +114,18 @@ pub enum CheckpointError {
     },
     /// A key that is none.
     #[error(
-        "`{0}` is no Ed25519 public key: give the 64 hex digits that `jikai-hub audit key` prints, or a file with them"
+        "`{0}` holds no Ed25519 public keys: give the 64 hex digits that `jikai-hub audit key` prints, or a file with them"
     )]
     PublicKey(String),
-    /// The key's file does not hold one.
-    #[error("{0} must hold 32 bytes in hex: restore it from the backup of this machine")]
-    SecretKey(PathBuf),
+    /// The secrets cannot be read or kept.
+    #[error(transparent)]
+    Secrets(#[from] jikai_sync::secrets::SecretsError),
+    /// The secret does not hold a key.
+    #[error("the audit key is none: restore secrets/ from the backup of this machine")]
+    SecretKey,
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
     /// Checkpoints without their key.
     #[error("{0} is missing, but checkpoints were signed with it: restore it from the backup of this machine")]
     KeyLost(PathBuf),
@@ -130,13 +138,18 @@ pub enum CheckpointError {
         found: u64,
     },
     /// Signed by somebody else.
-    #[error("checkpoint {number} is signed with the key {found}, not with the one given")]
+    #[error(
+        "checkpoint {number} is signed with the key {found}, with none of those given: `audit key` prints all of them"
+    )]
     OtherKey {
         /// Which.
         number: u64,
         /// Key it names.
         found: String,
     },
+    /// Signed with a key that a newer one had replaced.
+    #[error("checkpoint {0} is signed with a key that was out of use by then: somebody else signed it")]
+    OldKey(u64),
     /// The signature is not one of this text.
     #[error("checkpoint {0} was altered: its signature does not fit")]
     Signature(u64),
@@ -177,15 +190,16 @@ impl SignedCheckpoint {
         ChainHash::GENESIS.next((self.checkpoint.signed_text() + &self.signature).as_bytes())
     }
 
-    fn check(&self, key: &VerifyingKey) -> Result<(), CheckpointError> {
+    /// Gives the place of its key, which is at least `oldest`.
+    fn check(&self, keys: &PublicKeys, oldest: usize) -> Result<usize, CheckpointError> {
         let number = self.checkpoint.number;
-        if self.checkpoint.key != hex::encode(key.as_bytes()) {
-            return Err(CheckpointError::OtherKey { number, found: self.checkpoint.key.chars().take(64).collect() });
-        }
+        let other = || CheckpointError::OtherKey { number, found: self.checkpoint.key.chars().take(64).collect() };
+        let (place, key) = keys.find(&self.checkpoint.key).ok_or_else(other)?;
         let mut bytes = [0; 64];
         hex::decode_to_slice(&self.signature, &mut bytes).map_err(|_| CheckpointError::Signature(number))?;
         key.verify_strict(self.checkpoint.signed_text().as_bytes(), &Signature::from_bytes(&bytes))
-            .map_err(|_| CheckpointError::Signature(number))
+            .map_err(|_| CheckpointError::Signature(number))?;
+        if place < oldest { Err(CheckpointError::OldKey(number)) } else { Ok(place) }
     }
 }
 
@@ -200,14 +214,14 @@ impl Head {
 }
 
 /// Checks signatures, numbers and order of checkpoints that begin with the first; gives the heads they signed.
-pub fn check(checkpoints: &[SignedCheckpoint], key: &VerifyingKey) -> Result<SignedHeads, CheckpointError> {
-    let (mut signed, mut previous) = (SignedHeads::default(), ChainHash::GENESIS);
+pub fn check(checkpoints: &[SignedCheckpoint], keys: &PublicKeys) -> Result<SignedHeads, CheckpointError> {
+    let (mut signed, mut previous, mut key) = (SignedHeads::default(), ChainHash::GENESIS, 0);
     for (expected, one) in (1..).zip(checkpoints) {
         let found = one.checkpoint.number;
         if found != expected {
             return Err(CheckpointError::Missing { expected, found });
         }
-        one.check(key)?;
+        key = one.check(keys, key)?;
         if one.checkpoint.previous != previous.to_string() {
             return Err(CheckpointError::Order(found));
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{code, get, problem, send, with_token};
 use crate::identity::IdentityFiles;
-use crate::province::{Running, node};
+use crate::province::{Running, node, secrets_in};
 
 fn sign(number: u16, hosts: Value) -> axum::http::Request<axum::body::Body> {
     let request = KeyAndRequest::for_node(node(1)).unwrap().request_pem;
@@ -17,7 +17,7 @@ fn sign(number: u16, hosts: Value) -> axum::http::Request<axum::body::Body> {
 #[tokio::test]
 async fn a_certificate_carries_the_names_that_were_given_and_none_that_means_somebody_else() {
     let hub = Running::set_up().await;
-    IdentityFiles::new(hub.data.path()).create("test", &[]).unwrap();
+    IdentityFiles::new(hub.data.path()).create(&secrets_in(hub.data.path()), "test", &[]).unwrap();
     let (status, _, body) = send(&hub, sign(1, json!(["node1.example", "10.0.0.1"]))).await;
     assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&body));
     let signed: Value = serde_json::from_slice(&body).unwrap();
@@ -41,7 +41,7 @@ async fn a_certificate_carries_the_names_that_were_given_and_none_that_means_som
 #[tokio::test]
 async fn all_certificates_of_a_node_are_revoked_at_once_with_a_reason() {
     let hub = Running::set_up().await;
-    IdentityFiles::new(hub.data.path()).create("test", &[]).unwrap();
+    IdentityFiles::new(hub.data.path()).create(&secrets_in(hub.data.path()), "test", &[]).unwrap();
     for _ in 0..2 {
         assert_eq!(send(&hub, sign(1, json!([]))).await.0, StatusCode::OK);
     }
@@ -61,7 +61,7 @@ async fn all_certificates_of_a_node_are_revoked_at_once_with_a_reason() {
 #[tokio::test]
 async fn the_ends_of_certificates_show_in_health_and_metrics() {
     let hub = Running::set_up().await;
-    IdentityFiles::new(hub.data.path()).create("test", &[]).unwrap();
+    IdentityFiles::new(hub.data.path()).create(&secrets_in(hub.data.path()), "test", &[]).unwrap();
     assert_eq!(send(&hub, sign(1, json!([]))).await.0, StatusCode::OK);
     let ready = get(&hub, "/health/ready").await;
     assert_eq!(ready["certificate_expires_in_s"].as_i64().unwrap() / 86_400, 29);

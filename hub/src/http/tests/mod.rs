@@ -23,7 +23,7 @@ use tower::ServiceExt;
 use crate::app::{App, INBOX};
 use crate::config::Config;
 use crate::identity::{Expiry, TokenHash};
-use crate::province::{NOW_MS, NodeLog, Running, check_in, claim};
+use crate::province::{NOW_MS, NodeLog, Running, check_in, claim, secrets_in};
 use crate::staff::{Factors, Passwords};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -35,6 +35,7 @@ fn app(hub: &Running) -> App {
     std::fs::create_dir_all(hub.data.path().join(INBOX)).unwrap();
     App {
         data: hub.data.path().to_owned(),
+        secrets: Arc::new(secrets_in(hub.data.path())),
         config: Arc::new(config),
         sequencer: hub.sequencer.clone(),
         pool: hub.pool.clone(),

@@ -9,6 +9,7 @@ use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{Certified, Key, KeyAndRequest, TlsIdentity, certified_by_pem, verify_node};
+use jikai_sync::secrets::Secrets;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{
     Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, RequestError, Requester,
@@ -98,6 +99,7 @@ struct Centre {
     hub: Running,
     gate: Arc<NodeGate>,
     files: IdentityFiles,
+    secrets: Arc<Secrets>,
     address: std::net::SocketAddr,
     _stop: DropGuard,
 }
@@ -107,17 +109,18 @@ impl Centre {
         let hub = Running::set_up().await;
         // TLS looks at the true time.
         hub.pass(TimeMs::now().ms() - NOW_MS);
-        let files = IdentityFiles::new(hub.data.path());
-        files.create("test", &[]).unwrap();
+        let (files, secrets) = (IdentityFiles::new(hub.data.path()), Arc::new(secrets_in(hub.data.path())));
+        files.create(&secrets, "test", &[]).unwrap();
         let links = (hub.vault.clone(), hub.links.clone());
         let gate = NodeGate::new("test".into(), hub.sequencer.clone(), hub.pool.clone(), links.0, links.1);
-        let gate = Arc::new(gate.with_signer(Signer::new(IdentityFiles::new(hub.data.path()), 365 * DAY_MS)));
+        let gate =
+            Arc::new(gate.with_signer(Signer::new(IdentityFiles::new(hub.data.path()), secrets.clone(), 365 * DAY_MS)));
         let listen = "127.0.0.1:0".parse().unwrap();
         let options = HubOptions { listen, connections_max: 8, segmentation_offload: false };
-        let endpoint = HubEndpoint::bind(&files.tls().unwrap(), &options, gate.clone()).unwrap();
+        let endpoint = HubEndpoint::bind(&files.tls(&secrets).unwrap(), &options, gate.clone()).unwrap();
         let (address, stop) = (endpoint.local_address().unwrap(), CancellationToken::new());
         tokio::spawn(endpoint.run(stop.clone()));
-        Centre { hub, gate, files, address, _stop: stop.drop_guard() }
+        Centre { hub, gate, files, secrets, address, _stop: stop.drop_guard() }
     }
 
     /// Signs by hand for node 1, for thirty days.
@@ -125,7 +128,7 @@ impl Centre {
         let KeyAndRequest { key, request_pem } = KeyAndRequest::for_node(node(1)).unwrap();
         let terms = SigningTerms { now_ms: TimeMs::now(), certificate_ms: 30 * DAY_MS };
         let hosts = ["node1.example".to_string(), "10.1.2.3".to_string()];
-        Pair { key, pem: self.files.sign_node(&request_pem, node(1), &hosts, terms).unwrap() }
+        Pair { key, pem: self.files.sign_node(&self.secrets, &request_pem, node(1), &hosts, terms).unwrap() }
     }
 
     /// Starts a store of node 1 that has this pair.

@@ -7,7 +7,7 @@ mod subject;
 use jikai_schema::codec;
 use jikai_schema::command::{ChangeCommand, ChangeSubject, Outcome};
 use jikai_schema::event::{Actor, ChangeEvent, EventBody};
-use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 
 use super::error::Stop;
@@ -32,9 +32,10 @@ impl Machine<'_> {
         }
     }
 
-    /// Checks: a person proposes → a reason is given → not too many wait → the subject is known and would change.
+    /// Checks: a person proposes, not about the own rights → a reason is given → not too many wait → the subject is known and would change.
     fn propose_change(&mut self, stamp: Stamp<'_>, subject: &ChangeSubject, reason: &str) -> Result<Outcome, Stop> {
         let maker = person(stamp)?.to_string();
+        check_not_own(&maker, subject)?;
         check_reason(reason)?;
         let open = "SELECT count(*) FROM change WHERE maker = ?1 AND state = 0 AND expires_at_ms > ?2";
         let open: i64 = self.tx.prepare_cached(open)?.query_row((&maker, stamp.at_ms.ms()), |row| row.get(0))?;
@@ -47,7 +48,7 @@ impl Machine<'_> {
         }
         let too_long = |_| Stop::from(rule("change_too_long", "this change is too long to be kept"));
         let bytes = codec::encode(subject, SUBJECT_BYTES_MAX).map_err(too_long)?;
-        let days = Parameter::ChangeValidity.read(self.tx, ParameterScope::Province, stamp.at_ms)?;
+        let days = Parameter::ChangeValidity.read(self.tx, &Place::PROVINCE, stamp.at_ms)?;
         let expires_at_ms = TimeMs::from_ms(stamp.at_ms.ms() + days * DAY_MS);
         // After this point the command must succeed.
         let newest = "SELECT coalesce(max(number), 0) FROM change";
@@ -62,10 +63,11 @@ impl Machine<'_> {
         Ok(Outcome::Done { events: 1, existing: 0 })
     }
 
-    /// Checks: open and not void → decided by another person → the subject still is as the maker saw it → its own rules.
+    /// Checks: open and not void → decided by another person, whose rights it does not change → the subject still is as the maker saw it → its own rules.
     fn approve_change(&mut self, stamp: Stamp<'_>, number: u32) -> Result<Outcome, Stop> {
         let row = self.open_change(stamp, number)?;
         let checker = other_person(stamp, &row)?.to_string();
+        check_not_own(&checker, &row.subject)?;
         let (before, _) = self.describe(&row.subject)?;
         if before != row.before {
             let text = "what it changes was changed meanwhile: refuse it, and have it proposed anew";
@@ -133,6 +135,16 @@ fn other_person<'a>(stamp: Stamp<'a>, row: &ChangeRow) -> Result<&'a str, Stop> 
             Err(rule("same_person", "another person than who proposed it decides").into())
         }
         checker => Ok(checker),
+    }
+}
+
+/// Nobody takes part in changing the own rights.
+fn check_not_own(person: &str, subject: &ChangeSubject) -> Result<(), Stop> {
+    match subject {
+        ChangeSubject::Grants { login, .. } if login == person => {
+            Err(rule("own_account", "nobody proposes or decides a change of the own rights").into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use jikai_schema::command::{ChangeSubject, Outcome};
 use jikai_schema::event::{ChangeEvent, EventBody, MasterEvent};
+use jikai_schema::id::OutletClass;
 use jikai_schema::parameter::Parameter;
+use jikai_schema::staff::Grant;
 use rusqlite::OptionalExtension;
 use serde_json::{Value, json};
 
@@ -68,6 +70,23 @@ impl Machine<'_> {
                 };
                 (view(known), view(true))
             }
+            ChangeSubject::Grants { login, grants } => {
+                let current = self.staff_row(login)?.grants;
+                let view = |grants: &[Grant]| json!({ "login": login, "grants": grants });
+                (view(&current), view(grants))
+            }
+            ChangeSubject::PrizeData { game, code, package_hash } => {
+                self.projection.game(*game)?.ok_or_else(|| unknown("game", game))?;
+                let released = self.is_released(*game, *code, package_hash)?;
+                let (game, code, hash) = (game.to_string(), code.to_string(), hex::encode(package_hash));
+                let view = |released: bool| json!({ "game": game, "code": code, "package_sha256": hash, "released": released });
+                (view(released), view(true))
+            }
+            ChangeSubject::OutletClass { outlet, class } => {
+                let current = self.projection.outlet(*outlet)?.ok_or_else(|| unknown("outlet", outlet))?.class;
+                let view = |class: OutletClass| json!({ "outlet": outlet.to_string(), "class": class.get() });
+                (view(current), view(*class))
+            }
         };
         Ok((before.to_string(), after.to_string()))
     }
@@ -98,6 +117,19 @@ impl Machine<'_> {
             }
             ChangeSubject::Hold { pack, hold } => self.hold_pack(stamp, *pack, *hold)?,
             ChangeSubject::Deposit(deposit) => self.credit_deposits(stamp, std::slice::from_ref(deposit))?,
+            ChangeSubject::Grants { login, grants } => self.replace_grants(stamp, login, grants)?,
+            ChangeSubject::PrizeData { game, code, package_hash } => {
+                let insert = "INSERT INTO prize_release VALUES (?1, ?2, ?3, ?4, ?5)";
+                let release = (game.packed(), code.get(), package_hash, &row.maker, checker);
+                self.tx.prepare_cached(insert)?.execute(release)?;
+                Outcome::Done { events: 0, existing: 0 }
+            }
+            ChangeSubject::OutletClass { outlet, class } => {
+                let (outlet, class) = (*outlet, *class);
+                let node = self.projection.outlet(outlet)?.ok_or_else(|| unknown("outlet", outlet))?.node;
+                self.emit(stamp, EventBody::Master(MasterEvent::OutletClassified { outlet, node, class }))?;
+                Outcome::Done { events: 1, existing: 0 }
+            }
         };
         match outcome {
             Outcome::Done { events, .. } => Ok(events),

@@ -1,7 +1,7 @@
 //! Accounts, rights and passwords.
 
 use jikai_schema::command::{NewStaff, Outcome};
-use jikai_schema::event::{EventBody, StaffEvent};
+use jikai_schema::event::{Actor, EventBody, StaffEvent};
 use jikai_schema::staff::{Area, GRANTS_MAX, Grant, Role, check_login, check_name, conflict};
 use jikai_schema::time::TimeMs;
 
@@ -127,8 +127,8 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: another person's account → known → as the proposer saw it → the grants are possible and may be one person's →
-    /// somebody is left who may grant.
+    /// Checks: another person's account → no two others could do it together ([`Machine::change`]) → known → as the proposer
+    /// saw it → the grants are possible and may be one person's.
     pub(super) fn set_grants(
         &mut self,
         stamp: Stamp<'_>,
@@ -137,11 +137,27 @@ impl Machine<'_> {
         grants: &[Grant],
     ) -> Result<Outcome, Stop> {
         check_other_person(stamp, login)?;
+        let is_person = matches!(stamp.actor, Actor::Staff(_));
+        if is_person && self.two_hold(Role::SecurityAdministrator, Role::SecurityAdministrator, login)? {
+            let text = "two security administrators grant rights: one proposes the change, the other one decides";
+            return Err(rule("two_persons_required", text).into());
+        }
         let row = self.staff_row(login)?;
         if row.grants != seen {
             let text = "the rights were changed by somebody else meanwhile: look at them again";
             return Err(rule("changed_meanwhile", text).into());
         }
+        self.replace_grants(stamp, login, grants)
+    }
+
+    /// Checks: known → the grants are possible and may be one person's.
+    pub(in crate::machine) fn replace_grants(
+        &mut self,
+        stamp: Stamp<'_>,
+        login: &str,
+        grants: &[Grant],
+    ) -> Result<Outcome, Stop> {
+        let row = self.staff_row(login)?;
         check_grants(grants)?;
         if row.grants == grants {
             return Ok(Outcome::Done { events: 0, existing: 1 });

@@ -8,6 +8,7 @@ mod support;
 
 use jikai_schema::command::{Outcome, StaffCommand};
 use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
+use jikai_schema::staff::Role;
 
 use super::error::Stop;
 use super::{Machine, Stamp, StorageError, rule, unknown};
@@ -63,8 +64,14 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
+    /// Whether a person in use holds one role and another one the other, `except` left aside.
+    pub(super) fn two_hold(&self, maker: Role, checker: Role, except: &str) -> Result<bool, StorageError> {
+        let holds = |row: &StaffRow, role| row.login != except && row.grants.iter().any(|grant| grant.role == role);
+        StaffRow::two_persons(self.tx, |row| holds(row, maker), |row| holds(row, checker))
+    }
+
     /// The account with this login name.
-    fn staff_row(&self, login: &str) -> Result<StaffRow, Stop> {
+    pub(super) fn staff_row(&self, login: &str) -> Result<StaffRow, Stop> {
         StaffRow::read(self.tx, login)?.ok_or_else(|| unknown("staff", login.escape_default()).into())
     }
 

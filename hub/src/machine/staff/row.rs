@@ -57,6 +57,29 @@ impl StaffRow {
         Ok(found)
     }
 
+    /// Whether a person in use fits as maker and another one as checker.
+    pub fn two_persons(
+        store: &Connection,
+        maker: impl Fn(&StaffRow) -> bool,
+        checker: impl Fn(&StaffRow) -> bool,
+    ) -> Result<bool, StorageError> {
+        let (mut makers, mut checkers, mut after) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let page = StaffRow::page(store, &after, 500)?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.login);
+            for row in page.into_iter().filter(|row| row.active) {
+                if maker(&row) {
+                    makers.push(row.login.clone());
+                }
+                if checker(&row) {
+                    checkers.push(row.login);
+                }
+            }
+        }
+        Ok(makers.iter().any(|maker| checkers.iter().any(|checker| checker != maker)))
+    }
+
     /// Reads a row of `SELECT * FROM staff`.
     pub fn from_row(row: &rusqlite::Row<'_>) -> Result<Self, StorageError> {
         let grants: Vec<u8> = row.get(3)?;

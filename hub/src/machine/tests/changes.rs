@@ -1,6 +1,8 @@
-use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Deposit, Outcome, Refusal};
+use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Deposit, NewStaff, Outcome, Refusal, StaffCommand};
 use jikai_schema::event::{Actor, MasterEvent, PackHold, SaleState};
-use jikai_schema::parameter::{Parameter, ParameterScope};
+use jikai_schema::id::OutletClass;
+use jikai_schema::parameter::{Parameter, ParameterScope, Place};
+use jikai_schema::staff::{Grant, Role};
 use jikai_schema::time::TimeMs;
 
 use crate::machine::{ChangeRow, ChangeState};
@@ -46,7 +48,7 @@ fn row(hub: &Hub, number: u32) -> ChangeRow {
 }
 
 fn session_hours(hub: &Hub, at_ms: i64) -> i64 {
-    Parameter::StaffSession.read(&hub.state, ParameterScope::Province, TimeMs::from_ms(at_ms)).unwrap()
+    Parameter::StaffSession.read(&hub.state, &Place::PROVINCE, TimeMs::from_ms(at_ms)).unwrap()
 }
 
 #[test]
@@ -162,4 +164,55 @@ fn sales_deposits_games_and_ends_of_redemption_are_done_as_they_would_be_directl
     assert_eq!(hub.count("SELECT sale_state FROM batch"), SaleState::Paused as i64);
     done(ask(&mut hub, "wei", NOW_MS, propose(ChangeSubject::Deposit(Deposit { deposit: 778, ..deposit }))));
     assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(ChangeSubject::Deposit(deposit)))), "nothing_changes");
+}
+
+#[test]
+fn a_package_is_imported_only_after_two_persons_released_it_once_there_are_two_for_prize_data() {
+    let mut hub = Hub::empty();
+    hub.ask(Command::DefineMaster(master_data()));
+    hub.ask(Command::ReserveBatch { game: game(), code: crate::province::code() });
+    let import = || Command::ImportBatch { facts: facts(), wrapped_key: vec![9; 60] };
+    for (login, role) in [("key.a", Role::PrizeDataA), ("key.b", Role::PrizeDataB)] {
+        let staff = NewStaff { login: login.into(), name: "x".into(), password_hash: "$argon2id$x".into() };
+        done(hub.ask(Command::Staff(StaffCommand::Create(staff))));
+        let grants = vec![Grant::everywhere(role)];
+        done(hub.ask(Command::Staff(StaffCommand::SetGrants { login: login.into(), seen: vec![], grants })));
+    }
+    assert_eq!(hub.refuse(import()).code(), "prize_data_not_released");
+    let release = |package_hash| ChangeSubject::PrizeData { game: game(), code: crate::province::code(), package_hash };
+    done(ask(&mut hub, "key.a", NOW_MS, propose(release([1; 32]))));
+    done(ask(&mut hub, "key.b", NOW_MS, approve(1)));
+    assert_eq!(hub.refuse(import()).code(), "prize_data_not_released", "another package");
+    done(ask(&mut hub, "key.a", NOW_MS, propose(release(facts().package_hash))));
+    assert_eq!(hub.refuse(import()).code(), "prize_data_not_released", "proposed only");
+    assert_eq!(code(&ask(&mut hub, "key.a", NOW_MS, approve(2))), "same_person");
+    done(ask(&mut hub, "key.b", NOW_MS, approve(2)));
+    done(hub.ask(import()));
+    let again = propose(release(facts().package_hash));
+    assert_eq!(code(&ask(&mut hub, "key.a", NOW_MS, again)), "nothing_changes");
+}
+
+#[test]
+fn an_outlets_class_and_limits_by_class_and_game_are_set_by_two_persons() {
+    let mut hub = Hub::set_up();
+    let class = |class| OutletClass::new(class).unwrap();
+    let subject = ChangeSubject::OutletClass { outlet: outlet(13_010_001), class: class(2) };
+    done(ask(&mut hub, "wei", NOW_MS, propose(subject.clone())));
+    done(ask(&mut hub, "ming", NOW_MS, approve(1)));
+    assert_eq!(hub.count("SELECT class FROM outlet_class WHERE outlet = 13010001"), 2);
+    assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(subject))), "nothing_changes");
+    let limit = |scope, value| {
+        let (key, effective_from_ms) = ("outlet_claim_limit".to_string(), TimeMs::from_ms(NOW_MS));
+        ChangeSubject::Parameter { key, scope, value, effective_from_ms }
+    };
+    let (of_class, of_game) = (ParameterScope::OutletClass(class(2)), ParameterScope::Game(game()));
+    for (number, subject) in [(2, limit(of_class, 5_000)), (3, limit(of_game, 900))] {
+        done(ask(&mut hub, "wei", NOW_MS, propose(subject)));
+        done(ask(&mut hub, "ming", NOW_MS, approve(number)));
+    }
+    let read = |place: Place| Parameter::OutletClaimLimit.read(&hub.state, &place, TimeMs::from_ms(NOW_MS)).unwrap();
+    let here = Place::outlet(outlet(13_010_001), class(2));
+    assert_eq!((read(Place::PROVINCE), read(here), read(here.with_game(game()))), (1_000_000, 5_000, 900));
+    let too_high = limit(of_class, 1_000_001);
+    assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(too_high))), "invalid_value");
 }

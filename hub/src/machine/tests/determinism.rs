@@ -1,4 +1,4 @@
-use jikai_schema::command::{Command, Proposal};
+use jikai_schema::command::{Command, Proposal, Reseal, ResealedKey};
 use jikai_schema::projection::Catalog;
 
 use crate::log::LogPosition;
@@ -10,6 +10,7 @@ fn whole_log() -> Vec<Proposal> {
     let mut commands = set_up();
     let (mut first, mut second) = (NodeLog::new(1), NodeLog::new(2));
     let one = first.batch(vec![check_in(1, 13_010_001), claim(1, 3, 13_010_001, "10.00"), sell(1, 4, 13_010_001)]);
+    let resealed = ResealedKey { batch: batch(), before: vec![9; 60], after: vec![8; 60] };
     commands.extend([
         Command::IngestEvents(one.clone()),
         Command::IngestEvents(second.batch(vec![check_in(3, 13_020_001), check_in(9, 13_020_001)])),
@@ -22,6 +23,7 @@ fn whole_log() -> Vec<Proposal> {
         Command::HoldPack { pack: pack(1), hold: jikai_schema::event::PackHold::Frozen },
         Command::IngestEvents(second.raw_batch(vec![vec![1, 0xff, 0xff]])),
         stock(3..=4),
+        Command::Reseal(Reseal { key_version: 2, batch_keys: vec![resealed], factors: Vec::new() }),
     ]);
     // The clock of the proposer stands still, goes back and jumps.
     let clock = [NOW_MS, NOW_MS - 5_000, NOW_MS + 86_400_000].into_iter().cycle();

@@ -6,5 +6,6 @@ mod changes;
 mod determinism;
 mod ingest;
 mod master;
+mod secrets;
 mod staff;
 mod stock;

@@ -1,4 +1,6 @@
-use jikai_schema::command::{Command, Factor, NewStaff, Outcome, Proposal, Refusal, SessionTag, StaffCommand};
+use jikai_schema::command::{
+    ChangeCommand, ChangeSubject, Command, Factor, NewStaff, Outcome, Proposal, Refusal, SessionTag, StaffCommand,
+};
 use jikai_schema::event::Actor;
 use jikai_schema::staff::{Area, Grant, Role};
 use jikai_schema::time::TimeMs;
@@ -311,4 +313,31 @@ fn the_vendors_access_is_opened_by_another_person_in_time_and_ends_by_itself() {
     assert!(!is_open(&hub, NOW_MS) && sessions(&hub, "wei") == 0);
     let again = ask_as(&mut hub, "root", NOW_MS, StaffCommand::EndSupport { number: 1 });
     assert_eq!(again, Outcome::Done { events: 0, existing: 1 });
+}
+
+#[test]
+fn two_security_administrators_grant_rights_only_together_and_never_their_own() {
+    let mut hub = hub_with_staff();
+    let security = [Grant::everywhere(Role::SecurityAdministrator)];
+    let clerk = [Grant::everywhere(Role::IssueClerk)];
+    grant(&mut hub, "guard", "ming", &security);
+    let alone = set_grants(&hub, "wei", &clerk);
+    assert_eq!(code(&ask_as(&mut hub, "guard", NOW_MS, alone)), "two_persons_required");
+    let change =
+        |hub: &mut Hub, who: &str, command| hub.ask_as(Actor::Staff(who.into()), NOW_MS, Command::Change(command));
+    let propose = |login: &str, grants: &[Grant]| {
+        let subject = ChangeSubject::Grants { login: login.into(), grants: grants.to_vec() };
+        ChangeCommand::Propose { subject, reason: "new post".into() }
+    };
+    assert_eq!(code(&change(&mut hub, "guard", propose("guard", &clerk))), "own_account");
+    done(change(&mut hub, "guard", propose("wei", &clerk)));
+    assert_eq!(code(&change(&mut hub, "guard", ChangeCommand::Approve { number: 1 })), "same_person");
+    assert_eq!(row(&hub, "wei").grants, []);
+    done(change(&mut hub, "ming", ChangeCommand::Approve { number: 1 }));
+    assert_eq!(row(&hub, "wei").grants, clerk);
+    done(change(&mut hub, "guard", propose("ming", &clerk)));
+    assert_eq!(code(&change(&mut hub, "ming", ChangeCommand::Approve { number: 2 })), "own_account");
+    // Of the two only one is left to decide about the other: alone, or nobody could.
+    let demoted = set_grants(&hub, "ming", &[]);
+    done(ask_as(&mut hub, "guard", NOW_MS, demoted));
 }
