@@ -6,11 +6,11 @@ use std::sync::Arc;
 use ed25519_dalek::VerifyingKey;
 use jikai_sync::secrets::Secrets;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
 use crate::http::{Notes, Strangers};
-use crate::identity::TokenHash;
+use crate::identity::{Expiry, TokenHash};
 use crate::ingest::{KeyVault, Links};
 use crate::personal::PersonalVault;
 use crate::sequencer::Sequencer;
@@ -50,6 +50,8 @@ pub struct App {
     pub notes: Arc<Notes>,
     /// One import at a time: each may hold a whole file.
     pub importing: Arc<Semaphore>,
+    /// When the hub's certificate and its authority end.
+    pub expiry: watch::Receiver<Expiry>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
 }

@@ -7,8 +7,11 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
 use jikai_schema::money::{Money, RatePpm, SaleShares};
+use jikai_schema::time::TimeMs;
 use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
+
+use crate::identity::SigningTerms;
 
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "hub.toml";
@@ -55,6 +58,15 @@ pub struct Config {
     /// Whether TLS 1.2 is spoken beside 1.3, for old browsers.
     #[serde(default)]
     pub tls_1_2: bool,
+    /// How long certificates of nodes and of the hub are good, at most until the authority ends. Days, 1 to 3650.
+    #[serde(default = "certificate_days")]
+    pub certificate_days: u32,
+    /// The hub's own certificate is renewed once no more than this share of its validity is left. Percent, 0 to 90.
+    #[serde(default = "renewal_remaining_percent")]
+    pub renewal_remaining_percent: u32,
+    /// Longest wait before a renewal that failed is tried again. Seconds, > 0.
+    #[serde(default = "renewal_retry_s_max")]
+    pub renewal_retry_s_max: u64,
     /// Rates and limits of imported games; the game list does not carry them.
     pub game: GameParameters,
 }
@@ -117,6 +129,9 @@ impl Config {
             strangers_per_second: strangers_per_second(),
             patience_ms: patience_ms(),
             tls_1_2: false,
+            certificate_days: certificate_days(),
+            renewal_remaining_percent: renewal_remaining_percent(),
+            renewal_retry_s_max: renewal_retry_s_max(),
             game: GameParameters::DEMO,
         }
     }
@@ -146,10 +161,21 @@ impl Config {
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
+    /// Signs now, for as long as is set.
+    pub fn signing_terms(&self, now_ms: TimeMs) -> SigningTerms {
+        SigningTerms { now_ms, certificate_ms: i64::from(self.certificate_days) * 86_400_000 }
+    }
+
     /// Refuses what must not be set.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.game.shares().is_none() {
             bail!("game: the shares leave an issue fee that does not pay the commission");
+        }
+        if !(1..=3_650).contains(&self.certificate_days) {
+            bail!("certificate_days: a certificate is good for 1 to 3650 days");
+        }
+        if self.renewal_remaining_percent > 90 || self.renewal_retry_s_max == 0 {
+            bail!("renewal_remaining_percent is 0 to 90, renewal_retry_s_max above 0");
         }
         crate::import::printer_keys(&self.printer_keys).context("read printer_keys")?;
         Ok(())
@@ -158,6 +184,21 @@ impl Config {
 
 fn connections_max() -> usize {
     1_024
+}
+
+/// Two years.
+fn certificate_days() -> u32 {
+    730
+}
+
+/// A third.
+fn renewal_remaining_percent() -> u32 {
+    33
+}
+
+/// An hour.
+fn renewal_retry_s_max() -> u64 {
+    3_600
 }
 
 /// Some people of one office who log in at once, and no guesser's pace.
@@ -201,6 +242,18 @@ mod tests {
         assert_eq!(with("").unwrap(), Suite::International);
         assert_eq!(with("crypto_suite = \"national\"\n").unwrap(), Suite::National);
         assert!(with("crypto_suite = \"sm\"\n").is_err());
+    }
+
+    #[test]
+    fn validities_and_waits_have_bounds() {
+        for days in [1, 3_650] {
+            assert!(Config { certificate_days: days, ..config("127.0.0.1:0") }.check().is_ok());
+        }
+        for days in [0, 3_651] {
+            assert!(Config { certificate_days: days, ..config("127.0.0.1:0") }.check().is_err());
+        }
+        assert!(Config { renewal_remaining_percent: 91, ..config("127.0.0.1:0") }.check().is_err());
+        assert!(Config { renewal_retry_s_max: 0, ..config("127.0.0.1:0") }.check().is_err());
     }
 
     #[test]

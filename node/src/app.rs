@@ -6,6 +6,7 @@ use jikai_schema::event::{BatchNames, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::money::Money;
 use jikai_schema::time::TimeMs;
+use jikai_sync::identity::Certified;
 use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
@@ -53,6 +54,8 @@ pub struct App {
     pub hub: Option<Requester>,
     /// State of the link to the hub.
     pub link: watch::Receiver<LinkState>,
+    /// The certificate in use.
+    pub certificate: watch::Receiver<Certified>,
     /// Renders the metrics.
     pub metrics: PrometheusHandle,
     /// The clock.

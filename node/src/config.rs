@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
 use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
+
+use crate::renewal::RenewalSettings;
 
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "node.toml";
@@ -53,6 +55,12 @@ pub struct Config {
     /// Milliseconds.
     #[serde(default = "offline_ms_max")]
     pub offline_ms_max: i64,
+    /// The certificate is renewed once no more than this share of its validity is left. Percent, 0 to 90.
+    #[serde(default = "renewal_remaining_percent")]
+    pub renewal_remaining_percent: u32,
+    /// Longest wait before a renewal that failed is tried again. Seconds, > 0.
+    #[serde(default = "renewal_retry_s_max")]
+    pub renewal_retry_s_max: u64,
     /// Connections of terminals at once.
     #[serde(default = "connections_max")]
     pub connections_max: usize,
@@ -89,6 +97,8 @@ impl Config {
             terminal_requests_per_second: count(50),
             terminal_requests_burst: count(100),
             offline_ms_max: offline_ms_max(),
+            renewal_remaining_percent: renewal_remaining_percent(),
+            renewal_retry_s_max: renewal_retry_s_max(),
             connections_max: connections_max(),
             strangers_per_second: strangers_per_second(),
             patience_ms: patience_ms(),
@@ -99,13 +109,26 @@ impl Config {
         }
     }
 
+    /// When the certificate is renewed.
+    pub fn renewal_settings(&self) -> RenewalSettings {
+        RenewalSettings {
+            remaining_percent: self.renewal_remaining_percent,
+            retry_ms_max: self.renewal_retry_s_max.saturating_mul(1_000),
+        }
+    }
+
     /// Reads the settings of a data directory.
     pub fn load(data: &Path) -> anyhow::Result<Self> {
         let path = data.join(CONFIG_FILE);
         let text = std::fs::read_to_string(&path).with_context(|| {
             format!("read {}: run `jikai-node init --data {}` first", path.display(), data.display())
         })?;
-        toml::from_str(&text).with_context(|| format!("read the settings in {}", path.display()))
+        let config: Config =
+            toml::from_str(&text).with_context(|| format!("read the settings in {}", path.display()))?;
+        if config.renewal_remaining_percent > 90 || config.renewal_retry_s_max == 0 {
+            bail!("{}: renewal_remaining_percent is 0 to 90, renewal_retry_s_max above 0", path.display());
+        }
+        Ok(config)
     }
 
     /// Settles this process's suite by the settings in `data`; before `init` made them, nothing is settled.
@@ -137,6 +160,16 @@ fn patience_ms() -> u64 {
     10_000
 }
 
+/// A third.
+fn renewal_remaining_percent() -> u32 {
+    33
+}
+
+/// An hour.
+fn renewal_retry_s_max() -> u64 {
+    3_600
+}
+
 /// A day: a region works on through a night's repair of the line.
 fn offline_ms_max() -> i64 {
     24 * 60 * 60 * 1000
@@ -155,6 +188,8 @@ mod tests {
         assert_eq!(Config::load(&dir).unwrap().node, 3);
         let text = std::fs::read_to_string(dir.join(CONFIG_FILE)).unwrap();
         std::fs::write(dir.join(CONFIG_FILE), format!("unknown = 1\n{text}")).unwrap();
+        assert!(Config::load(&dir).is_err());
+        std::fs::write(dir.join(CONFIG_FILE), text.replace("percent = 33", "percent = 91")).unwrap();
         assert!(Config::load(&dir).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
     }

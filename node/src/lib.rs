@@ -2,16 +2,18 @@
 //!
 //! Read in this order: [`config`], [`store`], [`secrets`], [`keyring`] (what it stands on) → [`decide`] (the rules of each verb) →
 //! [`writer`] (group commit) → [`query`] (reads) → [`session`], [`http`] (the terminals' API) → [`uplink`] (sync) →
-//! [`app`] and [`command`] (how it is put together and run).
+//! [`identity`], [`renewal`] (its certificate) → [`app`] and [`command`] (how it is put together and run).
 
 pub mod app;
 pub mod command;
 pub mod config;
 pub mod decide;
 pub mod http;
+pub mod identity;
 pub mod keyring;
 pub mod machine_log;
 pub mod query;
+pub mod renewal;
 pub mod secrets;
 pub mod session;
 pub mod store;

@@ -6,8 +6,13 @@ use jikai_sync::secrets::{Place, PlainFile};
 
 use crate::config::Config;
 
-/// Name of the node's TLS key among its secrets.
+/// Name of the key of the node's last request by hand; before there was [`IDENTITY`], its TLS key.
 pub const NODE_KEY: &str = "node.key";
+
+/// Name of the node's TLS key and certificate, together, among its secrets.
+pub const IDENTITY: &str = "node.identity";
+/// Name of the key and the request of a renewal that was not answered yet.
+pub const RENEWAL: &str = "node.renewal";
 
 /// What a build before the ring of keys kept in the clear.
 const PLAIN: &[PlainFile] = &[PlainFile { plain: "node.key.pem", name: NODE_KEY }];

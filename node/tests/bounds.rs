@@ -15,8 +15,8 @@ use std::time::Duration;
 use api::{Api, problem};
 use axum_server::Handle;
 use jikai_schema::time::TimeMs;
-use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::{CertificateAuthority, HUB_NAME, Key, TlsIdentity};
+use jikai_sync::https::{HttpsBounds, HttpsIdentity, https};
+use jikai_sync::identity::{CertificateAuthority, HUB_NAME, Key, TlsIdentity, certified};
 use outlet::terminal;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -30,6 +30,8 @@ use tokio_rustls::client::TlsStream;
 struct Server {
     address: SocketAddr,
     authority: CertificateAuthority,
+    key: Key,
+    shown: HttpsIdentity,
     handle: Handle<SocketAddr>,
     _api: Api,
 }
@@ -46,11 +48,11 @@ async fn serve(bounds: HttpsBounds) -> Server {
     let certificate = authority.certify_hub(&key, &[], TimeMs::now()).unwrap();
     let identity = TlsIdentity::from_pem(&certificate, &key, authority.certificate_pem()).unwrap();
     let (api, handle) = (Api::open(100).await, Handle::new());
-    let (server, _) = https("127.0.0.1:0".parse().unwrap(), &identity, bounds).unwrap();
+    let (server, shown) = https("127.0.0.1:0".parse().unwrap(), &identity, bounds).unwrap();
     let service = api.router.clone().into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(server.handle(handle.clone()).serve(service));
     let address = handle.listening().await.unwrap();
-    Server { address, authority, handle, _api: api }
+    Server { address, authority, key, shown, handle, _api: api }
 }
 
 const BOUNDS: HttpsBounds = HttpsBounds { connections_max: 100, patience: Duration::from_secs(30), tls_1_2: false };
@@ -181,4 +183,32 @@ async fn a_stranger_who_asks_too_often_is_held_back() {
         }
     }
     assert!(codes.len() > 900 && codes.ends_with(&[429]), "{} answers", codes.len());
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_whoever_connects_and_closes_no_open_connection() {
+    let server = serve(BOUNDS).await;
+    let live = "GET /health/live HTTP/1.1\r\nhost: hub.jikai\r\n\r\n";
+    let leaf = |stream: &TlsStream<TcpStream>| {
+        let shown = stream.get_ref().1.peer_certificates().unwrap();
+        certified(&shown[0]).unwrap().serial
+    };
+    let mut open = server.connect(&TLS13).await.unwrap();
+    let first = leaf(&open);
+    let certificate = server.authority.certify_hub(&server.key, &[], TimeMs::now()).unwrap();
+    let identity = TlsIdentity::from_pem(&certificate, &server.key, server.authority.certificate_pem()).unwrap();
+    server.shown.present(&identity).unwrap();
+    let newer = server.connect(&TLS13).await.unwrap();
+    assert_ne!(leaf(&newer), first);
+    for _ in 0..2 {
+        open.write_all(live.as_bytes()).await.unwrap();
+        let mut answer = [0; 15];
+        open.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        // The rest of the answer, whose length its header tells.
+        let mut rest = Vec::new();
+        while !rest.ends_with(b"}") {
+            rest.push(open.read_u8().await.unwrap());
+        }
+    }
 }

@@ -164,6 +164,7 @@ async fn the_api_describes_itself() {
     }
     let ready = api.send(Request::get("/health/ready").body(Body::empty()).unwrap()).await;
     assert_eq!((ready.status, ready.body["connected"].as_bool()), (StatusCode::OK, Some(false)));
+    assert_eq!(ready.body["certificate_expires_in_s"], 864_000);
 }
 
 #[tokio::test]

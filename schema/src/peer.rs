@@ -26,6 +26,12 @@ pub enum NodeRequest {
     },
     /// A device wants to bind its key to the terminal number of its one-time code.
     Enrol(Enrolment),
+    /// Another certificate for the node whose certificate the connection showed. The same bytes are answered with the same
+    /// certificate, in case the answer was lost.
+    RenewCertificate {
+        /// The request that proves the new key, PEM. What it says of its holder is not taken.
+        request_pem: String,
+    },
 }
 
 /// What a device shows to be enrolled. `Debug` hides the code, dropping wipes it.
@@ -81,6 +87,11 @@ pub enum HubReply {
     Enrolled,
     /// The code does not enrol this terminal here.
     NotEnrolled,
+    /// The certificate for the key of the request.
+    CertificateRenewed {
+        /// PEM.
+        certificate_pem: String,
+    },
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -127,5 +138,34 @@ mod tests {
         assert_eq!(HubReply::decode(&reply.encode().unwrap()), Ok(reply.clone()));
         assert!(!format!("{reply:?}").contains("171") && !format!("{reply:?}").contains("ab"));
         assert!(NodeRequest::decode(&[1, 9]).is_err());
+    }
+
+    #[test]
+    fn no_bytes_have_changed() {
+        let (terminal, public_key) = (TerminalId::new(1_301_000_101).unwrap(), [7; 32]);
+        let enrolment = Enrolment { terminal, code: "ABCD".into(), public_key, signature: vec![9; 2] };
+        let enrol = format!("0101a5dfaeec040441424344{}020909", "07".repeat(32));
+        let requests = [
+            (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
+            (NodeRequest::Enrol(enrolment), enrol.as_str()),
+            (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
+        ];
+        for (request, golden) in requests {
+            let bytes = request.encode().unwrap();
+            assert_eq!(hex::encode(&bytes), golden, "{request:?}");
+            assert_eq!(NodeRequest::decode(&bytes), Ok(request));
+        }
+        let replies = [
+            (HubReply::BatchKeys(Vec::new()), "010000"),
+            (HubReply::Refused("no".into()), "0101026e6f"),
+            (HubReply::Enrolled, "0102"),
+            (HubReply::NotEnrolled, "0103"),
+            (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
+        ];
+        for (reply, golden) in replies {
+            let bytes = reply.encode().unwrap();
+            assert_eq!(hex::encode(&bytes), golden, "{reply:?}");
+            assert_eq!(HubReply::decode(&bytes), Ok(reply));
+        }
     }
 }

@@ -8,15 +8,28 @@ const WAIT_MS_MIN: u64 = 200;
 const WAIT_MS_MAX: u64 = 5_000;
 
 /// Exponential backoff with full jitter in its upper half.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Backoff {
     tries: u32,
+    wait_ms_min: u64,
+    wait_ms_max: u64,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::between(WAIT_MS_MIN, WAIT_MS_MAX)
+    }
 }
 
 impl Backoff {
-    /// The wait before the next try: between half and the whole of 200 ms, 400 ms … 5 s.
+    /// Waits from about this to at most that. Milliseconds.
+    pub fn between(wait_ms_min: u64, wait_ms_max: u64) -> Self {
+        Backoff { tries: 0, wait_ms_min, wait_ms_max }
+    }
+
+    /// The wait before the next try: between half and the whole of the shortest, twice that … the longest.
     pub fn next_wait_ms(&mut self, random: &mut impl Rng) -> u64 {
-        let whole = WAIT_MS_MIN.saturating_mul(1 << self.tries.min(16)).min(WAIT_MS_MAX);
+        let whole = self.wait_ms_min.saturating_mul(1 << self.tries.min(16)).min(self.wait_ms_max);
         self.tries = self.tries.saturating_add(1);
         random.random_range(whole / 2..=whole)
     }

@@ -44,12 +44,27 @@ pub struct HttpsBounds {
 /// A server that is bound by serving from it.
 pub type HttpsServer = Server<SocketAddr, RustlsAcceptor<Bounded>>;
 
-/// Makes a server of this identity; the configuration can be reloaded while it runs.
+/// Gives a running server another certificate.
+#[derive(Clone)]
+pub struct HttpsIdentity {
+    tls: RustlsConfig,
+    tls_1_2: bool,
+}
+
+impl HttpsIdentity {
+    /// Shows this certificate in every handshake from now on; open connections stay.
+    pub fn present(&self, identity: &TlsIdentity) -> Result<(), IdentityError> {
+        self.tls.reload_from_config(Arc::new(https_server(identity, self.tls_1_2)?));
+        Ok(())
+    }
+}
+
+/// Makes a server of this identity, which can be given another one while it runs.
 pub fn https(
     listen: SocketAddr,
     identity: &TlsIdentity,
     bounds: HttpsBounds,
-) -> Result<(HttpsServer, RustlsConfig), IdentityError> {
+) -> Result<(HttpsServer, HttpsIdentity), IdentityError> {
     let tls = RustlsConfig::from_config(Arc::new(https_server(identity, bounds.tls_1_2)?));
     let acceptor = RustlsAcceptor::new(tls.clone())
         .handshake_timeout(bounds.patience)
@@ -69,7 +84,7 @@ pub fn https(
         .max_local_error_reset_streams(RESETS_MAX)
         .keep_alive_interval(SILENCE)
         .keep_alive_timeout(bounds.patience);
-    Ok((server, tls))
+    Ok((server, HttpsIdentity { tls, tls_1_2: bounds.tls_1_2 }))
 }
 
 /// Counts connections and closes those beyond the limit.

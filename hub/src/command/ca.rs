@@ -10,7 +10,7 @@ use crate::identity::IdentityFiles;
 
 pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
     let request = std::fs::read_to_string(&args.csr).with_context(|| format!("read {}", args.csr.display()))?;
-    let body = json!({ "node": args.node, "request": request }).to_string();
+    let body = json!({ "node": args.node, "request": request, "hosts": args.host }).to_string();
     let client = Client::open(&args.data.data)?;
     let signed = block_on(client.post("/v1/certificates", "application/json", body.into_bytes()))?;
     let certificate = signed["certificate"].as_str().context("the hub gave no certificate")?;
@@ -25,22 +25,38 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
 pub(super) fn list(data: &DataArg) -> anyhow::Result<()> {
     let client = Client::open(&data.data)?;
     let answer = block_on(client.get("/v1/certificates"))?;
+    let hub = &answer["hub"];
+    println!("authority  {:<40} {}", "", lasting(&hub["authority_not_after_ms"], &hub["authority_expires_in_s"]));
+    println!("hub        {:<40} {}", text(&hub["serial"]), lasting(&hub["not_after_ms"], &hub["expires_in_s"]));
     for row in answer["certificates"].as_array().into_iter().flatten() {
-        let state = row["revoked"].as_str().map_or("good".to_string(), |reason| format!("revoked: {reason}"));
-        let serial = row["serial"].as_str().unwrap_or_default();
-        println!("node {:<5} {serial:<40} until {}  {state}", row["node"], day(&row["not_after_ms"]));
+        let state = match (row["revoked"].as_str(), row["superseded_by"].as_str()) {
+            (Some(reason), _) => format!("revoked: {reason}"),
+            (None, Some(by)) => format!("renewed by {by}"),
+            (None, None) if row["expires_in_s"].as_i64() < Some(0) => "expired".to_string(),
+            (None, None) => "good".to_string(),
+        };
+        let until = lasting(&row["not_after_ms"], &row["expires_in_s"]);
+        println!("node {:<5} {:<40} {until}  {state}", row["node"], text(&row["serial"]));
     }
     Ok(())
 }
 
 pub(super) fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
-    let plain = args.serial.bytes().all(|digit| digit.is_ascii_hexdigit());
-    anyhow::ensure!(plain, "--serial is not a serial number in hex; `jikai-hub ca list` shows them");
+    let path = match (&args.what.serial, args.what.node) {
+        (Some(serial), _) => {
+            let plain = serial.bytes().all(|digit| digit.is_ascii_hexdigit());
+            anyhow::ensure!(plain, "--serial is not a serial number in hex; `jikai-hub ca list` shows them");
+            format!("/v1/certificates/{serial}/revocation")
+        }
+        (None, node) => format!("/v1/nodes/{}/certificates/revocation", node.unwrap_or_default()),
+    };
     let client = Client::open(&args.data.data)?;
-    let path = format!("/v1/certificates/{}/revocation", args.serial);
     let body = json!({ "reason": args.reason }).to_string();
     block_on(client.post(&path, "application/json", body.into_bytes()))?;
-    println!("Revoked. A session that this certificate held has ended, and it opens no other.");
+    println!("Revoked. A session that was held by it has ended, and no other is opened by it.");
+    if args.what.node.is_some() {
+        println!("If the node is to go on: `jikai-node request` at the node, and sign that request.");
+    }
     Ok(())
 }
 
@@ -51,4 +67,13 @@ pub(super) fn show(data: &DataArg) -> anyhow::Result<()> {
 
 fn day(at_ms: &Value) -> String {
     TimeMs::from_ms(at_ms.as_i64().unwrap_or_default()).business_day().to_string()
+}
+
+/// The last day, and how many days are left.
+fn lasting(not_after_ms: &Value, expires_in_s: &Value) -> String {
+    format!("until {} ({} days)", day(not_after_ms), expires_in_s.as_i64().unwrap_or_default().div_euclid(86_400))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

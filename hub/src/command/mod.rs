@@ -120,8 +120,10 @@ enum CaCommand {
     /// List the certificates of all nodes.
     #[command(after_help = "Example:\n  jikai-hub ca list --data ./hub")]
     List(DataArg),
-    /// Let a certificate open no session any more.
-    #[command(after_help = "Example:\n  jikai-hub ca revoke --data ./hub --serial 3f09c1 --reason stolen")]
+    /// Let a certificate, or all that a node has, open no session any more.
+    #[command(
+        after_help = "Examples:\n  jikai-hub ca revoke --data ./hub --serial 3f09c1 --reason stolen\n  jikai-hub ca revoke --data ./hub --node 3 --reason 'disk lost'"
+    )]
     Revoke(RevokeArgs),
     /// Print the authority's certificate, PEM.
     #[command(after_help = "Example:\n  jikai-hub ca show --data ./hub > ca.pem")]
@@ -132,12 +134,22 @@ enum CaCommand {
 struct RevokeArgs {
     #[command(flatten)]
     data: DataArg,
-    /// Serial number, hex, as `ca list` shows it.
-    #[arg(long)]
-    serial: String,
+    #[command(flatten)]
+    what: RevokeWhat,
     /// Why.
     #[arg(long)]
     reason: String,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct RevokeWhat {
+    /// Serial number, hex, as `ca list` shows it.
+    #[arg(long)]
+    serial: Option<String>,
+    /// All certificates of this node, recorded or not.
+    #[arg(long)]
+    node: Option<u16>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +199,10 @@ struct SignArgs {
     /// The node that the certificate will name.
     #[arg(long)]
     node: u16,
+    /// Further name or address by which terminals reach the node; stays when it renews the certificate. May be given several
+    /// times.
+    #[arg(long)]
+    host: Vec<String>,
     /// Where to write the certificate.
     #[arg(long)]
     out: PathBuf,

@@ -10,10 +10,10 @@ use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::event::Actor;
 use jikai_schema::time::{SteadyClock, TimeMs};
-use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::{TlsIdentity, create_private_dir, write_private_file};
+use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::identity::{create_private_dir, write_private_file};
 use jikai_sync::secrets::Secrets;
-use jikai_sync::transport::{HubEndpoint, HubOptions};
+use jikai_sync::transport::{HubEndpoint, HubIdentity, HubOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,8 +27,8 @@ use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
 use crate::config::Config;
 use crate::http;
-use crate::identity::{IdentityFiles, TokenHash, secrets_place};
-use crate::ingest::{KeyVault, Links, NodeGate};
+use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified, secrets_place};
+use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::keys;
 use crate::log::LocalLog;
 use crate::machine_log::take_over;
@@ -83,16 +83,16 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
+    let signer =
+        Signer::new(IdentityFiles::new(data), secrets.clone(), config.signing_terms(TimeMs::now()).certificate_ms);
     // A long report must not hold up the nodes' feeds.
     let feed_pool = ReadPool::open(data, FEED_READERS)?;
-    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone());
-    let options = HubOptions {
-        listen: config.sync_listen,
-        connections_max: config.nodes_max,
-        segmentation_offload: config.segmentation_offload,
-    };
-    let endpoint = HubEndpoint::bind(&tls, &options, Arc::new(gate))?;
+    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone())
+        .with_signer(signer);
+    let endpoint = HubEndpoint::bind(&tls, &sync_options(&config), Arc::new(gate))?;
     let sync = endpoint.local_address().context("read the sync address")?;
+    let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
+    let certificate = open_certificate(files, secrets.clone(), endpoint.identity(), https_identity)?;
     let app = App {
         data: data.to_owned(),
         secrets: secrets.clone(),
@@ -103,12 +103,13 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         pool,
         vault,
         links,
-        token: TokenHash::of(&files.token()?),
+        token: TokenHash::of(&IdentityFiles::new(data).token()?),
         passwords: Passwords::new()?,
         factors: Arc::new(Factors::new(secrets.ring())),
         personal: Arc::new(PersonalVault::new(secrets.ring())),
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
+        expiry: certificate.expiry(),
         metrics,
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
@@ -117,12 +118,13 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
     let tracing_commands = tokio::spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
     let signing = tokio::spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
+    let certifying = tokio::spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
-    let served = serve_centre(app, &tls, sync, failed.clone()).await;
+    let served = serve_centre(app, server, sync, failed.clone()).await;
     stopping.cancel();
     let ended = async move {
-        let _ = tokio::join!(syncing, signing, upkeep, tracing_commands);
+        let _ = tokio::join!(syncing, signing, certifying, upkeep, tracing_commands);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
     match tokio::time::timeout(STOP_WAIT, ended).await {
@@ -130,13 +132,35 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         Ok(_) => bail!("the thread that writes panicked: a defect, see the log. Start the hub again: the log wins"),
         Err(_) => tracing::warn!("something still held the log; what was answered is on disk"),
     }
-    let failure = failed.borrow().clone();
-    match failure {
-        Some(failure) => {
-            bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log")
-        }
-        None => served,
+    if let Some(failure) = failed.borrow().clone() {
+        bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
     }
+    served
+}
+
+fn sync_options(config: &Config) -> HubOptions {
+    HubOptions {
+        listen: config.sync_listen,
+        connections_max: config.nodes_max,
+        segmentation_offload: config.segmentation_offload,
+    }
+}
+
+fn bounds(config: &Config) -> HttpsBounds {
+    let patience = Duration::from_millis(config.patience_ms);
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+}
+
+/// The hub's certificate, shown to nodes and to browsers.
+fn open_certificate(
+    files: IdentityFiles,
+    secrets: Arc<Secrets>,
+    sync: HubIdentity,
+    https: HttpsIdentity,
+) -> anyhow::Result<Arc<HubCertificate>> {
+    let to_nodes: Present = Box::new(move |identity| Ok(sync.present(identity)?));
+    let to_browsers: Present = Box::new(move |identity| Ok(https.present(identity)?));
+    Ok(Arc::new(HubCertificate::open(files, secrets, vec![to_nodes, to_browsers])?))
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
@@ -178,16 +202,12 @@ fn clear_inbox(data: &Path) -> anyhow::Result<()> {
 /// Serves until SIGTERM, SIGINT or a failure of the state; requests that have begun are answered.
 async fn serve_centre(
     app: App,
-    tls: &TlsIdentity,
+    server: HttpsServer,
     sync: SocketAddr,
     failed: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
-    let config = &app.config;
-    let patience = Duration::from_millis(config.patience_ms);
-    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
-    let (server, _) = https(listen, tls, bounds)?;
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({

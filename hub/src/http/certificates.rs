@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jikai_schema::command::{AccessCommand, Command, Outcome};
 use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
 use jikai_sync::identity::certified_by_pem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -23,6 +24,10 @@ pub(super) struct SignBody {
     node: u16,
     /// PEM.
     request: String,
+    /// Further names and addresses by which terminals reach the node; kept when it renews the certificate.
+    #[serde(default)]
+    #[schema(max_items = 16)]
+    hosts: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -34,7 +39,10 @@ pub(super) struct SignedView {
     not_after_ms: i64,
 }
 
-/// Signs a node's request and remembers the certificate. Errors: 422 `invalid_node`, `invalid_request`.
+/// Most further names of a node.
+const HOSTS_MAX: usize = 16;
+
+/// Signs a node's request and remembers the certificate. Errors: 422 `invalid_node`, `invalid_hosts`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/certificates", request_body = SignBody,
     responses((status = 200, body = SignedView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -45,8 +53,13 @@ pub(super) async fn sign(
 ) -> Result<Json<SignedView>, Problem> {
     let node = NodeId::new(body.node).ok().filter(|node| !node.is_hub());
     let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
+    if body.hosts.len() > HOSTS_MAX || body.hosts.iter().any(|host| !(1..=253).contains(&host.len())) {
+        return Err(Problem::invalid("hosts", format!("At most {HOSTS_MAX} names of 1 to 253 bytes can be given.")));
+    }
     let (files, secrets) = (IdentityFiles::new(&app.data), app.secrets.clone());
-    let signed = tokio::task::spawn_blocking(move || files.sign_node(&secrets, &body.request, node)).await;
+    let terms = app.config.signing_terms(app.sequencer.now_ms());
+    let sign = move || files.sign_node(&secrets, &body.request, node, &body.hosts, terms);
+    let signed = tokio::task::spawn_blocking(sign).await;
     let signed = signed.map_err(|error| Problem::internal(&error))?;
     let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
     let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
@@ -60,12 +73,33 @@ pub(super) struct CertificateView {
     serial: String,
     node: u16,
     not_after_ms: i64,
+    /// Seconds until it ends; negative once it has.
+    expires_in_s: i64,
+    /// When it was recorded; not known of old ones.
+    issued_at_ms: Option<i64>,
+    /// Serial number of the one that the node showed for it.
+    renews: Option<String>,
+    /// Serial number of the one that took its place: it opens no session any more.
+    superseded_by: Option<String>,
     /// Why it opens no session any more.
     revoked: Option<String>,
 }
 
+/// The hub's own certificate, and the authority that signed all of them.
+#[derive(Serialize, ToSchema)]
+pub(super) struct HubCertificateView {
+    serial: String,
+    not_after_ms: i64,
+    /// Seconds until it ends; negative once it has.
+    expires_in_s: i64,
+    authority_not_after_ms: i64,
+    /// Seconds until the authority ends, which no certificate outlives.
+    authority_expires_in_s: i64,
+}
+
 #[derive(Serialize, ToSchema)]
 pub(super) struct CertificatesView {
+    hub: HubCertificateView,
     certificates: Vec<CertificateView>,
 }
 
@@ -74,13 +108,25 @@ pub(super) struct CertificatesView {
     responses((status = 200, body = CertificatesView), (status = 401, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn list(State(app): State<App>) -> Result<Json<CertificatesView>, Problem> {
     let rows = app.pool.read(|store| CertificateRow::all(store)).await??;
+    let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
     let view = |row: CertificateRow| CertificateView {
         serial: row.serial,
         node: row.node,
         not_after_ms: row.not_after_ms.ms(),
+        expires_in_s: (row.not_after_ms.ms() - now_ms.ms()).div_euclid(1_000),
+        issued_at_ms: row.issued_at_ms.map(TimeMs::ms),
+        renews: row.renews,
+        superseded_by: row.superseded_by,
         revoked: row.revoked,
     };
-    Ok(Json(CertificatesView { certificates: rows.into_iter().map(view).collect() }))
+    let hub = HubCertificateView {
+        not_after_ms: expiry.certificate.not_after_ms.ms(),
+        expires_in_s: expiry.certificate.expires_in_s(now_ms),
+        authority_not_after_ms: expiry.authority_ends_ms.ms(),
+        authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
+        serial: expiry.certificate.serial,
+    };
+    Ok(Json(CertificatesView { hub, certificates: rows.into_iter().map(view).collect() }))
 }
 
 /// Why.
@@ -104,6 +150,23 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let serial = serial.to_ascii_lowercase();
     propose(&app, &caller, AccessCommand::RevokeCertificate { serial, reason: body.reason }).await
+}
+
+/// Lets no certificate of a node open a session any more, also those that nobody has recorded; its session ends at once. A newly
+/// signed one is good again. Errors: 404; 409 `invalid_reason`.
+#[utoipa::path(post, path = "/v1/nodes/{node}/certificates/revocation", params(("node" = u16, Path)),
+    request_body = RevocationBody,
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn revoke_all_of(
+    State(app): State<App>,
+    caller: Caller,
+    Path(node): Path<u16>,
+    Json(body): Json<RevocationBody>,
+) -> Result<StatusCode, Problem> {
+    let node = NodeId::new(node).ok().filter(|node| !node.is_hub());
+    let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
+    propose(&app, &caller, AccessCommand::RevokeCertificatesOf { node, reason: body.reason }).await
 }
 
 async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::applied_position;
+use crate::machine::{CertificateRow, applied_position};
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -24,6 +24,12 @@ pub(super) struct LiveView {
 pub(super) struct ReadyView {
     status: &'static str,
     applied_index: u64,
+    /// Until the hub's own certificate ends. Seconds; negative once it has.
+    certificate_expires_in_s: i64,
+    /// Until its authority ends, which no certificate outlives. Seconds.
+    authority_expires_in_s: i64,
+    /// What a person must look after, in words.
+    warnings: Vec<String>,
 }
 
 /// The process is alive.
@@ -43,7 +49,14 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     }
     let read = app.pool.read(|store| applied_position(store)).await;
     let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
-    Ok(Json(ReadyView { status: "ready", applied_index: applied.get() }))
+    let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
+    Ok(Json(ReadyView {
+        status: "ready",
+        applied_index: applied.get(),
+        certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
+        authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
+        warnings: expiry.warnings(now_ms),
+    }))
 }
 
 /// Metrics in the Prometheus text format.
@@ -52,6 +65,14 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
     let page = app.pool.read(crate::reports::nodes).await??;
     let now_ms = app.sequencer.now_ms();
     metrics::gauge!("jikai_applied_index").set(page.applied.get() as f64);
+    let expiry = app.expiry.borrow().clone();
+    metrics::gauge!("jikai_certificate_expires_in_s").set(expiry.certificate.expires_in_s(now_ms) as f64);
+    metrics::gauge!("jikai_authority_expires_in_s").set(expiry.authority_expires_in_s(now_ms) as f64);
+    let ends = app.pool.read(|store| CertificateRow::newest_ends(store)).await??;
+    for (node, not_after_ms) in ends {
+        let left_s = (not_after_ms.ms() - now_ms.ms()).div_euclid(1_000);
+        metrics::gauge!("jikai_node_certificate_expires_in_s", "node" => node.to_string()).set(left_s as f64);
+    }
     for line in page.rows {
         let (link, node) = (app.links.view(line.node, now_ms), line.node.to_string());
         metrics::gauge!("jikai_node_up_next", "node" => node.clone()).set(line.up_next as f64);

@@ -75,6 +75,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::metrics))
         .routes(routes!(certificates::list, certificates::sign))
         .routes(routes!(certificates::revoke))
+        .routes(routes!(certificates::revoke_all_of))
         .merge(decisions())
         .merge(people())
         .merge(outlets())

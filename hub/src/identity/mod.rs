@@ -1,18 +1,26 @@
 //! Who the hub is: its authority, its certificate, its secrets. All under the data directory, readable by its owner only.
 
+mod expiry;
+mod renewal;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use jikai_schema::crypto::{Suite, equal, hash};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{CertificateAuthority, Key, TlsIdentity, create_private_dir, write_private_file};
+use jikai_sync::identity::{
+    CertificateAuthority, Certified, Key, TlsIdentity, certified_by_pem, create_private_dir, write_private_file,
+};
 use jikai_sync::secrets::{Place, PlainFile, Secrets};
 use rand::TryRng;
 use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+
+pub use expiry::Expiry;
+pub use renewal::{HubCertificate, Present, keep_certified};
 
 /// File with the machine's token.
 pub const TOKEN_FILE: &str = "admin.token";
@@ -68,14 +76,40 @@ impl IdentityFiles {
         self.read("ca/ca.pem")
     }
 
-    /// Signs a node's request; gives its certificate, PEM.
-    pub fn sign_node(&self, secrets: &Secrets, request_pem: &str, node: NodeId) -> anyhow::Result<String> {
+    /// Signs a node's request as `terms` say; gives its certificate, PEM. `hosts` are further names and addresses of it.
+    pub fn sign_node(
+        &self,
+        secrets: &Secrets,
+        request_pem: &str,
+        node: NodeId,
+        hosts: &[String],
+        terms: SigningTerms,
+    ) -> anyhow::Result<String> {
         if node.is_hub() {
             bail!("node 0 is the hub: name the node's own number with --node");
         }
-        let authority = CertificateAuthority::from_pem(self.authority_pem()?, secrets.key(CA_KEY)?);
-        let signed = authority.sign_node(request_pem, node, &[], TimeMs::now());
+        let signed = self.authority(secrets, terms)?.sign_node(request_pem, node, hosts, terms.now_ms);
         signed.context("sign the request: is it the .csr file that `jikai-node init` wrote?")
+    }
+
+    /// Certifies the hub's own key again, with the names of its certificate, and installs the result; gives what it says. The
+    /// key stays: what tells nodes of a restarted hub hangs on it.
+    pub fn renew_hub(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<Certified> {
+        let key = secrets.key(HUB_KEY)?;
+        let hosts = self.certified()?.hosts;
+        let certificate = self.authority(secrets, terms)?.certify_hub(&key, &hosts, terms.now_ms)?;
+        self.write("hub.pem", &certificate)?;
+        Ok(certified_by_pem(&certificate)?)
+    }
+
+    /// What the hub's certificate says.
+    pub fn certified(&self) -> anyhow::Result<Certified> {
+        Ok(certified_by_pem(&self.read("hub.pem")?)?)
+    }
+
+    fn authority(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<CertificateAuthority> {
+        let key = secrets.key(CA_KEY)?;
+        Ok(CertificateAuthority::from_pem(self.authority_pem()?, key).signing_for(terms.certificate_ms))
     }
 
     /// Certificate and key for TLS.
@@ -98,6 +132,15 @@ impl IdentityFiles {
     fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
         Ok(write_private_file(&self.data.join(name), text.as_bytes())?)
     }
+}
+
+/// When something is signed, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct SigningTerms {
+    /// Now.
+    pub now_ms: TimeMs,
+    /// Validity. Milliseconds, > 0.
+    pub certificate_ms: i64,
 }
 
 /// What is kept of a token in memory: its hash, compared without telling how many bytes agree.
@@ -127,9 +170,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use jikai_sync::identity::{KeyAndRequest, node_of_certificate};
-    use rustls_pki_types::CertificateDer;
-    use rustls_pki_types::pem::PemObject;
+    use jikai_sync::identity::KeyAndRequest;
 
     #[test]
     fn a_new_hub_has_secrets_that_only_its_owner_reads_and_signs_for_the_node_that_the_operator_names() {
@@ -147,11 +188,13 @@ mod tests {
         files.tls(&secrets).unwrap();
         let node = |number| NodeId::new(number).unwrap();
         let request = KeyAndRequest::for_node(node(9)).unwrap().request_pem;
-        let pem = files.sign_node(&secrets, &request, node(3)).unwrap();
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
-        assert_eq!(node_of_certificate(&der).unwrap(), node(3));
-        assert!(files.sign_node(&secrets, &request, NodeId::HUB).is_err());
-        assert!(format!("{:#}", files.sign_node(&secrets, "junk", node(3)).unwrap_err()).contains(".csr"));
+        let terms = SigningTerms { now_ms: TimeMs::now(), certificate_ms: 86_400_000 };
+        let hosts = ["node3.example".to_string()];
+        let signed = certified_by_pem(&files.sign_node(&secrets, &request, node(3), &hosts, terms).unwrap()).unwrap();
+        assert_eq!((signed.node, signed.hosts.as_slice()), (node(3), hosts.as_slice()));
+        assert!(files.sign_node(&secrets, &request, NodeId::HUB, &[], terms).is_err());
+        assert!(files.sign_node(&secrets, &request, node(3), &["node-4.jikai".to_string()], terms).is_err());
+        assert!(format!("{:#}", files.sign_node(&secrets, "junk", node(3), &[], terms).unwrap_err()).contains(".csr"));
     }
 
     #[test]

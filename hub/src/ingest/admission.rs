@@ -1,7 +1,7 @@
 //! Whether a node's session may open.
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::command::{AccessCommand, Command, NodeBatch, Outcome};
+use jikai_schema::command::{AccessCommand, Command, NodeBatch, Outcome, Refusal};
 use jikai_schema::event::Actor;
 use jikai_schema::id::NodeId;
 use jikai_schema::store::SCHEMA_VERSION;
@@ -55,18 +55,23 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
 }
 
-/// A certificate that was revoked opens no session. One that is not known here (signed before certificates were remembered, or
-/// while the hub stood still) is remembered now, so that it can be revoked.
+/// A certificate that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
+/// certificates were remembered, or while the hub stood still) is remembered now, so that it can be revoked; unless all of the
+/// node's were.
 pub(super) async fn check_certificate(gate: &NodeGate, certified: &Certified) -> Result<(), RefusalV1> {
     let serial = certified.serial.clone();
     let row = gate.read(move |store| CertificateRow::read(store, &serial)).await;
     match row.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })? {
         Some(row) if row.revoked.is_some() => Err(RefusalV1::Revoked { node: certified.node }),
+        Some(row) if row.superseded_by.is_some() => Err(RefusalV1::Renewed { node: certified.node }),
         Some(_) => Ok(()),
         None => {
             let Certified { node, serial, not_after_ms, .. } = certified.clone();
-            let command = Command::Access(AccessCommand::RecordCertificate { node, serial, not_after_ms });
+            let command = Command::Access(AccessCommand::MeetCertificate { node, serial, not_after_ms });
             match gate.sequencer.propose(Actor::System, command).await.map_err(unavailable)? {
+                Outcome::Refused(Refusal::Rule { code, .. }) if code == "certificates_revoked" => {
+                    Err(RefusalV1::Revoked { node })
+                }
                 Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
                 _ => Ok(()),
             }

@@ -5,6 +5,7 @@ use jikai_schema::id::{BatchNo, NodeId};
 use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PlainKey};
 use jikai_schema::seal::BatchKey;
 use jikai_schema::vault::{VaultError, unwrap, wrap};
+use jikai_sync::identity::Certified;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use rusqlite::{Connection, OptionalExtension};
@@ -58,12 +59,14 @@ impl KeyVault {
     }
 }
 
-/// Answers a request of a node that the connection has authenticated.
-pub(super) async fn answer(gate: &NodeGate, node: NodeId, request: Vec<u8>) -> Vec<u8> {
+/// Answers a request of a node that the connection has authenticated by this certificate.
+pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<u8>) -> Vec<u8> {
+    let node = certified.node;
     let reply = match NodeRequest::decode(&request) {
         Ok(NodeRequest::BatchKeys { batches }) if batches.len() <= KEYS_MAX => keys_of(gate, node, batches).await,
         Ok(NodeRequest::BatchKeys { .. }) => Err(format!("at most {KEYS_MAX} keys are given at once")),
         Ok(NodeRequest::Enrol(enrolment)) => super::enrolment::enrol(gate, node, enrolment).await,
+        Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

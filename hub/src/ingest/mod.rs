@@ -4,6 +4,8 @@ mod admission;
 mod enrolment;
 mod keys;
 mod links;
+mod renewal;
+mod signer;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,7 @@ use crate::store::ReadPool;
 
 pub use keys::{KeyError, KeyVault};
 pub use links::{LinkView, Links};
+pub use signer::Signer;
 
 /// The hub as the sync driver sees it.
 pub struct NodeGate {
@@ -32,6 +35,7 @@ pub struct NodeGate {
     pool: ReadPool,
     vault: Arc<KeyVault>,
     links: Arc<Links>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl NodeGate {
@@ -43,7 +47,12 @@ impl NodeGate {
         vault: Arc<KeyVault>,
         links: Arc<Links>,
     ) -> Self {
-        NodeGate { environment, sequencer, pool, vault, links }
+        NodeGate { environment, sequencer, pool, vault, links, signer: None }
+    }
+
+    /// Renews certificates of nodes too.
+    pub fn with_signer(self, signer: Signer) -> Self {
+        NodeGate { signer: Some(Arc::new(signer)), ..self }
     }
 
     async fn read<T: Send + 'static>(
@@ -113,8 +122,12 @@ impl HubStore for NodeGate {
         self.links.down_acked(node, cursor.next_seq - 1, self.sequencer.now_ms());
     }
 
-    fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>> {
-        Box::pin(keys::answer(self, node, request))
+    fn agreed<'a>(&'a self, certified: &'a Certified) -> Future<'a, ()> {
+        Box::pin(renewal::used(self, certified))
+    }
+
+    fn answer<'a>(&'a self, certified: &'a Certified, request: Vec<u8>) -> Future<'a, Vec<u8>> {
+        Box::pin(keys::answer(self, certified, request))
     }
 
     fn disconnected(&self, node: NodeId, refusal: Option<&RefusalV1>) {

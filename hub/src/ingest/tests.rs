@@ -36,6 +36,13 @@ fn verified(batch: NodeBatch) -> VerifiedBatch {
     VerifiedBatch { first_seq, prev_hash, last_hash, head_seq, events }
 }
 
+/// A certificate of a node, good for a day.
+fn certified(number: u16, serial: &str) -> Certified {
+    let at = |ms| jikai_schema::time::TimeMs::from_ms(NOW_MS + ms);
+    let (node, serial, hosts) = (node(number), serial.to_string(), Vec::new());
+    Certified { node, serial, not_before_ms: at(0), not_after_ms: at(86_400_000), hosts }
+}
+
 async fn refused(gate: &NodeGate, hello: Hello) -> RefusalV1 {
     gate.admit(hello).await.map(|_| ()).unwrap_err()
 }
@@ -170,12 +177,12 @@ async fn keys_are_given_for_imported_batches_only() {
     let gate = gate(&hub);
     let unknown = jikai_schema::id::BatchNo::new(7).unwrap();
     let request = NodeRequest::BatchKeys { batches: vec![batch(), unknown] }.encode().unwrap();
-    let reply = HubReply::decode(&gate.answer(node(1), request).await).unwrap();
+    let reply = HubReply::decode(&gate.answer(&certified(1, "0a"), request).await).unwrap();
     let HubReply::BatchKeys(keys) = reply else { panic!("{reply:?}") };
     assert_eq!(keys.iter().map(|(batch, key)| (*batch, key.0)).collect::<Vec<_>>(), [(batch(), [8; 32])]);
     let too_many = NodeRequest::BatchKeys { batches: vec![batch(); 1_001] }.encode().unwrap();
     for bad in [too_many, vec![], vec![1, 99]] {
-        let reply = HubReply::decode(&gate.answer(node(1), bad).await).unwrap();
+        let reply = HubReply::decode(&gate.answer(&certified(1, "0a"), bad).await).unwrap();
         assert!(matches!(reply, HubReply::Refused(_)));
     }
 }
@@ -185,7 +192,7 @@ async fn keys_of_another_master_key_are_refused_without_saying_more() {
     let hub = Running::set_up().await;
     let gate = NodeGate { vault: Arc::new(super::KeyVault::new(MasterKey::from_bytes([4; 32]))), ..gate(&hub) };
     let request = NodeRequest::BatchKeys { batches: vec![batch()] }.encode().unwrap();
-    let reply = HubReply::decode(&gate.answer(node(1), request).await).unwrap();
+    let reply = HubReply::decode(&gate.answer(&certified(1, "0a"), request).await).unwrap();
     assert_eq!(reply, HubReply::Refused("the hub cannot open its batch keys".into()));
 }
 
@@ -193,9 +200,7 @@ async fn keys_of_another_master_key_are_refused_without_saying_more() {
 async fn a_certificate_is_remembered_at_its_first_use_and_opens_nothing_once_it_is_revoked() {
     let hub = Running::set_up().await;
     let gate = gate(&hub);
-    let at_ms = jikai_schema::time::TimeMs::from_ms(NOW_MS);
-    let certified =
-        |serial: &str| Certified { node: node(1), serial: serial.into(), not_before_ms: at_ms, not_after_ms: at_ms };
+    let certified = |serial: &str| certified(1, serial);
     let mut revocations = hub.sequencer.revocations();
     assert_eq!(gate.check_certificate(&certified("0a")).await, Ok(()));
     assert_eq!(gate.check_certificate(&certified("0b")).await, Ok(()));
@@ -205,4 +210,21 @@ async fn a_certificate_is_remembered_at_its_first_use_and_opens_nothing_once_it_
     let refusal = RefusalV1::Revoked { node: node(1) };
     assert_eq!(gate.check_certificate(&certified("0a")).await, Err(refusal));
     assert_eq!(gate.check_certificate(&certified("0b")).await, Ok(()));
+}
+
+#[tokio::test]
+async fn once_all_certificates_of_a_node_were_revoked_none_is_believed_that_nobody_recorded() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let check = async |number, serial: &str| gate.check_certificate(&certified(number, serial)).await;
+    assert_eq!(check(1, "0a").await, Ok(()));
+    let revoke = AccessCommand::RevokeCertificatesOf { node: node(1), reason: "disk lost".into() };
+    hub.ask(Command::Access(revoke)).await;
+    let revoked = Err(RefusalV1::Revoked { node: node(1) });
+    assert_eq!(check(1, "0a").await, revoked);
+    assert_eq!(check(1, "0b").await, revoked, "signed before certificates were recorded");
+    assert_eq!(check(2, "0c").await, Ok(()), "another node's");
+    let (serial, not_after_ms) = ("0d".to_string(), certified(1, "0d").not_after_ms);
+    hub.ask(Command::Access(AccessCommand::RecordCertificate { node: node(1), serial, not_after_ms })).await;
+    assert_eq!(check(1, "0d").await, Ok(()), "signed by hand since then");
 }

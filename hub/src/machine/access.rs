@@ -1,14 +1,15 @@
-//! Devices and persons of outlets, certificates of nodes.
+//! Devices and persons of outlets; certificates of nodes have a file of their own.
 
 use jikai_schema::command::{AccessCommand, Outcome};
 use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, TerminalKind};
 use jikai_schema::id::{NodeId, OperatorId, OutletId, TerminalId};
 use jikai_schema::time::TimeMs;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::OptionalExtension;
 
+use super::certificates::Renewal;
 use super::error::Stop;
 use super::master::check_operator;
-use super::{Machine, Stamp, StorageError, exists_with_other, rule, unknown};
+use super::{Machine, Stamp, StorageError, rule, unknown};
 
 /// Wrong codes after which a code is void.
 const FAILURES_MAX: u32 = 5;
@@ -16,11 +17,9 @@ const FAILURES_MAX: u32 = 5;
 const ENROLMENT_MS_MAX: i64 = 7 * 86_400_000;
 /// Longest reason. Bytes.
 const REASON_BYTES_MAX: usize = 200;
-/// Longest serial number, in hex digits: RFC 5280 allows 20 bytes.
-const SERIAL_DIGITS_MAX: usize = 40;
 
-const DONE: Outcome = Outcome::Done { events: 1, existing: 0 };
-const NOTHING: Outcome = Outcome::Done { events: 0, existing: 1 };
+pub(super) const DONE: Outcome = Outcome::Done { events: 1, existing: 0 };
+pub(super) const NOTHING: Outcome = Outcome::Done { events: 0, existing: 1 };
 
 /// A code that waits for its device.
 struct EnrolmentRow {
@@ -28,42 +27,6 @@ struct EnrolmentRow {
     code_hash: [u8; 32],
     expires_at_ms: TimeMs,
     failure_count: u32,
-}
-
-/// A certificate of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateRow {
-    /// Serial number, hex.
-    pub serial: String,
-    /// Whose.
-    pub node: u16,
-    /// When it expires.
-    pub not_after_ms: TimeMs,
-    /// Why it opens no session any more.
-    pub revoked: Option<String>,
-}
-
-impl CertificateRow {
-    /// The certificate of a serial number.
-    pub fn read(store: &Connection, serial: &str) -> Result<Option<Self>, rusqlite::Error> {
-        let mut statement = store.prepare_cached("SELECT * FROM certificate WHERE serial = ?1")?;
-        statement.query_row([serial], CertificateRow::from_row).optional()
-    }
-
-    /// All certificates, by node and expiry: some a node.
-    pub fn all(store: &Connection) -> Result<Vec<Self>, rusqlite::Error> {
-        let mut statement = store.prepare_cached("SELECT * FROM certificate ORDER BY node, not_after_ms, serial")?;
-        statement.query_map([], CertificateRow::from_row)?.collect()
-    }
-
-    fn from_row(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
-        Ok(CertificateRow {
-            serial: row.get(0)?,
-            node: row.get(1)?,
-            not_after_ms: TimeMs::from_ms(row.get(2)?),
-            revoked: row.get(3)?,
-        })
-    }
 }
 
 impl Machine<'_> {
@@ -94,6 +57,16 @@ impl Machine<'_> {
                 self.record_certificate(stamp, *node, serial, *not_after_ms)
             }
             AccessCommand::RevokeCertificate { serial, reason } => self.revoke_certificate(stamp, serial, reason),
+            AccessCommand::MeetCertificate { node, serial, not_after_ms } => {
+                self.meet_certificate(stamp, *node, serial, *not_after_ms)
+            }
+            AccessCommand::RenewCertificate { node, renews, request_hash, serial, not_after_ms, certificate_pem } => {
+                let (node, not_after_ms, request_hash) = (*node, *not_after_ms, *request_hash);
+                let renewal = Renewal { node, renews, request_hash, serial, not_after_ms, certificate_pem };
+                self.renew_certificate(stamp, &renewal)
+            }
+            AccessCommand::SupersedeCertificates { node, serial } => self.supersede(stamp, *node, serial),
+            AccessCommand::RevokeCertificatesOf { node, reason } => self.revoke_all_of(stamp, *node, reason),
         }
     }
 
@@ -198,52 +171,6 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: the serial number is possible → no other certificate has it.
-    fn record_certificate(
-        &mut self,
-        stamp: Stamp<'_>,
-        node: NodeId,
-        serial: &str,
-        not_after_ms: TimeMs,
-    ) -> Result<Outcome, Stop> {
-        let digits = serial.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if node.is_hub() || serial.is_empty() || serial.len() > SERIAL_DIGITS_MAX || !digits {
-            return Err(
-                rule("invalid_certificate", "a node's certificate has a serial number of 1 to 40 hex digits").into()
-            );
-        }
-        match CertificateRow::read(self.tx, serial)? {
-            Some(row) if (row.node, row.not_after_ms) == (node.get(), not_after_ms) => return Ok(NOTHING),
-            Some(_) => return Err(exists_with_other("certificate", serial).into()),
-            None => {}
-        }
-        // After this point the command must succeed.
-        let insert = "INSERT INTO certificate VALUES (?1, ?2, ?3, NULL)";
-        self.tx.prepare_cached(insert)?.execute((serial, node.get(), not_after_ms.ms()))?;
-        let serial = serial.to_string();
-        self.emit(stamp, EventBody::Access(AccessEvent::CertificateIssued { node, serial, not_after_ms }))?;
-        Ok(DONE)
-    }
-
-    /// Checks: a reason is given → known. One that is revoked already stays so.
-    fn revoke_certificate(&mut self, stamp: Stamp<'_>, serial: &str, reason: &str) -> Result<Outcome, Stop> {
-        check_reason(reason)?;
-        let short: String = serial.chars().take(SERIAL_DIGITS_MAX).collect();
-        let row =
-            CertificateRow::read(self.tx, serial)?.ok_or_else(|| unknown("certificate", short.escape_default()))?;
-        if row.revoked.is_some() {
-            return Ok(NOTHING);
-        }
-        let node = NodeId::new(row.node).map_err(|_| StorageError::Damaged { table: "certificate", key: 0 })?;
-        // After this point the command must succeed.
-        let update = "UPDATE certificate SET revoked = ?2 WHERE serial = ?1";
-        self.tx.prepare_cached(update)?.execute((serial, reason))?;
-        self.revoked = true;
-        let (serial, reason) = (row.serial, reason.to_string());
-        self.emit(stamp, EventBody::Access(AccessEvent::CertificateRevoked { node, serial, reason }))?;
-        Ok(DONE)
-    }
-
     fn enrolment(&self, terminal: TerminalId) -> Result<Option<EnrolmentRow>, StorageError> {
         let sql = "SELECT kind, code_hash, expires_at_ms, failure_count FROM enrolment WHERE terminal = ?1";
         let mut statement = self.tx.prepare_cached(sql)?;
@@ -273,7 +200,8 @@ impl Machine<'_> {
     }
 }
 
-fn check_reason(reason: &str) -> Result<(), Stop> {
+/// A reason that a person gave.
+pub(super) fn check_reason(reason: &str) -> Result<(), Stop> {
     match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
         false => Ok(()),
         true => Err(rule("invalid_reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes on one line")).into()),

@@ -7,6 +7,7 @@
 
 mod access;
 mod batches;
+mod certificates;
 mod changes;
 mod commit;
 mod emit;
@@ -34,7 +35,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::log::LogPosition;
 
-pub use access::CertificateRow;
+pub use certificates::CertificateRow;
 pub use changes::{ChangeRow, ChangeState};
 use commit::Poison;
 pub use commit::commit;

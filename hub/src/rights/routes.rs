@@ -124,6 +124,7 @@ pub const ROUTES: &[Route] = &[
     whole(GET, "/v1/certificates", (See, Nodes)),
     whole(POST, "/v1/certificates", (Change, Nodes)),
     whole(POST, "/v1/certificates/{serial}/revocation", (Revoke, Nodes)),
+    whole(POST, "/v1/nodes/{node}/certificates/revocation", (Revoke, Nodes)),
     whole(POST, "/v1/imports/lists/{kind}", (Import, Lists)),
     whole(POST, "/v1/imports/batches", (Import, Batches)),
     whole(GET, "/metrics", (See, Metrics)),

@@ -16,6 +16,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0003_support.sql"),
     include_str!("0004_access.sql"),
     include_str!("0005_change.sql"),
+    include_str!("0006_certificate.sql"),
     include_str!("0007_release.sql"),
     include_str!("0008_personal.sql"),
 ];

@@ -1,15 +1,18 @@
-//! `init` and `enrol`.
+//! `init`, `request`, `enrol` and `renew`.
+
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use jikai_schema::id::NodeId;
-use jikai_sync::identity::{KeyAndRequest, TlsIdentity, create_private_dir, node_of_certificate, write_private_file};
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::{create_private_dir, verify_node};
 use jikai_sync::secrets::Secrets;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
 use super::{EnrolArgs, InitArgs};
 use crate::config::Config;
-use crate::secrets::{NODE_KEY, secrets_place};
+use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request, request_key};
+use crate::renewal;
+use crate::secrets::secrets_place;
 use crate::store::{self, STORE_FILE, StoreIdentity};
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
@@ -35,10 +38,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
         master_key: args.master_key.clone(),
         ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
     };
-    let secrets = Secrets::create(&secrets_place(data, &config))?;
-    let KeyAndRequest { key, request_pem } = KeyAndRequest::for_node(node)?;
-    secrets.keep_key(NODE_KEY, &key)?;
-    std::fs::write(data.join("node.csr"), request_pem).context("write the certificate request")?;
+    make_request(data, &Secrets::create(&secrets_place(data, &config))?, node)?;
     config.save(data)?;
     let data = data.display();
     println!("Made node {node} in {data}. Next:");
@@ -56,16 +56,34 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     let read =
         |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let (certificate, authority) = (read(&args.certificate)?, read(&args.ca)?);
-    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).context("read the certificate")?;
-    let named = node_of_certificate(&der)?;
-    if named.get() != config.node {
-        bail!("the certificate is node {named}'s, this is node {}: sign the request of this node", config.node);
-    }
-    let key = Secrets::open(&secrets_place(data, &config))?.key(NODE_KEY)?;
-    let identity = TlsIdentity::from_pem(&certificate, &key, &authority)?;
-    jikai_sync::identity::sync_client(&identity).context("the certificate does not belong to this node's key")?;
-    write_private_file(&data.join("node.pem"), certificate.as_bytes())?;
-    write_private_file(&data.join("ca.pem"), authority.as_bytes())?;
-    println!("Enrolled node {named}. Next: jikai-node run --data {}", data.display());
+    let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
+    let secrets = Secrets::open(&secrets_place(data, &config))?;
+    let key = request_key(&secrets)?.context("there is no request of this node: run `jikai-node request` first")?;
+    let hint = "the certificate is not good for this node's last request: sign that one, and take the authority's own certificate";
+    let (certified, _) = verify_node(&certificate, &key, &authority, node, TimeMs::now()).context(hint)?;
+    // The authority first: without the certificate it changes nothing that works.
+    keep_authority(data, &authority)?;
+    NodeIdentity::install(&secrets, &key, &certificate)?;
+    forget_renewal(&secrets)?;
+    println!("Enrolled node {node} until {}.", certified.not_after_ms.business_day());
+    println!("Next: jikai-node run --data {}   (a running node has to be started again)", data.display());
+    Ok(())
+}
+
+pub(super) fn request(data: &Path) -> anyhow::Result<()> {
+    let config = Config::load(data)?;
+    let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
+    make_request(data, &Secrets::open(&secrets_place(data, &config))?, node)?;
+    let data = data.display();
+    println!("Made a new key, and the request for it. The certificate in use stays until the next is enrolled. Next:");
+    println!(
+        "  1. At the hub: jikai-hub ca sign --data HUB --csr node.csr --node {node} --out node.pem   (take {data}/node.csr there)"
+    );
+    println!("  2. Here:       jikai-node enrol --data {data} --certificate node.pem --ca ca.pem");
+    Ok(())
+}
+
+pub(super) fn renew(data: &Path) -> anyhow::Result<()> {
+    println!("Renewed: {}.", renewal::ask_running(data)?);
     Ok(())
 }

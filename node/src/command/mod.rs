@@ -1,4 +1,4 @@
-//! The command line: `jikai-node init|enrol|run|keys|digest|export`.
+//! The command line: `jikai-node init|enrol|run|renew|request|keys|digest|export`.
 
 mod export;
 mod init;
@@ -45,6 +45,12 @@ enum Command {
         after_help = "Example:\n  jikai-node run --data ./node-3\nPrints `ready http=ADDRESS` once terminals can connect."
     )]
     Run(DataArg),
+    /// Have the running node's certificate renewed now; it does so by itself in the last third of its validity.
+    #[command(after_help = "Example:\n  jikai-node renew --data ./node-3")]
+    Renew(DataArg),
+    /// Make a new key and the request to have it certified, where the certificate was revoked or has expired.
+    #[command(after_help = "Example:\n  jikai-node request --data ./node-3")]
+    Request(DataArg),
     /// The keys under which all secrets of this machine are encrypted.
     #[command(subcommand)]
     Keys(keys::KeysCommand),
@@ -133,7 +139,7 @@ impl Command {
         let data = match self {
             Command::Init(args) => &args.data,
             Command::Enrol(args) => &args.data,
-            Command::Run(data) | Command::Digest(data) => data,
+            Command::Run(data) | Command::Digest(data) | Command::Renew(data) | Command::Request(data) => data,
             Command::Export(args) => &args.data,
             Command::Keys(command) => command.data(),
         };
@@ -166,6 +172,8 @@ impl Cli {
             Command::Init(args) => init::init(&args),
             Command::Enrol(args) => init::enrol(&args),
             Command::Run(args) => run::run(&args.data),
+            Command::Renew(args) => init::renew(&args.data),
+            Command::Request(args) => init::request(&args.data),
             Command::Digest(args) => export::digest(&args.data),
             Command::Keys(command) => keys::keys(&command),
             Command::Export(args) => export::export(&args),

@@ -10,11 +10,10 @@ use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
-use jikai_schema::time::SteadyClock;
-use jikai_sync::https::{HttpsBounds, https};
-use jikai_sync::identity::TlsIdentity;
+use jikai_schema::time::{SteadyClock, TimeMs};
+use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
 use jikai_sync::secrets::Secrets;
-use jikai_sync::transport::{NodeUplink, UplinkOptions};
+use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
@@ -26,9 +25,11 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
+use crate::identity::NodeIdentity;
 use crate::keyring::{Keyring, reseal};
 use crate::machine_log::take_over;
-use crate::secrets::{NODE_KEY, secrets_place};
+use crate::renewal::{self, Present, Renewal, keep_renewed};
+use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
 use crate::uplink::{Contact, LinkState, UplinkStore, fetch_keys, keep_contact};
@@ -38,6 +39,8 @@ use crate::writer::{Clock, Writer};
 const HASHING_MAX: usize = 2;
 /// Logins that may wait for that: some seconds' worth.
 const HASHING_WAITING_MAX: usize = 256;
+const WRITER_ENDED: &str =
+    "the thread that writes ended by itself: a defect, see the log. What was answered is on disk; start the node again";
 /// How often the metrics' samples are put in order.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Open files that a node of 2,000 terminals needs, with room.
@@ -65,11 +68,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let mut connection = store::open(data)?;
     let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
     check_environment(&identity, &config)?;
-    let steady = Arc::new(SteadyClock::start());
-    let clock: Clock = Arc::new({
-        let steady = steady.clone();
-        move || steady.now()
-    });
+    let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
@@ -77,10 +76,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = tls_identity(data, &secrets)?;
-    let contact = Contact::load(data, is_new, clock());
-    let state = LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() };
-    let (link, link_state) = watch::channel(state);
+    let tls = NodeIdentity::load(data, &secrets)?.tls()?;
+    let (link, link_state) = watch::channel(last_link(data, is_new, clock()));
     let uplink_store = UplinkStore::new(
         identity.clone(),
         writer.clone(),
@@ -90,21 +87,20 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         sessions.clone(),
         clock.clone(),
     );
-    let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
-    let options = UplinkOptions {
-        hub: config.hub.clone(),
-        bind: bind.parse().context("bind address")?,
-        segmentation_offload: true,
-    };
-    let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
+    let uplink = NodeUplink::bind(&tls, uplink_options(&config)?, Arc::new(uplink_store))?;
+    let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
     let hub = Some(requester.clone());
+    let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
+    let renewal = Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking, present, clock.clone())?;
+    let certificate = renewal.current();
+    let asked = renewal::listen(data, stopping.clone());
+    let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
     let fetching =
         fetch_keys(requester, writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
-    let contact = keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone());
-    let contact = tokio::spawn(contact);
+    let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
@@ -121,25 +117,54 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names,
         hub,
+        certificate,
         link: link_state,
         metrics,
         clock,
     };
     tracing::info!(node = %identity.node, live, "the node starts");
-    let served = serve_terminals(app.clone(), &tls).await;
+    let served = serve_terminals(app.clone(), server).await;
     let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
-    let _ = syncing.await;
-    let _ = tokio::join!(fetching, contact, upkeep, commands);
+    let _ = tokio::join!(syncing, fetching, contact, renewing, upkeep, commands);
     drop((app, writer));
     let joined = tokio::task::spawn_blocking(move || writing.join()).await;
     if writer_ended || !matches!(joined, Ok(Ok(()))) {
-        bail!(
-            "the thread that writes ended by itself: a defect, see the log. What was answered is on disk; start the node again"
-        );
+        bail!(WRITER_ENDED);
     }
     served
+}
+
+/// Takes the secrets as long as the node runs, and opens the batch keys with them; what a rotation left under older keys
+/// follows first.
+fn open_secrets(
+    data: &Path,
+    config: &Config,
+    store: &mut rusqlite::Connection,
+) -> anyhow::Result<(Arc<Secrets>, Arc<Keyring>)> {
+    let secrets = Secrets::take(&secrets_place(data, config))?;
+    reseal(store, secrets.ring())?;
+    let keys = Keyring::load(store, secrets.ring().clone())?;
+    Ok((Arc::new(secrets), Arc::new(keys)))
+}
+
+fn start_clock() -> (Arc<SteadyClock>, Clock) {
+    let steady = Arc::new(SteadyClock::start());
+    let clock = steady.clone();
+    (steady, Arc::new(move || clock.now()))
+}
+
+/// How the link stood when the node was last running.
+fn last_link(data: &Path, is_new: bool, now_ms: TimeMs) -> LinkState {
+    let contact = Contact::load(data, is_new, now_ms);
+    LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() }
+}
+
+fn uplink_options(config: &Config) -> anyhow::Result<UplinkOptions> {
+    let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
+    let bind = bind.parse().context("bind address")?;
+    Ok(UplinkOptions { hub: config.hub.clone(), bind, segmentation_offload: true })
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
@@ -155,19 +180,6 @@ fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: Cancel
     }))
 }
 
-/// Takes the secrets, for as long as the node runs, and opens the batch keys with them; what a rotation left under older
-/// keys follows first.
-fn open_secrets(
-    data: &Path,
-    config: &Config,
-    store: &mut rusqlite::Connection,
-) -> anyhow::Result<(Secrets, Arc<Keyring>)> {
-    let secrets = Secrets::take(&secrets_place(data, config))?;
-    reseal(store, secrets.ring())?;
-    let keys = Keyring::load(store, secrets.ring().clone())?;
-    Ok((secrets, Arc::new(keys)))
-}
-
 fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Result<()> {
     if identity.environment != config.environment || identity.node != NodeId::new(config.node)? {
         bail!(
@@ -181,21 +193,22 @@ fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Resul
     Ok(())
 }
 
-fn tls_identity(data: &Path, secrets: &Secrets) -> anyhow::Result<TlsIdentity> {
-    let read = |name: &str| {
-        std::fs::read_to_string(data.join(name))
-            .with_context(|| format!("read {name}: enrol the node first (jikai-node enrol --help)"))
-    };
-    Ok(TlsIdentity::from_pem(&read("node.pem")?, &secrets.key(NODE_KEY)?, &read("ca.pem")?)?)
+fn bounds(config: &Config) -> HttpsBounds {
+    let patience = Duration::from_millis(config.patience_ms);
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+}
+
+/// Where another certificate is shown: terminals first, so that the hub's next session is the last of it.
+fn places(uplink: UplinkIdentity, https: HttpsIdentity) -> Vec<Present> {
+    let to_terminals: Present = Box::new(move |identity| Ok(https.present(identity)?));
+    let to_the_hub: Present = Box::new(move |identity| Ok(uplink.present(identity)?));
+    vec![to_terminals, to_the_hub]
 }
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.
-async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
+async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
-    let (listen, config) = (app.config.listen, &app.config);
-    let patience = Duration::from_millis(config.patience_ms);
-    let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
-    let (server, _) = https(listen, tls, bounds)?;
+    let listen = app.config.listen;
     let writer = app.writer.clone();
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);

@@ -34,6 +34,8 @@ pub(super) struct ReadyView {
     connected: bool,
     /// Why the hub refused this node, if it did.
     refused: Option<String>,
+    /// Until the node's certificate ends. Seconds; negative once it has.
+    certificate_expires_in_s: i64,
 }
 
 /// The node's own log against the hub's acknowledgement.
@@ -88,6 +90,7 @@ pub(super) async fn ready(_: Stranger, State(app): State<App>) -> Result<Json<Re
         down: DownView { next_seq: down.next_seq },
         connected: link.connected,
         refused: link.refused,
+        certificate_expires_in_s: app.certificate.borrow().expires_in_s(app.now_ms()),
     }))
 }
 
@@ -99,6 +102,8 @@ pub(super) async fn metrics(_: Local, State(app): State<App>) -> impl IntoRespon
     metrics::gauge!("jikai_up_head_seq").set(app.writer.head().borrow().seq as f64);
     metrics::gauge!("jikai_up_acked_seq").set(link.acked_seq as f64);
     metrics::gauge!("jikai_hub_connected").set(if link.connected { 1.0 } else { 0.0 });
+    let expires_in_s = app.certificate.borrow().expires_in_s(app.now_ms());
+    metrics::gauge!("jikai_certificate_expires_in_s").set(expires_in_s as f64);
     app.metrics.render()
 }
 

@@ -70,7 +70,9 @@ async fn fetch_missing(requester: &Requester, writer: &Writer, pool: &ReadPool, 
             if complete { Ok(()) } else { Err("the hub did not give all keys".into()) }
         }
         HubReply::Refused(reason) => Err(reason),
-        HubReply::Enrolled | HubReply::NotEnrolled => Err("the hub answered another question".into()),
+        HubReply::Enrolled | HubReply::NotEnrolled | HubReply::CertificateRenewed { .. } => {
+            Err("the hub answered another question".into())
+        }
     }
 }
 

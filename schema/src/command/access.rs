@@ -77,4 +77,42 @@ pub enum AccessCommand {
         /// Argon2id in PHC form.
         password_hash: String,
     },
+    /// Remember a certificate that a node showed and that nobody has recorded; refused once all of the node's were revoked.
+    MeetCertificate {
+        /// Whose.
+        node: NodeId,
+        /// Serial number, hex.
+        serial: String,
+        /// When it expires.
+        not_after_ms: TimeMs,
+    },
+    /// Remember a certificate that was signed for a node which showed another one.
+    RenewCertificate {
+        /// Whose.
+        node: NodeId,
+        /// Serial number of the one that was shown, hex.
+        renews: String,
+        /// Hash of the node's request: the same request is never answered with two certificates.
+        request_hash: [u8; 32],
+        /// Serial number, hex.
+        serial: String,
+        /// When it expires.
+        not_after_ms: TimeMs,
+        /// The certificate itself, PEM; given again when the answer was lost.
+        certificate_pem: String,
+    },
+    /// A node was seen with this certificate: those that it takes the place of open no session any more.
+    SupersedeCertificates {
+        /// Whose.
+        node: NodeId,
+        /// Serial number of the one in use, hex.
+        serial: String,
+    },
+    /// Let no certificate of a node open a session any more, also those that nobody has recorded.
+    RevokeCertificatesOf {
+        /// Whose.
+        node: NodeId,
+        /// Why.
+        reason: String,
+    },
 }

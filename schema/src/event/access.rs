@@ -61,6 +61,35 @@ pub enum AccessEvent {
         /// Why.
         reason: String,
     },
+    /// A certificate was signed for a node that showed another one.
+    CertificateRenewed {
+        /// Whose.
+        node: NodeId,
+        /// Its serial number, hex.
+        serial: String,
+        /// When it expires.
+        not_after_ms: TimeMs,
+        /// Serial number of the one that was shown.
+        renews: String,
+    },
+    /// A certificate opens no session any more: the node has another one in its place.
+    CertificateSuperseded {
+        /// Whose.
+        node: NodeId,
+        /// Its serial number, hex.
+        serial: String,
+        /// Serial number of the one in its place.
+        by: String,
+    },
+    /// No certificate that a node had opens a session any more.
+    NodeCertificatesRevoked {
+        /// Whose.
+        node: NodeId,
+        /// How many were still good.
+        count: u32,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl AccessEvent {
@@ -96,6 +125,16 @@ impl AccessEvent {
             }),
             AccessEvent::CertificateRevoked { node, serial, reason } => json!({
                 "kind": "certificate_revoked", "node": node.get(), "serial": serial, "reason": reason,
+            }),
+            AccessEvent::CertificateRenewed { node, serial, not_after_ms, renews } => json!({
+                "kind": "certificate_renewed", "node": node.get(), "serial": serial, "not_after_ms": not_after_ms.ms(),
+                "renews": renews,
+            }),
+            AccessEvent::CertificateSuperseded { node, serial, by } => {
+                json!({ "kind": "certificate_superseded", "node": node.get(), "serial": serial, "by": by })
+            }
+            AccessEvent::NodeCertificatesRevoked { node, count, reason } => json!({
+                "kind": "node_certificates_revoked", "node": node.get(), "count": count, "reason": reason,
             }),
         }
     }

@@ -24,7 +24,10 @@ impl Projection<'_> {
             AccessEvent::EnrolmentOffered { .. }
             | AccessEvent::EnrolmentFailed { .. }
             | AccessEvent::CertificateIssued { .. }
-            | AccessEvent::CertificateRevoked { .. } => Ok(()),
+            | AccessEvent::CertificateRevoked { .. }
+            | AccessEvent::CertificateRenewed { .. }
+            | AccessEvent::CertificateSuperseded { .. }
+            | AccessEvent::NodeCertificatesRevoked { .. } => Ok(()),
         }
     }
 

@@ -5,22 +5,24 @@ use jikai_schema::time::TimeMs;
 use rand::RngExt;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber, SigningKey,
 };
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
-use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use super::IdentityError;
+use super::certified::{SUFFIX, not_after_ms};
 
 /// Name that the hub's certificates carry.
 pub const HUB_NAME: &str = "hub.jikai";
-/// Suffix of every name of this authority.
-const SUFFIX: &str = ".jikai";
+/// Every certificate is good on its own machine.
+pub(super) const LOCAL_ADDRESS: &str = "127.0.0.1";
+/// One day. Milliseconds.
+const DAY_MS: i64 = 86_400_000;
 /// Validity of the authority: ten years.
-const AUTHORITY_YEARS: i32 = 10;
-/// Validity of a node's or hub's certificate: two years.
-const CERTIFICATE_YEARS: i32 = 2;
+const AUTHORITY_MS: i64 = 3_652 * DAY_MS;
+/// Validity of a node's or hub's certificate, unless another is set: two years.
+pub const CERTIFICATE_MS: i64 = 730 * DAY_MS;
+/// A certificate is good from so long before it is made: clocks may differ by a day, and the hour is the room beyond it.
+const SKEW_MS: i64 = DAY_MS + 3_600_000;
 
 /// Name that node `N`'s certificate carries.
 pub fn node_name(node: NodeId) -> String {
@@ -83,6 +85,7 @@ impl KeyAndRequest {
 pub struct CertificateAuthority {
     certificate_pem: String,
     key: Key,
+    certificate_ms: i64,
 }
 
 impl CertificateAuthority {
@@ -93,14 +96,19 @@ impl CertificateAuthority {
         params.distinguished_name = common_name(&format!("Jikai {environment} CA"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        set_validity(&mut params, now_ms, AUTHORITY_YEARS);
+        set_validity(&mut params, now_ms, now_ms.ms().saturating_add(AUTHORITY_MS));
         let certificate = params.self_signed(&key.pair()?).map_err(failed("make the authority"))?;
-        Ok(CertificateAuthority { certificate_pem: certificate.pem(), key })
+        Ok(CertificateAuthority::from_pem(certificate.pem(), key))
     }
 
     /// Takes an authority read from its files.
     pub fn from_pem(certificate_pem: String, key: Key) -> Self {
-        CertificateAuthority { certificate_pem, key }
+        CertificateAuthority { certificate_pem, key, certificate_ms: CERTIFICATE_MS }
+    }
+
+    /// Signs for so long from now on. Milliseconds, > 0.
+    pub fn signing_for(self, certificate_ms: i64) -> Self {
+        CertificateAuthority { certificate_ms, ..self }
     }
 
     /// The authority's certificate, to be trusted by everybody.
@@ -114,7 +122,8 @@ impl CertificateAuthority {
     }
 
     /// Signs a node's request. Name and use are set here; of the request only the public key is taken. `hosts` are further
-    /// names and addresses for its terminals; none may be one that this authority gives a meaning.
+    /// names and addresses for its terminals; none may be one that this authority gives a meaning. What is signed never
+    /// outlives the authority.
     pub fn sign_node(
         &self,
         request_pem: &str,
@@ -122,20 +131,47 @@ impl CertificateAuthority {
         hosts: &[String],
         now_ms: TimeMs,
     ) -> Result<String, IdentityError> {
-        if let Some(reserved) = hosts.iter().find(|host| is_reserved(host)) {
-            return Err(IdentityError::ReservedName(reserved.clone()));
-        }
         let mut request = CertificateSigningRequestParams::from_pem(request_pem).map_err(failed("read the request"))?;
-        request.params = leaf_params(&node_name(node), hosts, now_ms)?;
+        request.params = self.leaf_params(&node_name(node), hosts, now_ms)?;
         let issuer = self.issuer()?;
         Ok(request.signed_by(&issuer).map_err(failed("sign the request"))?.pem())
     }
 
     /// Makes a certificate for the hub's own key.
     pub fn certify_hub(&self, key: &Key, hosts: &[String], now_ms: TimeMs) -> Result<String, IdentityError> {
-        let params = leaf_params(HUB_NAME, hosts, now_ms)?;
+        let params = self.leaf_params(HUB_NAME, hosts, now_ms)?;
         let issuer = self.issuer()?;
         Ok(params.signed_by(&key.pair()?, &issuer).map_err(failed("certify the hub"))?.pem())
+    }
+
+    /// When the authority itself ends: nothing that it signs lasts longer.
+    pub fn not_after_ms(&self) -> Result<TimeMs, IdentityError> {
+        not_after_ms(&self.certificate_pem)
+    }
+
+    fn leaf_params(&self, name: &str, hosts: &[String], now_ms: TimeMs) -> Result<CertificateParams, IdentityError> {
+        if let Some(reserved) = hosts.iter().find(|host| is_reserved(host)) {
+            return Err(IdentityError::ReservedName(reserved.clone()));
+        }
+        let authority_ends_ms = self.not_after_ms()?;
+        if authority_ends_ms <= now_ms {
+            return Err(IdentityError::AuthorityEnded);
+        }
+        let mut names = vec![name.to_string(), LOCAL_ADDRESS.to_string()];
+        names.extend(hosts.iter().filter(|host| *host != LOCAL_ADDRESS).cloned());
+        let mut params = CertificateParams::new(names).map_err(failed("name the certificate"))?;
+        // Drawn: by itself the library derives it from the key, and two certificates of one key could not be told apart.
+        let mut serial = rand::rng().random::<[u8; 16]>();
+        serial[0] = serial[0] & 0x7f | 0x40;
+        params.serial_number = Some(SerialNumber::from_slice(&serial));
+        params.distinguished_name = common_name(name);
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let not_after_ms = now_ms.ms().saturating_add(self.certificate_ms).min(authority_ends_ms.ms());
+        set_validity(&mut params, now_ms, not_after_ms);
+        Ok(params)
     }
 
     fn issuer(&self) -> Result<Issuer<'static, impl SigningKey>, IdentityError> {
@@ -149,30 +185,11 @@ fn is_reserved(host: &str) -> bool {
     host.ends_with(SUFFIX)
 }
 
-fn leaf_params(name: &str, hosts: &[String], now_ms: TimeMs) -> Result<CertificateParams, IdentityError> {
-    let names = [&[name.to_string()], hosts].concat();
-    let mut params = CertificateParams::new(names).map_err(failed("name the certificate"))?;
-    // Drawn: by itself the library derives it from the key, and two certificates of one key could not be told apart.
-    let mut serial = rand::rng().random::<[u8; 16]>();
-    serial[0] = serial[0] & 0x7f | 0x40;
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
-    params.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
-    params.distinguished_name = common_name(name);
-    params.is_ca = IsCa::ExplicitNoCa;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, now_ms, CERTIFICATE_YEARS);
-    Ok(params)
-}
-
-/// Valid from the day before (clocks differ) to the same day some years on; the 29th of a month becomes the 28th.
-fn set_validity(params: &mut CertificateParams, now_ms: TimeMs, years: i32) {
-    let part = |day: &str, range: std::ops::Range<usize>| day[range].parse::<i32>().unwrap_or(1);
-    let day = now_ms.business_day().plus_days(-1).to_string();
-    let (year, month, date) = (part(&day, 0..4), part(&day, 5..7) as u8, part(&day, 8..10).min(28) as u8);
-    params.not_before = rcgen::date_time_ymd(year, month, date);
-    params.not_after = rcgen::date_time_ymd(year + years, month, date);
+/// Valid from [`SKEW_MS`] before now to that instant; both in whole seconds.
+fn set_validity(params: &mut CertificateParams, now_ms: TimeMs, not_after_ms: i64) {
+    let since_1970 = |ms: i64| std::time::Duration::from_secs(u64::try_from(ms / 1_000).unwrap_or(0));
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970(now_ms.ms() - SKEW_MS);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + since_1970(not_after_ms);
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -181,65 +198,17 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-/// What a certificate of this authority says of its holder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Certified {
-    /// Whose it is; the hub's is [`NodeId::HUB`].
-    pub node: NodeId,
-    /// Its serial number, lower-case hex without leading zero bytes.
-    pub serial: String,
-    /// When it begins.
-    pub not_before_ms: TimeMs,
-    /// When it expires.
-    pub not_after_ms: TimeMs,
-}
-
-/// Reads a certificate in PEM.
-pub fn certified_by_pem(pem: &str) -> Result<Certified, IdentityError> {
-    let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| IdentityError::Pem("certificate"))?;
-    certified(&der)
-}
-
-/// Reads a certificate in DER, which TLS has verified already.
-pub fn certified(der: &[u8]) -> Result<Certified, IdentityError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::NoNode)?;
-    let validity = certificate.validity();
-    let at_ms = |seconds: i64| TimeMs::from_ms(seconds.saturating_mul(1_000));
-    Ok(Certified {
-        node: node_of_certificate(der)?,
-        serial: format!("{:x}", certificate.tbs_certificate.serial),
-        not_before_ms: at_ms(validity.not_before.timestamp()),
-        not_after_ms: at_ms(validity.not_after.timestamp()),
-    })
-}
-
-/// The node that a presented certificate (DER, already verified by TLS) names; the hub's is [`NodeId::HUB`].
-pub fn node_of_certificate(der: &[u8]) -> Result<NodeId, IdentityError> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::NoNode)?;
-    let names = certificate.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-        _ => None,
-    });
-    for name in names.flatten() {
-        let GeneralName::DNSName(name) = name else { continue };
-        if *name == HUB_NAME {
-            return Ok(NodeId::HUB);
-        }
-        let number = name.strip_prefix("node-").and_then(|name| name.strip_suffix(SUFFIX));
-        if let Some(Ok(node)) = number.and_then(|number| number.parse().ok()).map(NodeId::new) {
-            return Ok(node);
-        }
-    }
-    Err(IdentityError::NoNode)
-}
-
 fn failed(what: &'static str) -> impl Fn(rcgen::Error) -> IdentityError {
     move |source| IdentityError::Certificate { what, source }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+
     use super::*;
+    use crate::identity::{certified_by_pem, node_of_certificate};
 
     fn now() -> TimeMs {
         TimeMs::from_ms(1_790_000_000_000)
@@ -294,6 +263,41 @@ mod tests {
         for free in ["node3.example", "10.1.2.3", "jikai.example"] {
             sign(free).unwrap();
         }
+    }
+
+    #[test]
+    fn nothing_outlives_the_authority_and_an_authority_that_has_ended_signs_nothing() {
+        let authority = CertificateAuthority::create("test", now()).unwrap();
+        let ends_ms = authority.not_after_ms().unwrap();
+        let request = KeyAndRequest::for_node(node(3)).unwrap();
+        let until = |at_ms: i64| {
+            let pem = authority.sign_node(&request.request_pem, node(3), &[], TimeMs::from_ms(at_ms))?;
+            Ok::<_, IdentityError>(certified_by_pem(&pem)?.not_after_ms)
+        };
+        let early_ms = ends_ms.ms() - CERTIFICATE_MS - DAY_MS;
+        assert_eq!(until(early_ms).unwrap().ms(), early_ms + CERTIFICATE_MS);
+        assert_eq!(until(ends_ms.ms() - DAY_MS).unwrap(), ends_ms);
+        assert!(matches!(until(ends_ms.ms()), Err(IdentityError::AuthorityEnded)));
+        let key = Key::generate().unwrap();
+        let hub = authority.certify_hub(&key, &[], TimeMs::from_ms(ends_ms.ms() - DAY_MS)).unwrap();
+        assert_eq!(certified_by_pem(&hub).unwrap().not_after_ms, ends_ms);
+        assert!(authority.certify_hub(&key, &[], ends_ms).is_err());
+    }
+
+    #[test]
+    fn host_names_are_read_back_as_they_were_given() {
+        let authority = CertificateAuthority::create("test", now()).unwrap();
+        let request = KeyAndRequest::for_node(node(3)).unwrap();
+        let given = ["node3.example".to_string(), "10.1.2.3".to_string(), "2001:db8::1".to_string()];
+        let hosts = |given: &[String]| {
+            certified_by_pem(&authority.sign_node(&request.request_pem, node(3), given, now()).unwrap()).unwrap().hosts
+        };
+        assert_eq!(hosts(&given), given);
+        assert_eq!(hosts(&["127.0.0.1".to_string()]), Vec::<String>::new(), "which every certificate names");
+        let key = Key::generate().unwrap();
+        assert!(authority.certify_hub(&key, &["node-3.jikai".into()], now()).is_err());
+        let hub = authority.certify_hub(&key, &given, now()).unwrap();
+        assert_eq!(certified_by_pem(&hub).unwrap().hosts, given);
     }
 
     #[test]

@@ -4,15 +4,16 @@
 //! connects is the node of the certificate, whatever a message says.
 
 mod authority;
+mod certified;
 mod files;
 mod tls;
+mod verify;
 
-pub use authority::{
-    CertificateAuthority, Certified, HUB_NAME, Key, KeyAndRequest, certified, certified_by_pem, node_name,
-    node_of_certificate,
-};
+pub use authority::{CERTIFICATE_MS, CertificateAuthority, HUB_NAME, Key, KeyAndRequest, node_name};
+pub use certified::{Certified, certified, certified_by_pem, node_of_certificate, not_after_ms};
 pub use files::{create_private_dir, write_private_file};
 pub use tls::{TlsIdentity, client_only_trust, https_server, sync_client, sync_server};
+pub use verify::verify_node;
 
 /// An identity that cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,12 @@ pub enum IdentityError {
     /// A certificate that does not name a node.
     #[error("the certificate does not name a node")]
     NoNode,
+    /// A certificate of another node than was asked for.
+    #[error("the certificate is node {0}'s")]
+    OtherNode(jikai_schema::id::NodeId),
+    /// The authority's own certificate has expired.
+    #[error("the authority has expired: make another one and enrol every node with it")]
+    AuthorityEnded,
     /// A file.
     #[error("{path}: {source}")]
     File {

@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use super::{IdentityError, Key};
 use crate::wire::ALPN;
 
-/// A certificate, its key, and the authority that all parties trust.
+/// A certificate, its key, and the authority that all parties trust. The chain is never empty.
 pub struct TlsIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -32,6 +32,16 @@ impl TlsIdentity {
         Ok(TlsIdentity { chain, key, roots: Arc::new(roots(authority_pem)?) })
     }
 
+    /// The certificate itself.
+    pub(super) fn leaf(&self) -> &CertificateDer<'static> {
+        &self.chain[0]
+    }
+
+    /// Whom all parties trust.
+    pub(super) fn roots(&self) -> &Arc<RootCertStore> {
+        &self.roots
+    }
+
     /// The private key, to derive other secrets from that must outlive the process.
     pub(crate) fn private_key_der(&self) -> &[u8] {
         self.key.secret_der()
@@ -46,7 +56,7 @@ fn roots(authority_pem: &str) -> Result<RootCertStore, IdentityError> {
     Ok(roots)
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 

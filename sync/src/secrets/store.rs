@@ -98,6 +98,12 @@ impl Secrets {
         self.disk.write(&self.place.sealed(name), &sealed)
     }
 
+    /// Forgets a secret; where there is none of this name, nothing.
+    pub fn remove(&self, name: &str) -> Result<(), SecretsError> {
+        let path = self.place.sealed(name);
+        if path.exists() { self.disk.remove(&path) } else { Ok(()) }
+    }
+
     /// Reads a private key.
     pub fn key(&self, name: &str) -> Result<Key, SecretsError> {
         let pem = self.read(name)?.ok_or_else(|| SecretsError::Missing(self.place.sealed(name)))?;

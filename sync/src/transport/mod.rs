@@ -10,8 +10,8 @@ mod requests;
 mod reset;
 mod store;
 
-pub use hub::{HubEndpoint, HubOptions};
-pub use node::{NodeUplink, UplinkOptions};
+pub use hub::{HubEndpoint, HubIdentity, HubOptions};
+pub use node::{NodeUplink, UplinkIdentity, UplinkOptions};
 pub use requests::{RequestError, Requester};
 pub use store::{Admission, Future, HubStore, LogError, NodeStore};
 

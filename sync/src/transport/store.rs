@@ -78,8 +78,10 @@ pub trait HubStore: Send + Sync + 'static {
     ) -> Future<'_, Result<Vec<LogRecord>, LogError>>;
     /// The node has applied its feed up to this place.
     fn down_acked(&self, node: NodeId, cursor: Cursor);
-    /// Answers a request of a connected node; the bytes are the application's.
-    fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>>;
+    /// A session of this certificate is open, and both ends agree about the node's log: the node has what it showed.
+    fn agreed<'a>(&'a self, certified: &'a Certified) -> Future<'a, ()>;
+    /// Answers a request of a connected node that showed this certificate; the bytes are the application's.
+    fn answer<'a>(&'a self, certified: &'a Certified, request: Vec<u8>) -> Future<'a, Vec<u8>>;
     /// A node's session ended, and no newer one has taken its place.
     fn disconnected(&self, node: NodeId, refusal: Option<&RefusalV1>);
     /// A session of the node was refused beside the one that it may have: a copied, fenced or misdirected store knocks.

@@ -101,6 +101,12 @@ pub enum RefusalV1 {
         /// Which node.
         node: NodeId,
     },
+    /// The certificate was renewed, and the newer one is in use.
+    #[error("the certificate of node {node} was renewed, and the newer one is in use")]
+    Renewed {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
@@ -121,6 +127,9 @@ impl RefusalV1 {
             RefusalV1::Malformed { .. } => "Check that both sides run supported versions.",
             RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } => "Nothing: the node tries again by itself.",
             RefusalV1::Revoked { .. } => "If this node is to go on, have another certificate signed for it.",
+            RefusalV1::Renewed { .. } => {
+                "This store is a copy, or was restored: go on with the one that has the newer certificate, or revoke all of them and enrol anew."
+            }
             RefusalV1::Superseded => "Nothing, unless two machines run as this node: then stop one.",
         }
     }
@@ -135,6 +144,7 @@ impl RefusalV1 {
                 | RefusalV1::Fork { .. }
                 | RefusalV1::Rewound { .. }
                 | RefusalV1::Revoked { .. }
+                | RefusalV1::Renewed { .. }
         )
     }
 
@@ -148,7 +158,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 14] {
+    fn refusals() -> [(RefusalV1, &'static str); 15] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -166,6 +176,7 @@ mod tests {
             (RefusalV1::Unavailable { why: text() }, "0b0178"),
             (RefusalV1::Superseded, "0c"),
             (RefusalV1::Revoked { node }, "0d00"),
+            (RefusalV1::Renewed { node }, "0e00"),
         ]
     }
 
@@ -183,7 +194,7 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        assert_eq!(fences, [3, 4, 7, 8, 13], "Incarnation, Fenced, Fork, Rewound, Revoked");
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{CertificateAuthority, Certified, Key, KeyAndRequest, TlsIdentity};
+use jikai_sync::identity::{CertificateAuthority, Certified, Key, KeyAndRequest, TlsIdentity, certified_by_pem};
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{
     Admission, Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, Requester, UplinkOptions,
@@ -65,6 +65,8 @@ pub struct End {
     pub knocks: watch::Sender<u32>,
     /// Above 0: every certificate is revoked.
     pub revocations: watch::Sender<u64>,
+    /// At a hub: what the newest session showed that both ends agreed in.
+    pub agreed: watch::Sender<Option<Certified>>,
 }
 
 impl End {
@@ -86,6 +88,7 @@ impl End {
             acked: watch::Sender::new(0),
             knocks: watch::Sender::new(0),
             revocations: watch::Sender::new(0),
+            agreed: watch::Sender::new(None),
         })
     }
 
@@ -174,8 +177,12 @@ impl HubStore for End {
     fn refused(&self, _: NodeId, _: &RefusalV1) {
         self.knocks.send_modify(|knocks| *knocks += 1);
     }
-    fn answer(&self, node: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>> {
-        Box::pin(std::future::ready([request, node.to_string().into_bytes()].concat()))
+    fn agreed<'a>(&'a self, certified: &'a Certified) -> Future<'a, ()> {
+        self.agreed.send_replace(Some(certified.clone()));
+        Box::pin(std::future::ready(()))
+    }
+    fn answer<'a>(&'a self, certified: &'a Certified, request: Vec<u8>) -> Future<'a, Vec<u8>> {
+        Box::pin(std::future::ready([request, certified.node.to_string().into_bytes()].concat()))
     }
     fn disconnected(&self, _: NodeId, refusal: Option<&RefusalV1>) {
         self.refused.send_replace(refusal.cloned());
@@ -188,16 +195,31 @@ pub fn authority() -> CertificateAuthority {
 }
 
 pub fn hub_identity(authority: &CertificateAuthority) -> TlsIdentity {
-    let key = Key::generate().unwrap();
-    let certificate = authority.certify_hub(&key, &[], TimeMs::now()).unwrap();
-    TlsIdentity::from_pem(&certificate, &key, authority.certificate_pem()).unwrap()
+    hub_identity_of(authority, &Key::generate().unwrap(), TimeMs::now())
+}
+
+/// The hub's identity with this key, certified at this time.
+pub fn hub_identity_of(authority: &CertificateAuthority, key: &Key, at_ms: TimeMs) -> TlsIdentity {
+    let certificate = authority.certify_hub(key, &[], at_ms).unwrap();
+    TlsIdentity::from_pem(&certificate, key, authority.certificate_pem()).unwrap()
 }
 
 /// A node certified by `signer` that trusts `trusted`.
 pub fn node_identity(signer: &CertificateAuthority, trusted: &CertificateAuthority, number: u16) -> TlsIdentity {
+    node_identity_at(signer, trusted, number, TimeMs::now()).0
+}
+
+/// The same, certified at this time; with the certificate.
+pub fn node_identity_at(
+    signer: &CertificateAuthority,
+    trusted: &CertificateAuthority,
+    number: u16,
+    at_ms: TimeMs,
+) -> (TlsIdentity, Certified) {
     let request = KeyAndRequest::for_node(node(number)).unwrap();
-    let certificate = signer.sign_node(&request.request_pem, node(number), &[], TimeMs::now()).unwrap();
-    TlsIdentity::from_pem(&certificate, &request.key, trusted.certificate_pem()).unwrap()
+    let certificate = signer.sign_node(&request.request_pem, node(number), &[], at_ms).unwrap();
+    let identity = TlsIdentity::from_pem(&certificate, &request.key, trusted.certificate_pem()).unwrap();
+    (identity, certified_by_pem(&certificate).unwrap())
 }
 
 /// A running end: stops when dropped.
@@ -222,9 +244,16 @@ pub fn start_hub(endpoint: HubEndpoint) -> Running {
     Running { address, running: tokio::spawn(endpoint.run(stop.clone())), stop: stop.drop_guard() }
 }
 
-pub fn start_node(edge: &Arc<End>, tls: &TlsIdentity, hub: &[SocketAddr]) -> (Running, Requester) {
+pub fn bind_node(edge: &Arc<End>, tls: &TlsIdentity, hub: &[SocketAddr]) -> NodeUplink {
     let options = UplinkOptions { hub: hub.to_vec(), bind: local(), segmentation_offload: false };
-    let uplink = NodeUplink::bind(tls, options, edge.clone()).unwrap();
+    NodeUplink::bind(tls, options, edge.clone()).unwrap()
+}
+
+pub fn start_node(edge: &Arc<End>, tls: &TlsIdentity, hub: &[SocketAddr]) -> (Running, Requester) {
+    run_node(bind_node(edge, tls, hub))
+}
+
+pub fn run_node(uplink: NodeUplink) -> (Running, Requester) {
     let (requester, stop) = (uplink.requester(), CancellationToken::new());
     let running = tokio::spawn(uplink.run(stop.clone()));
     (Running { address: local(), running, stop: stop.drop_guard() }, requester)

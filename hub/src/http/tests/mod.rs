@@ -1,3 +1,4 @@
+mod certificates;
 mod decisions;
 mod people;
 mod personal;
@@ -12,16 +13,19 @@ use axum::extract::connect_info::MockConnectInfo;
 use axum::http::{Request, StatusCode, header};
 use jikai_schema::command::Command;
 use jikai_schema::crypto::{KeyRing, SecretKey};
+use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::Certified;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower::ServiceExt;
 
 use crate::app::{App, INBOX};
 use crate::config::Config;
-use crate::identity::TokenHash;
+use crate::identity::{Expiry, TokenHash};
 use crate::personal::PersonalVault;
-use crate::province::{NodeLog, Running, check_in, claim, secrets_in};
+use crate::province::{NOW_MS, NodeLog, Running, check_in, claim, secrets_in};
 use crate::staff::{Factors, Passwords};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -47,8 +51,18 @@ fn app(hub: &Running) -> App {
         personal: Arc::new(PersonalVault::new(&KeyRing::of(SecretKey::from_bytes([3; 32])))),
         notes: Arc::default(),
         importing: Arc::new(Semaphore::new(1)),
+        expiry: expiry(),
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     }
+}
+
+/// A hub's certificate that ends in thirty days, of an authority that ends in a hundred.
+fn expiry() -> watch::Receiver<Expiry> {
+    let in_days = |days: i64| TimeMs::from_ms(NOW_MS + days * 86_400_000);
+    let (node, serial) = (NodeId::HUB, "0c".to_string());
+    let certificate =
+        Certified { node, serial, not_before_ms: in_days(-1), not_after_ms: in_days(30), hosts: Vec::new() };
+    watch::channel(Expiry { certificate, authority_ends_ms: in_days(100) }).1
 }
 
 /// All routes, as asked from the machine itself.

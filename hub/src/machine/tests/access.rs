@@ -164,3 +164,86 @@ fn an_old_list_brings_neither_a_lost_device_nor_a_person_who_left_back() {
     let bad = AccessCommand::DefineOperator { operator, name, role, password_hash: "plain".into() };
     assert_eq!(code(&ask(&mut hub, NOW_MS, bad)), "invalid_password_hash");
 }
+
+/// A renewal of node 1 by the certificate `renews`.
+fn renew(renews: &str, request: u8, serial: &str) -> AccessCommand {
+    AccessCommand::RenewCertificate {
+        node: node(1),
+        renews: renews.into(),
+        request_hash: [request; 32],
+        serial: serial.into(),
+        not_after_ms: TimeMs::from_ms(NOW_MS),
+        certificate_pem: format!("certificate {serial}"),
+    }
+}
+
+fn record(serial: &str, at_node: u16) -> AccessCommand {
+    let (node, serial, not_after_ms) = (node(at_node), serial.to_string(), TimeMs::from_ms(NOW_MS));
+    AccessCommand::RecordCertificate { node, serial, not_after_ms }
+}
+
+fn is_good(hub: &Hub, serial: &str) -> bool {
+    CertificateRow::read(&hub.state, serial).unwrap().unwrap().is_good()
+}
+
+#[test]
+fn a_request_is_given_one_certificate_and_only_for_a_good_one_of_the_same_node() {
+    let mut hub = Hub::set_up();
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0a", 1, "0b"))), "unknown");
+    ask(&mut hub, NOW_MS, record("0a", 2));
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0a", 1, "0b"))), "unknown", "another node's");
+    ask(&mut hub, NOW_MS, record("0c", 1));
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0c", 1, "0c"))), "exists_with_other");
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0c", 1, "xyz"))), "invalid_certificate");
+    assert_eq!(ask(&mut hub, NOW_MS, renew("0c", 1, "0d")), DONE);
+    assert_eq!(ask(&mut hub, NOW_MS, renew("0c", 1, "0e")), NOTHING, "the same request");
+    let (row, pem) = CertificateRow::of_request(&hub.state, node(1), &[1; 32]).unwrap().unwrap();
+    assert_eq!((row.serial.as_str(), pem.as_str()), ("0d", "certificate 0d"));
+    assert_eq!(CertificateRow::read(&hub.state, "0e").unwrap(), None);
+    let revoke = AccessCommand::RevokeCertificate { serial: "0c".into(), reason: "stolen".into() };
+    ask(&mut hub, NOW_MS, revoke);
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0c", 2, "0f"))), "certificate_not_good");
+    assert_eq!(ask(&mut hub, NOW_MS, renew("0d", 2, "0f")), DONE);
+}
+
+#[test]
+fn a_certificate_in_use_takes_the_place_of_the_one_it_renews_and_of_nothing_else() {
+    let mut hub = Hub::set_up();
+    let used = |serial: &str| AccessCommand::SupersedeCertificates { node: node(1), serial: serial.into() };
+    for serial in ["0a", "0b"] {
+        ask(&mut hub, NOW_MS, record(serial, 1));
+    }
+    ask(&mut hub, NOW_MS, renew("0a", 1, "1a"));
+    ask(&mut hub, NOW_MS, renew("0a", 2, "1b"));
+    assert_eq!(code(&ask(&mut hub, NOW_MS, used("77"))), "unknown");
+    assert_eq!(ask(&mut hub, NOW_MS, used("0a")), NOTHING, "it renews none");
+    assert_eq!(ask(&mut hub, NOW_MS, used("1b")), Outcome::Done { events: 2, existing: 0 });
+    assert_eq!(ask(&mut hub, NOW_MS, used("1b")), NOTHING);
+    let good: Vec<bool> = ["0a", "0b", "1a", "1b"].iter().map(|serial| is_good(&hub, serial)).collect();
+    assert_eq!(good, [false, true, false, true], "0b was signed by hand and stays");
+    assert_eq!(code(&ask(&mut hub, NOW_MS, used("1a"))), "certificate_not_good");
+    assert_eq!(code(&ask(&mut hub, NOW_MS, renew("0a", 3, "1c"))), "certificate_not_good");
+}
+
+#[test]
+fn all_certificates_of_a_node_are_revoked_at_once_and_unknown_ones_are_believed_no_more() {
+    let mut hub = Hub::set_up();
+    let all_of =
+        |number, reason: &str| AccessCommand::RevokeCertificatesOf { node: node(number), reason: reason.to_string() };
+    let meet = |number, serial: &str| {
+        let (node, serial, not_after_ms) = (node(number), serial.to_string(), TimeMs::from_ms(NOW_MS));
+        AccessCommand::MeetCertificate { node, serial, not_after_ms }
+    };
+    assert_eq!(ask(&mut hub, NOW_MS, meet(1, "0a")), DONE);
+    ask(&mut hub, NOW_MS, renew("0a", 1, "1a"));
+    ask(&mut hub, NOW_MS, record("0b", 2));
+    assert_eq!(code(&ask(&mut hub, NOW_MS, all_of(1, ""))), "invalid_reason");
+    assert_eq!(code(&ask(&mut hub, NOW_MS, all_of(9, "stolen"))), "unknown");
+    assert_eq!(ask(&mut hub, NOW_MS, all_of(1, "stolen")), DONE);
+    assert_eq!(ask(&mut hub, NOW_MS, all_of(1, "stolen")), NOTHING);
+    assert!(!is_good(&hub, "0a") && !is_good(&hub, "1a") && is_good(&hub, "0b"));
+    assert_eq!(ask(&mut hub, NOW_MS, meet(1, "0a")), NOTHING);
+    assert_eq!(code(&ask(&mut hub, NOW_MS, meet(1, "0c"))), "certificates_revoked");
+    assert_eq!(ask(&mut hub, NOW_MS, meet(2, "0c")), DONE);
+    assert_eq!(ask(&mut hub, NOW_MS, record("0d", 1)), DONE, "signed since then");
+}

@@ -8,7 +8,6 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use jikai_schema::id::NodeId;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime};
 use rustls_pki_types::CertificateDer;
@@ -39,8 +38,30 @@ pub struct HubOptions {
 /// Accepts the sessions of nodes.
 pub struct HubEndpoint {
     endpoint: Endpoint,
-    connections_max: usize,
+    options: HubOptions,
     shared: Arc<Shared>,
+}
+
+/// Gives a running endpoint another certificate.
+pub struct HubIdentity {
+    endpoint: Endpoint,
+    options: HubOptions,
+}
+
+impl HubIdentity {
+    /// Shows this certificate to whoever connects from now on; open sessions stay. The private key must be the one that the
+    /// endpoint was bound with: what tells nodes of a restart hangs on it.
+    pub fn present(&self, identity: &TlsIdentity) -> Result<(), TransportError> {
+        self.endpoint.set_server_config(Some(server_config(identity, &self.options)?));
+        Ok(())
+    }
+}
+
+fn server_config(identity: &TlsIdentity, options: &HubOptions) -> Result<ServerConfig, TransportError> {
+    let crypto = QuicServerConfig::try_from(sync_server(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    config.transport_config(transport_config(options.segmentation_offload)).max_incoming(options.connections_max);
+    Ok(config)
 }
 
 struct Shared {
@@ -55,16 +76,19 @@ impl HubEndpoint {
         options: &HubOptions,
         store: Arc<dyn HubStore>,
     ) -> Result<Self, TransportError> {
-        let crypto = QuicServerConfig::try_from(sync_server(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-        config.transport_config(transport_config(options.segmentation_offload)).max_incoming(options.connections_max);
+        let config = server_config(identity, options)?;
         let address = options.listen;
         let cannot = |source| TransportError::Bind { address, source };
         let socket = std::net::UdpSocket::bind(address).map_err(cannot)?;
         let settings = endpoint_config(identity.private_key_der());
         let endpoint = Endpoint::new(settings, Some(config), socket, Arc::new(TokioRuntime)).map_err(cannot)?;
         let shared = Arc::new(Shared { store, seats: Seats::default() });
-        Ok(HubEndpoint { endpoint, connections_max: options.connections_max, shared })
+        Ok(HubEndpoint { endpoint, options: options.clone(), shared })
+    }
+
+    /// To give it another certificate while it runs. The address stays taken for as long as this is kept.
+    pub fn identity(&self) -> HubIdentity {
+        HubIdentity { endpoint: self.endpoint.clone(), options: self.options.clone() }
     }
 
     /// The address in use.
@@ -74,14 +98,15 @@ impl HubEndpoint {
 
     /// Serves nodes until cancelled.
     pub async fn run(self, cancelled: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(self.connections_max));
+        let connections_max = self.options.connections_max;
+        let permits = Arc::new(Semaphore::new(connections_max));
         loop {
             let incoming = tokio::select! {
                 incoming = self.endpoint.accept() => incoming,
                 () = cancelled.cancelled() => None,
             };
             let Some(incoming) = incoming else { break };
-            if permits.available_permits() <= self.connections_max / 2 && !incoming.remote_address_validated() {
+            if permits.available_permits() <= connections_max / 2 && !incoming.remote_address_validated() {
                 // Room grows short: from now on a caller proves that its address is its own before it takes any.
                 if let Err(error) = incoming.retry() {
                     error.into_incoming().refuse();
@@ -130,11 +155,12 @@ impl Shared {
         close(&connection, refusal.as_ref());
     }
 
-    async fn answer_requests(self: Arc<Self>, node: NodeId, connection: Connection) {
+    async fn answer_requests(self: Arc<Self>, certified: Certified, connection: Connection) {
+        let certified = Arc::new(certified);
         // The stream limit of the connection bounds how many are answered at once.
         while let Ok((send, receive)) = connection.accept_bi().await {
-            let shared = self.clone();
-            tokio::spawn(async move { serve(send, receive, |request| shared.store.answer(node, request)).await });
+            let (shared, certified) = (self.clone(), certified.clone());
+            tokio::spawn(async move { serve(send, receive, |request| shared.store.answer(&certified, request)).await });
         }
     }
 }

@@ -142,8 +142,11 @@ impl Run {
             }
             Action::Acked(cursor) => store.down_acked(self.node, cursor),
             Action::Agreed => {
+                // Before anything is answered: what this certificate has replaced opens nothing any more.
+                store.agreed(&self.certified).await;
                 // Requests may ask for batch keys: a store that is not the node's own is not answered.
-                let answering = tokio::spawn(self.shared.clone().answer_requests(self.node, self.connection.clone()));
+                let (certified, connection) = (self.certified.clone(), self.connection.clone());
+                let answering = tokio::spawn(self.shared.clone().answer_requests(certified, connection));
                 if let Some(admitted) = &mut self.admitted {
                     admitted.answering = Some(AbortOnDropHandle::new(answering));
                 }

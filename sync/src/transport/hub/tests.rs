@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use quinn::ClientConfig;
 use quinn::crypto::rustls::QuicClientConfig;
@@ -46,7 +47,10 @@ impl HubStore for Store {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn down_acked(&self, _: NodeId, _: Cursor) {}
-    fn answer(&self, _: NodeId, request: Vec<u8>) -> Future<'_, Vec<u8>> {
+    fn agreed<'a>(&'a self, _: &'a Certified) -> Future<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+    fn answer<'a>(&'a self, _: &'a Certified, request: Vec<u8>) -> Future<'a, Vec<u8>> {
         self.answered.fetch_add(1, Ordering::SeqCst);
         Box::pin(std::future::ready(request))
     }

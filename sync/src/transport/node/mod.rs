@@ -41,6 +41,33 @@ pub struct NodeUplink {
     options: UplinkOptions,
     store: Arc<dyn NodeStore>,
     connection: watch::Sender<Option<Connection>>,
+    /// How the next connection proves who we are.
+    identity: watch::Sender<ClientConfig>,
+}
+
+/// Gives a running uplink another certificate.
+#[derive(Clone)]
+pub struct UplinkIdentity {
+    identity: watch::Sender<ClientConfig>,
+    connection: watch::Sender<Option<Connection>>,
+    segmentation_offload: bool,
+}
+
+impl UplinkIdentity {
+    /// Shows this certificate from now on: the open session ends in order, and the next one follows at once. No request is sent
+    /// over the older certificate's connection any more.
+    pub fn present(&self, identity: &TlsIdentity) -> Result<(), TransportError> {
+        self.identity.send_replace(client_config(identity, self.segmentation_offload)?);
+        self.connection.send_replace(None);
+        Ok(())
+    }
+}
+
+fn client_config(identity: &TlsIdentity, segmentation_offload: bool) -> Result<ClientConfig, TransportError> {
+    let crypto = QuicClientConfig::try_from(sync_client(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(transport_config(segmentation_offload));
+    Ok(config)
 }
 
 /// How a session went.
@@ -59,12 +86,18 @@ impl NodeUplink {
         store: Arc<dyn NodeStore>,
     ) -> Result<Self, TransportError> {
         let address = options.bind;
-        let mut endpoint = Endpoint::client(address).map_err(|source| TransportError::Bind { address, source })?;
-        let crypto = QuicClientConfig::try_from(sync_client(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
-        let mut config = ClientConfig::new(Arc::new(crypto));
-        config.transport_config(transport_config(options.segmentation_offload));
-        endpoint.set_default_client_config(config);
-        Ok(NodeUplink { endpoint, options, store, connection: watch::Sender::new(None) })
+        let endpoint = Endpoint::client(address).map_err(|source| TransportError::Bind { address, source })?;
+        let identity = watch::Sender::new(client_config(identity, options.segmentation_offload)?);
+        Ok(NodeUplink { endpoint, options, store, connection: watch::Sender::new(None), identity })
+    }
+
+    /// To give it another certificate while it runs.
+    pub fn identity(&self) -> UplinkIdentity {
+        UplinkIdentity {
+            identity: self.identity.clone(),
+            connection: self.connection.clone(),
+            segmentation_offload: self.options.segmentation_offload,
+        }
     }
 
     /// Sends requests beside the logs while a session is open.
@@ -74,10 +107,11 @@ impl NodeUplink {
 
     /// Keeps sessions going until cancelled.
     pub async fn run(self, cancelled: CancellationToken) {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut identity) = (Backoff::default(), self.identity.subscribe());
         for address in self.options.hub.iter().cycle() {
+            let config = identity.borrow_and_update().clone();
             let ended = tokio::select! {
-                ended = self.session(*address) => ended,
+                ended = self.session(*address, config, identity.clone()) => ended,
                 () = cancelled.cancelled() => break,
             };
             match &ended.reason {
@@ -93,6 +127,8 @@ impl NodeUplink {
             let wait = Duration::from_millis(backoff.next_wait_ms(&mut rand::rng()));
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
+                // Whoever shows another certificate begins anew.
+                _ = identity.changed() => backoff.reset(),
                 () = cancelled.cancelled() => break,
             }
         }
@@ -101,13 +137,13 @@ impl NodeUplink {
         self.endpoint.wait_idle().await;
     }
 
-    async fn session(&self, address: SocketAddr) -> Ended {
-        let connection = match self.connect(address).await {
+    async fn session(&self, address: SocketAddr, config: ClientConfig, newer: watch::Receiver<ClientConfig>) -> Ended {
+        let connection = match self.connect(address, config).await {
             Ok(connection) => connection,
             Err(error) => return Ended { reason: Err(error), succeeded: false },
         };
         let opened_at = Instant::now();
-        let (mut reason, sent) = match Run::open(self, &connection).await {
+        let (mut reason, sent) = match Run::open(self, &connection, newer).await {
             Ok(run) => run.until_end().await,
             Err(error) => (Err(error), false),
         };
@@ -121,8 +157,8 @@ impl NodeUplink {
         Ended { reason, succeeded: !superseded && (sent || opened_at.elapsed() >= STEADY) }
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Connection, String> {
-        let connecting = self.endpoint.connect(address, HUB_NAME).map_err(|error| error.to_string())?;
+    async fn connect(&self, address: SocketAddr, config: ClientConfig) -> Result<Connection, String> {
+        let connecting = self.endpoint.connect_with(config, address, HUB_NAME).map_err(|error| error.to_string())?;
         let opened = tokio::time::timeout(OPENING_WAIT, connecting).await.map_err(|_| "no answer".to_string())?;
         opened.map_err(|error| error.to_string())
     }

@@ -1,6 +1,6 @@
 //! One session of a node while it runs.
 
-use quinn::Connection;
+use quinn::{ClientConfig, Connection};
 use tokio::sync::{mpsc, watch};
 
 use super::NodeUplink;
@@ -18,6 +18,8 @@ pub(super) struct Run<'a> {
     writers: Writers,
     incoming: mpsc::Receiver<Incoming>,
     head: watch::Receiver<u64>,
+    /// Another certificate than this session's, once there is one.
+    newer: watch::Receiver<ClientConfig>,
     intake: Intake<LogError>,
     /// Where the hub stood when the session opened.
     agreed_next_seq: u64,
@@ -27,7 +29,11 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Opens the streams, and greets with where the store stands.
-    pub(super) async fn open(uplink: &'a NodeUplink, connection: &'a Connection) -> Result<Self, String> {
+    pub(super) async fn open(
+        uplink: &'a NodeUplink,
+        connection: &'a Connection,
+        newer: watch::Receiver<ClientConfig>,
+    ) -> Result<Self, String> {
         let (up_send, up_receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let (down_send, down_receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let head = uplink.store.up_head();
@@ -44,6 +50,7 @@ impl<'a> Run<'a> {
             writers: Writers { up: up_send, down: down_send },
             incoming: read_streams(up_receive, down_receive),
             head,
+            newer,
             intake,
             agreed_next_seq: 0,
             sent: false,
@@ -75,6 +82,7 @@ impl<'a> Run<'a> {
     async fn wait(&mut self) -> Result<(), String> {
         tokio::select! {
             biased;
+            _ = self.newer.changed() => return Err("another certificate takes its place".into()),
             outcome = self.intake.next_outcome() => match outcome {
                 Some(Ok(cursor)) => self.session.delivered(cursor, now_ms()),
                 Some(Err(error)) => return Err(error.to_string()),
@@ -105,7 +113,12 @@ impl<'a> Run<'a> {
                 self.agreed_next_seq = welcome.up.next_seq;
                 self.session.located(hash, now_ms());
                 if self.session.is_open() {
-                    self.uplink.connection.send_replace(Some(self.connection.clone()));
+                    // Requests must not show an older certificate than the one that was installed.
+                    self.uplink.connection.send_if_modified(|open| {
+                        let is_newest = self.newer.has_changed().is_ok_and(|changed| !changed);
+                        *open = is_newest.then(|| self.connection.clone());
+                        true
+                    });
                     store.connected();
                 }
             }
