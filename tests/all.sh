@@ -51,6 +51,7 @@ rust_tests() {
 }
 
 check "set-up" set_up
+check "secret scan" tests/secrets.sh
 check "cargo fmt --check" cargo fmt --all --check
 check "cargo build" cargo build --workspace --quiet
 check "cargo clippy -D warnings" cargo clippy --workspace --all-targets --quiet -- -D warnings
