@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::ChangeRow;
 use crate::machine::error::Stop;
+use crate::machine::master::check_game;
+use crate::machine::money::check_deposit;
 use crate::machine::subject::Subject;
 use crate::machine::{Machine, Stamp, rule, unknown};
 
@@ -35,6 +37,7 @@ impl Machine<'_> {
                 let MasterEvent::GameDefined { game, .. } = definition else {
                     return Err(rule("not_a_game", "this change defines a game").into());
                 };
+                check_game(definition)?;
                 let current = self.defined(Subject::Game(*game))?;
                 (game_view(current.as_ref()), game_view(Some(definition)))
             }
@@ -58,6 +61,7 @@ impl Machine<'_> {
                 (view(current.name()), view(hold.name()))
             }
             ChangeSubject::Deposit(deposit) => {
+                check_deposit(deposit)?;
                 self.projection.outlet(deposit.outlet)?.ok_or_else(|| unknown("outlet", deposit.outlet))?;
                 let known = "SELECT EXISTS (SELECT 1 FROM deposit WHERE deposit = ?1)";
                 let known: bool =

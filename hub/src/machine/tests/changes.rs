@@ -37,6 +37,16 @@ fn hold(number: u32, hold: PackHold) -> ChangeSubject {
     ChangeSubject::Hold { pack: pack(number), hold }
 }
 
+fn game(price: &str, limit: &str) -> ChangeSubject {
+    let MasterEvent::GameDefined { game, name, shares, city_limit, .. } = define_game() else { panic!("no game") };
+    let (price, outlet_limit) = (yuan(price), yuan(limit));
+    ChangeSubject::Game(MasterEvent::GameDefined { game, name, price, shares, outlet_limit, city_limit })
+}
+
+fn deposit_by_hand(number: u64, amount: &str) -> ChangeSubject {
+    ChangeSubject::Deposit(deposit(number, 13_010_001, amount))
+}
+
 fn done(outcome: Outcome) {
     assert!(matches!(outcome, Outcome::Done { events: 1.., .. }), "{outcome:?}");
 }
@@ -83,10 +93,17 @@ fn a_change_that_nobody_could_mean_is_not_proposed() {
         (hold(1, PackHold::None), "nothing_changes"),
         (hold(99, PackHold::Stolen), "unknown"),
         (ChangeSubject::Game(define_division(1301, 0)), "not_a_game"),
+        (game("-2.00", "100.00"), "invalid_price"),
+        (game("0.00", "100.00"), "invalid_price"),
+        (game("2.00", "-1.00"), "invalid_limits"),
+        (deposit_by_hand(7, "-5.00"), "invalid_amount"),
+        (deposit_by_hand(7, "0.00"), "invalid_amount"),
+        (deposit_by_hand(7, "10000000.01"), "invalid_amount"),
+        (deposit_by_hand(0, "5.00"), "invalid_deposit"),
     ] {
         assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(subject.clone()))), refusal, "{subject:?}");
     }
-    for reason in ["", " ", "a\nb", &"x".repeat(501)] {
+    for reason in ["", " ", "a\nb", "a\u{202e}b", &"x".repeat(501)] {
         let command = ChangeCommand::Propose { subject: hold(1, PackHold::Stolen), reason: reason.into() };
         assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, command)), "invalid_reason");
     }
