@@ -57,6 +57,7 @@ check "cargo build" cargo build --workspace --quiet
 check "cargo clippy -D warnings" cargo clippy --workspace --all-targets --quiet -- -D warnings
 echo "== cargo test"
 rust_tests
+check "OpenAPI fuzzing" tests/openapi.sh
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -139,7 +139,7 @@ pub fn streams(target: &Target<'_>) -> u64 {
     frames.send(&requests);
     let (mut refused, mut answered) = (0, 0);
     while refused < more {
-        match frames.next().expect("the connection stays open") {
+        match frames.hear().expect("the connection stays open") {
             Frame::Reset(_, REFUSED_STREAM) => refused += 1,
             Frame::Other => {}
             other => panic!("{other:?} after {refused} refusals"),
@@ -147,7 +147,7 @@ pub fn streams(target: &Target<'_>) -> u64 {
     }
     frames.send(&(0..STREAMS_MAX).flat_map(|at| end_of_body(2 * at + 1)).collect::<Vec<u8>>());
     while answered < STREAMS_MAX {
-        match frames.next().expect("the connection stays open") {
+        match frames.hear().expect("the connection stays open") {
             Frame::Answer(_, false) => answered += 1,
             Frame::Other => {}
             other => panic!("{other:?} after {answered} answers"),
@@ -196,7 +196,7 @@ pub fn resets(target: &Target<'_>) -> u64 {
 /// Whether the first that matters is no good answer: a reset stream, the end, or a request that is refused.
 fn is_refused(mut frames: Frames) -> bool {
     loop {
-        match frames.next() {
+        match frames.hear() {
             None | Some(Frame::Reset(..) | Frame::GoAway(_)) => return true,
             Some(Frame::Answer(_, is_good)) => return !is_good,
             Some(Frame::Other) => {}

@@ -57,7 +57,7 @@ impl Frames {
     }
 
     /// The next frame; nothing once the server has closed.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn hear(&mut self) -> Option<Frame> {
         loop {
             let mut head = [0; 9];
             self.stream.read_exact(&mut head).ok()?;
@@ -81,7 +81,7 @@ impl Frames {
     /// Why the server ended the connection; nothing where it just closed.
     pub fn end(mut self) -> Option<u32> {
         let mut reason = None;
-        while let Some(frame) = self.next() {
+        while let Some(frame) = self.hear() {
             if let Frame::GoAway(code) = frame {
                 reason = Some(code);
             }

@@ -27,7 +27,7 @@ fn forged(token: &str) -> Vec<String> {
         |algorithm: &str| format!("{}.{claims}.", encoded(&format!(r#"{{"alg":"{algorithm}","typ":"JWT"}}"#)));
     let mut flipped = token.to_string();
     let last = if flipped.ends_with('A') { 'Q' } else { 'A' };
-    flipped.replace_range(20..21, &(if &token[20..21] == "x" { "y" } else { "x" }).to_string());
+    flipped.replace_range(20..21, if &token[20..21] == "x" { "y" } else { "x" });
     vec![
         unsigned("none"),
         unsigned("None"),
