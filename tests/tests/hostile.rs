@@ -59,7 +59,7 @@ fn refused_requests() -> u64 {
 /// Too much and too slow, on servers with small bounds.
 fn floods() -> u64 {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let hurried: Settings<'_> = &[("patience_ms", "1000")];
+    let hurried: Settings<'_> = &[("patience_ms", "3000")];
     let places = CONNECTIONS_MAX.to_string();
     let small: Settings<'_> = &[("connections_max", &places), ("strangers_per_second", "5")];
     let many: Settings<'_> = &[("strangers_per_second", "100000")];

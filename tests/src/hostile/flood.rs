@@ -69,27 +69,34 @@ pub fn dawdle(target: &Target<'_>) -> u64 {
     let body = format!("{post}content-type: application/json\r\ncontent-length: 60000\r\n\r\n{{\"a\":\"");
     let chunks = format!("{post}content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
     let one_header = format!("{post}x: ");
-    for (what, start, rest, is_answered) in [
+    let endless: [(&str, &str, &str, bool); 6] = [
         ("silence", "", "", false),
         ("a method", "G", "E", false),
         ("headers", &post, "x: a\r\n", false),
         ("one header", &one_header, "a", false),
         ("a body", &body, "a", true),
         ("chunks", &chunks, "1\r\na\r\n", true),
-    ] {
-        let mut stream = server.dial("http/1.1").expect("a connection");
-        stream.write_all(start.as_bytes()).expect("a start can be sent");
-        hurry(&stream.sock);
-        let said = trickle(&mut stream, &mut rest.bytes().cycle());
-        match outcome(&said) {
-            Outcome::Answered(answer) if answer.body.is_empty() => {
-                assert!((400..500).contains(&answer.status) && !is_answered, "{what}: {}", answer.head);
-            }
-            Outcome::Answered(answer) => drop(problem(&answer).expect(what)),
-            Outcome::Closed => assert!(!is_answered, "{what}: closed without a word"),
+    ];
+    std::thread::scope(|scope| {
+        for (what, start, rest, is_answered) in endless {
+            scope.spawn(move || dawdle_over(server, what, start, rest, is_answered));
         }
-    }
+    });
     8
+}
+
+/// One request that never ends: its start at once, then the rest byte by byte, again and again.
+fn dawdle_over(server: &Server, what: &str, start: &str, rest: &str, is_answered: bool) {
+    let mut stream = server.dial("http/1.1").expect("a connection");
+    stream.write_all(start.as_bytes()).expect("a start can be sent");
+    hurry(&stream.sock);
+    match outcome(&trickle(&mut stream, &mut rest.bytes().cycle())) {
+        Outcome::Answered(answer) if answer.body.is_empty() => {
+            assert!((400..500).contains(&answer.status) && !is_answered, "{what}: {}", answer.head);
+        }
+        Outcome::Answered(answer) => drop(problem(&answer).expect(what)),
+        Outcome::Closed => assert!(!is_answered, "{what}: closed without a word"),
+    }
 }
 
 /// As many connections as the server takes, then more: those are closed, the others are served. Gives how many were opened.
