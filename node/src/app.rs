@@ -2,26 +2,22 @@
 
 use std::sync::Arc;
 
-use jikai_schema::barcode::SecurityBarcode;
 use jikai_schema::event::{BatchNames, RequestKey};
-use jikai_schema::id::{NodeId, OutletId};
+use jikai_schema::id::NodeId;
 use jikai_schema::money::Money;
-use jikai_schema::projection::Projection;
-use jikai_schema::rules::{Judgement, judge};
 use jikai_schema::time::TimeMs;
 use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
 use parking_lot::RwLock;
 use rand::RngExt;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
-use crate::decide::Caller;
+use crate::decide::{Caller, Refusal, Verb};
 use crate::http::Strangers;
 use crate::keyring::Keyring;
-use crate::query::QueryError;
-use crate::session::{Challenges, Guesses, Sessions};
-use crate::store::{PoolError, ReadPool};
+use crate::session::{Challenges, Guesses, Hashing, Sessions};
+use crate::store::ReadPool;
 use crate::uplink::LinkState;
 use crate::writer::{Clock, Reply, Request, WriteError, Writer};
 
@@ -49,8 +45,8 @@ pub struct App {
     pub strangers: Arc<Strangers>,
     /// Wrong passwords of operators.
     pub guesses: Arc<Guesses>,
-    /// At most so many passwords are hashed at once: each takes memory and a core.
-    pub hashing: Arc<Semaphore>,
+    /// Room for hashing passwords.
+    pub hashing: Arc<Hashing>,
     /// Printed names of batches.
     pub names: Arc<RwLock<Arc<BatchNames>>>,
     /// Asks the hub; `None` where there is none.
@@ -61,6 +57,15 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// The clock.
     pub clock: Clock,
+}
+
+/// Why a node serves nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closed {
+    /// The hub refused this store for good: it was replaced, copied or rewound, or its certificate was revoked.
+    Fenced,
+    /// The hub was not heard for so long that the node no longer knows who may still work here.
+    OfflineTooLong,
 }
 
 /// A request that was done here, but whose acknowledgement by the hub is still out.
@@ -75,9 +80,17 @@ pub enum AskError {
 }
 
 impl App {
-    /// Asks the writer, and waits for the hub where `ack` or the amount demands it.
+    /// Asks the writer for what moves money or custody, and waits for the hub where `ack` or the amount demands it. That an
+    /// owner's right was missing is noted.
     pub async fn ask(&self, request: Request, amount_of: fn(&Reply) -> Money) -> Result<Reply, AskError> {
-        let reply = self.writer.ask(request).await?;
+        let (caller, verb) = (request.caller, request.verb.name());
+        let reply = match self.writer.ask(request).await {
+            Err(WriteError::Refused(refusal @ Refusal::OwnerRequired)) => {
+                self.note_refusal(caller, verb).await?;
+                return Err(WriteError::Refused(refusal).into());
+            }
+            other => other?,
+        };
         let must_wait = match self.config.ack {
             Acknowledge::Hub => true,
             Acknowledge::Local => {
@@ -90,6 +103,13 @@ impl App {
         Ok(reply)
     }
 
+    /// Notes that somebody asked for what only the owner may do.
+    pub async fn note_refusal(&self, caller: Caller, request: &str) -> Result<(), WriteError> {
+        let key = self.fresh_key(&caller, "note");
+        let verb = Verb::NoteRefusal { request: request.to_string() };
+        self.writer.ask(Request { caller, key, verb }).await.map(drop)
+    }
+
     async fn wait_for_hub(&self, seq: u64) -> Result<(), AskError> {
         let mut link = self.link.clone();
         let passed = link.wait_for(|state| state.acked_seq >= seq);
@@ -97,21 +117,6 @@ impl App {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(AskError::AckPending),
         }
-    }
-
-    /// Judges codes for a claim at `here`, on a read-only connection.
-    pub async fn judge(
-        &self,
-        here: OutletId,
-        codes: Vec<SecurityBarcode>,
-    ) -> Result<Result<Vec<Judgement>, QueryError>, PoolError> {
-        let (keys, now_ms) = (self.keys.clone(), self.now_ms());
-        let judge_all = move |store: &mut rusqlite::Connection| {
-            let mut projection = Projection::new(store);
-            let judged = codes.iter().map(|code| judge(&mut projection, keys.as_ref(), here, code, now_ms));
-            Ok(judged.collect::<Result<_, _>>()?)
-        };
-        self.pool.read(judge_all).await
     }
 
     /// A key for a request that is never repeated: logging in and out, inquiries.
@@ -125,10 +130,14 @@ impl App {
         (self.clock)()
     }
 
-    /// Whether the hub was heard lately enough to know who may still work here.
-    pub fn is_trusted(&self) -> bool {
-        let now_ms = self.now_ms();
-        now_ms.ms() - self.link.borrow().contact_at_ms(now_ms).ms() <= self.config.offline_ms_max
+    /// Why nobody is served now, if so.
+    pub fn closed(&self) -> Option<Closed> {
+        let (link, now_ms) = (self.link.borrow(), self.now_ms());
+        if link.fenced {
+            return Some(Closed::Fenced);
+        }
+        let silent_ms = now_ms.ms() - link.contact_at_ms(now_ms).ms();
+        (silent_ms > self.config.offline_ms_max).then_some(Closed::OfflineTooLong)
     }
 
     /// Printed names of batches as known now.

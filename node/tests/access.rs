@@ -7,13 +7,23 @@ mod api;
 #[expect(dead_code, reason = "the rest is for the tests of the counter")]
 mod outlet;
 
+use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
 
 use api::{Api, problem};
-use axum::http::StatusCode;
-use jikai_schema::event::{AccessEvent, ChangeEvent, EventBody, MasterEvent, OperatorRole, TerminalKind};
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
+use jikai_node::config::Acknowledge;
+use jikai_node::session::Sessions;
+use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::decode_event;
+use jikai_schema::event::{
+    AccessEvent, BatchNames, ChangeEvent, EventBody, EventView, MasterEvent, OperatorRole, TerminalKind,
+};
 use jikai_schema::parameter::ParameterScope;
 use jikai_schema::time::TimeMs;
+use jikai_sync::transport::NodeStore;
+use jikai_sync::wire::RefusalV1;
 use outlet::*;
 
 fn revoked() -> EventBody {
@@ -117,5 +127,130 @@ async fn the_length_of_a_session_is_the_parameter_of_the_prefecture_from_its_day
     api.forward_ms.store(29 * 60_000, Ordering::SeqCst);
     assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
     api.forward_ms.store(31 * 60_000, Ordering::SeqCst);
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+}
+
+/// Sessions that a node would find alive if it started again now.
+fn sessions_after_a_restart(api: &Api) -> usize {
+    let store = jikai_node::store::open_reader(api.data.path()).unwrap();
+    let sessions = Sessions::new(NonZeroU32::MIN, NonZeroU32::MIN);
+    sessions.load(&store, TimeMs::from_ms(NOW_MS)).unwrap()
+}
+
+#[tokio::test]
+async fn a_restart_brings_no_session_back_that_a_fact_of_the_hub_had_ended() {
+    let mut api = Api::open(100).await;
+    let defined = |public_key| {
+        let (terminal, kind) = (terminal(1), TerminalKind::Dedicated);
+        master(MasterEvent::TerminalDefined { terminal, node: node(), kind, public_key })
+    };
+    let clerk_defined = || {
+        world().into_iter().find(|body| {
+            matches!(body, EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) if *operator == clerk(1).operator)
+        })
+    };
+    let mut ended_by = vec![vec![revoked(), defined([9; 32]), defined(device_key().verifying_key().to_bytes())]];
+    ended_by.push(vec![clerk_defined().unwrap()]);
+    for facts in ended_by {
+        let token = api.token(clerk(1).operator).await;
+        assert_eq!(sessions_after_a_restart(&api), 1);
+        api.hub(facts).await;
+        assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+        assert_eq!(sessions_after_a_restart(&api), 0, "the device and the person are in use again, the session is not");
+    }
+    api.token(clerk(1).operator).await;
+    assert_eq!(sessions_after_a_restart(&api), 1);
+}
+
+#[tokio::test]
+async fn a_fenced_node_serves_nobody_until_the_hub_takes_it_back() {
+    let api = Api::open(100).await;
+    let operator = owner(1).operator;
+    let token = api.token(operator).await;
+    let ready = || Request::get("/health/ready").body(Body::empty()).unwrap();
+    assert_eq!(api.send(ready()).await.status, StatusCode::OK);
+    let node = node();
+    for harmless in [RefusalV1::UnknownNode { node }, RefusalV1::Superseded, RefusalV1::Silent { silent_ms: 1 }] {
+        api.uplink.disconnected(Some(&harmless));
+        assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK, "{harmless}");
+    }
+    for fence in [
+        RefusalV1::Incarnation { node },
+        RefusalV1::Fenced { node, ours: 2, theirs: 1 },
+        RefusalV1::Fork { at: 9 },
+        RefusalV1::Rewound { ours: 9, theirs: 4 },
+        RefusalV1::Revoked { node },
+    ] {
+        api.uplink.disconnected(Some(&fence));
+        assert_eq!(problem(&api.get(&token, "/v1/account").await, 503), "node_fenced", "{fence}");
+        let sale = r#"{"tickets":["J1001-26001-0000001-001"]}"#;
+        let sold = api.post(Some(&token), Some("fenced-0000000001"), "/v1/tickets/sell", sale).await;
+        assert_eq!(problem(&sold, 503), "node_fenced");
+        let challenge = api.challenge(terminal(1)).await;
+        assert_eq!(problem(&api.login(operator, PASSWORD, &challenge).await, 503), "node_fenced");
+        assert_eq!(problem(&api.send(ready()).await, 503), "node_fenced");
+        api.uplink.disconnected(None);
+        assert_eq!(
+            problem(&api.get(&token, "/v1/account").await, 503),
+            "node_fenced",
+            "a lost line takes nothing back"
+        );
+        api.uplink.connected();
+        assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
+    }
+}
+
+fn noted(api: &Api, kind: &str) -> usize {
+    let store = jikai_node::store::open_reader(api.data.path()).unwrap();
+    let events = jikai_node::store::OwnLog(&store).read(1, 10_000, usize::MAX).unwrap();
+    let names = BatchNames::load(&store).unwrap();
+    let view = |bytes: &[u8]| EventView::new(&decode_event(bytes).unwrap(), bytes, ChainHash::GENESIS, &names).event;
+    events.iter().filter(|event| view(&event.bytes)["kind"] == kind).count()
+}
+
+#[tokio::test]
+async fn failed_logins_refusals_for_want_of_a_right_and_inquiries_are_facts() {
+    let api = Api::open(100).await;
+    for _ in 0..3 {
+        let challenge = api.challenge(terminal(1)).await;
+        assert_eq!(problem(&api.login(owner(1).operator, "wrong", &challenge).await, 401), "login_failed");
+    }
+    assert_eq!(problem(&api.login(owner(1).operator, PASSWORD, "made-up").await, 401), "login_failed");
+    assert_eq!(noted(&api, "login_failed"), 3, "who holds no key of a device leaves no trace");
+    let token = api.token(clerk(1).operator).await;
+    for number in 0..3 {
+        let (key, body) = (format!("refused-{number:010}"), r#"{"shipment_id":5}"#);
+        let refused = api.post(Some(&token), Some(&key), "/v1/packs/receive", body).await;
+        assert_eq!(problem(&refused, 403), "owner_required");
+        assert_eq!(problem(&api.get(&token, "/v1/account/entries").await, 403), "owner_required");
+    }
+    assert_eq!(noted(&api, "right_refused"), 2, "once a minute for each request");
+    let body = format!(r#"{{"codes":["{}","{}"]}}"#, code(1, 2), code(1, 3));
+    assert_eq!(api.post(Some(&token), None, "/v1/claims/inquire", body).await.status, StatusCode::OK);
+    assert_eq!(noted(&api, "tickets_inquired"), 1);
+}
+
+#[tokio::test]
+async fn with_ack_of_the_hub_money_waits_for_it_and_who_logs_in_asks_or_logs_out_does_not() {
+    let api = Api::open_with(100, Acknowledge::Hub).await;
+    let token = api.token(owner(1).operator).await;
+    let inquiry = format!(r#"{{"codes":["{}"]}}"#, code(1, 2));
+    assert_eq!(api.post(Some(&token), None, "/v1/claims/inquire", inquiry).await.status, StatusCode::OK);
+    let receive = || api.post(Some(&token), Some("waits-for-the-hub"), "/v1/packs/receive", r#"{"shipment_id":5}"#);
+    let waiting = receive();
+    let acked = async {
+        let store = jikai_node::store::open_reader(api.data.path()).unwrap();
+        let checked_in =
+            || store.query_row("SELECT count(*) FROM pack WHERE state = 1", [], |row| row.get::<_, i64>(0)).unwrap();
+        while checked_in() == 0 {
+            tokio::task::yield_now().await;
+        }
+        api.link.send_modify(|state| state.acked_seq = u64::MAX);
+    };
+    let (answer, ()) = tokio::join!(waiting, acked);
+    assert_eq!(answer.status, StatusCode::OK, "told once the hub had it: {}", answer.body);
+    assert_eq!(receive().await.body, answer.body);
+    api.link.send_modify(|state| state.acked_seq = 0);
+    assert_eq!(api.post(Some(&token), None, "/v1/logout", "{}").await.status, StatusCode::NO_CONTENT);
     assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
 }

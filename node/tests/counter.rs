@@ -7,7 +7,7 @@ mod outlet;
 use jikai_node::decide::{PackSelection, Verb};
 use jikai_node::store::{self, OwnLog};
 use jikai_node::writer::{WriteError, Writer};
-use jikai_schema::barcode::{parse_pack, parse_ticket};
+use jikai_schema::barcode::{SecurityBarcode, parse_pack, parse_ticket};
 use jikai_schema::event::*;
 use jikai_schema::id::BatchNo;
 use jikai_schema::rules::ClaimAnswer;
@@ -43,7 +43,8 @@ impl Counter {
 
     async fn answers(&mut self, codes: &[(u32, u16)]) -> Vec<ClaimAnswer> {
         let codes = codes.iter().map(|(pack, ticket)| barcode(*pack, *ticket)).collect();
-        let asked = request(owner(1), "never-repeated", Verb::InquireClaims(codes));
+        self.keys_used += 1;
+        let asked = request(owner(1), &format!("answers-{}", self.keys_used), Verb::InquireClaims(codes));
         self.writer.ask(asked).await.unwrap().judgements.iter().map(|judgement| judgement.answer).collect()
     }
 }
@@ -83,6 +84,25 @@ async fn packs_are_received_only_by_the_owner_once_and_while_the_money_lasts() {
     assert_eq!(counter.ask(owner(1), packs(&[10, 11, 12])).await, "insufficient_balance");
     assert_eq!(counter.ask(owner(1), packs(&[10, 11])).await, "done");
     assert_eq!(counter.ask(owner(1), packs(&[12])).await, "insufficient_balance");
+}
+
+#[tokio::test]
+async fn a_consignment_larger_than_a_request_is_checked_in_by_asking_again() {
+    let mut counter = Counter::open().await;
+    let more = (1_000..1_300).map(|number| shipped(number, 1)).chain([deposit(2, "40000.00")]).collect();
+    counter.feed.send(&counter.writer, more).await;
+    let left = |counter: &Counter| -> i64 {
+        let store = store::open_reader(counter.data.path()).unwrap();
+        store
+            .query_row("SELECT count(*) FROM pack WHERE shipment = 5 AND outlet = 13010001 AND state = 0", [], |row| {
+                row.get(0)
+            })
+            .unwrap()
+    };
+    let receive = || Verb::ReceivePacks(PackSelection::Shipment(5));
+    assert_eq!((counter.ask(owner(1), receive()).await.as_str(), left(&counter)), ("done", 308 - 256));
+    assert_eq!((counter.ask(owner(1), receive()).await.as_str(), left(&counter)), ("done", 0));
+    assert_eq!(counter.ask(owner(1), receive()).await, "shipment_unknown");
 }
 
 #[tokio::test]
@@ -219,6 +239,24 @@ async fn a_gap_or_fork_of_the_feed_is_refused_and_a_poison_event_waits_in_quaran
 }
 
 #[tokio::test]
+async fn the_code_that_locks_a_ticket_locks_it_for_the_codes_behind_it_in_one_request_too() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    let wrong = |letter| SecurityBarcode::parse(&wrong_code(1, 2, letter)).unwrap();
+    let mut codes: Vec<_> = ('A'..='G').map(wrong).collect();
+    codes.insert(1, codes[0]);
+    codes.push(barcode(1, 2));
+    let asked = request(owner(1), "seven-wrong-codes", Verb::InquireClaims(codes));
+    let told: Vec<&str> =
+        counter.writer.ask(asked).await.unwrap().judgements.iter().map(|judgement| judgement.answer.code()).collect();
+    let expected = [["wrong_code"; 6].as_slice(), ["locked"; 3].as_slice()].concat();
+    assert_eq!(told, expected, "one of them was the same mistake twice");
+    let store = store::open_reader(counter.data.path()).unwrap();
+    let count: i64 = store.query_row("SELECT wrong_code_count FROM ticket_lock", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 5);
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_the_request_and_leaves_the_store_whole() {
     let data = tempfile::tempdir().unwrap();
     init(data.path());
@@ -232,7 +270,7 @@ async fn a_full_disk_refuses_the_request_and_leaves_the_store_whole() {
     let (writer, _thread) = Writer::start(connection, keys, clock()).unwrap();
     let mut refused = None;
     for number in 0..200 {
-        let verb = Verb::OpenSession { token: TokenTag([number; 16]), expires_at_ms: TimeMs::from_ms(NOW_MS + 1) };
+        let verb = Verb::NoteLoginFailure { failures: number };
         let result = writer.ask(request(owner(1), &format!("session-{number}"), verb)).await;
         if let Err(error) = result {
             refused = Some(error);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jikai_node::decide::{Caller, PackSelection, Verb};
 use jikai_node::keyring::Keyring;
+use jikai_node::session::load_secrets;
 use jikai_node::store;
 use jikai_node::writer::Writer;
 use jikai_schema::barcode::{PackRef, SecurityBarcode, parse_pack, parse_ticket};
@@ -52,9 +53,17 @@ impl Counter {
 
     /// What outlet 1 is told about these codes, in one question.
     async fn told(&mut self, codes: Vec<SecurityBarcode>) -> Vec<&'static str> {
-        let asked = request(clerk(1), "never-repeated", Verb::InquireClaims(codes));
+        self.keys_used += 1;
+        let asked = request(clerk(1), &format!("told-{}", self.keys_used), Verb::InquireClaims(codes));
         let reply = self.writer.ask(asked).await.unwrap();
         reply.judgements.iter().map(|judgement| judgement.answer.code()).collect()
+    }
+
+    /// A login whose proofs are good now.
+    fn opens(&self, caller: Caller) -> Verb {
+        let store = store::open_reader(self.data.path()).unwrap();
+        let ground = load_secrets(&store, caller.terminal, caller.operator).unwrap().unwrap().ground();
+        Verb::OpenSession { token: TokenTag([1; 16]), expires_at_ms: TimeMs::from_ms(NOW_MS + 1_000), ground }
     }
 
     fn balance(&self, number: u32) -> String {
@@ -141,7 +150,7 @@ async fn the_outlet_pays_up_to_its_limit_and_the_city_up_to_its_own_to_the_fen()
     for (outlet_limit, city_limit, told) in [
         ("50.00", "20000.00", ["go_to_province_centre", "go_to_city_centre", "won"]),
         ("49.99", "19999.99", ["go_to_province_centre", "go_to_province_centre", "go_to_city_centre"]),
-        ("20000.00", "60000.00", ["go_to_city_centre", "won", "won"]),
+        ("20000.00", "60000.00", ["go_to_city_centre", "go_to_city_centre", "won"]),
     ] {
         counter.hub(limits(outlet_limit, city_limit)).await;
         assert_eq!(counter.told((0..3).map(|ticket| barcode(1, ticket)).collect()).await, told);
@@ -258,10 +267,33 @@ async fn five_different_wrong_codes_lock_also_in_one_request_from_two_outlets_an
 }
 
 #[tokio::test]
-async fn an_outlet_that_is_suspended_or_served_elsewhere_may_only_log_out() {
+async fn a_session_opens_only_while_key_password_and_role_are_those_that_were_proven() {
     let mut counter = Counter::open().await;
-    assert_eq!(counter.ask(owner(1), receives(&[1])).await, "done");
-    let opens = Verb::OpenSession { token: TokenTag([1; 16]), expires_at_ms: TimeMs::from_ms(NOW_MS + 1_000) };
+    let proven = counter.opens(clerk(1));
+    let define = |role, password_hash: &str| {
+        let (operator, name, password_hash) = (clerk(1).operator, "clerk".to_string(), password_hash.to_string());
+        MasterEvent::OperatorDefined { operator, node: node(), name, role, password_hash }
+    };
+    counter.hub(master(define(OperatorRole::Owner, "$argon2id$x"))).await;
+    assert_eq!(counter.ask(clerk(1), proven).await, "login_outdated", "another role and password");
+    let proven = counter.opens(clerk(1));
+    let (kind, public_key) = (TerminalKind::Dedicated, [9; 32]);
+    counter.hub(master(MasterEvent::TerminalDefined { terminal: terminal(1), node: node(), kind, public_key })).await;
+    assert_eq!(counter.ask(clerk(1), proven).await, "login_outdated", "another key");
+    let proven = counter.opens(clerk(1));
+    assert_eq!(counter.ask(clerk(1), proven).await, "done");
+}
+
+#[tokio::test]
+async fn a_suspended_outlet_may_send_packs_back_and_one_served_elsewhere_only_log_out() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), receives(&[1, 3])).await, "done");
+    let opens = counter.opens(owner(1));
+    let returns = Verb::ReturnPacks(vec![parse_pack("J1001-26001-0000003").unwrap()]);
+    counter.hub(outlet_defined(1, 2, OutletStatus::Active)).await;
+    assert_eq!(counter.ask(owner(1), returns.clone()).await, "outlet_elsewhere");
+    counter.hub(outlet_defined(1, 1, OutletStatus::Suspended)).await;
+    assert_eq!(counter.ask(owner(1), returns).await, "done");
     let cases = [(1, OutletStatus::Suspended, "outlet_suspended"), (2, OutletStatus::Active, "outlet_elsewhere")];
     for (served_by, status, code) in cases {
         counter.hub(outlet_defined(1, served_by, status)).await;

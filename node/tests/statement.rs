@@ -105,7 +105,7 @@ async fn each_balance_is_the_one_before_plus_the_amount_from_zero_to_the_present
     assert_eq!(lines[0].balance, Projection::new(&books.store).account(account(1)).unwrap().balance);
     for pair in lines.windows(2) {
         assert_eq!(pair[1].balance.checked_add(pair[0].amount), Ok(pair[0].balance));
-        assert!(pair[0].at_ms >= pair[1].at_ms, "newest first");
+        assert!(pair[0].balance >= Money::ZERO, "no line is on credit");
     }
     let oldest = lines.last().unwrap();
     assert_eq!(oldest.balance, oldest.amount, "the account began at zero");
@@ -125,17 +125,16 @@ async fn every_page_size_gives_the_same_lines() {
 }
 
 #[tokio::test]
-async fn lines_of_node_and_hub_are_merged_by_time() {
+async fn lines_are_merged_by_time_but_what_spent_a_deposit_never_stands_before_it() {
     let mut books = Books::open().await;
     books.day().await;
     let codes: Vec<TransferCode> = books.pages(4).iter().map(|line| line.code).collect();
     use TransferCode::*;
     let after = [CommissionReturn, Return, Prize, Prize, Commission, Charge, Commission, Charge];
-    let before = [Commission, Charge, Commission, Charge];
-    let deposits = codes.iter().position(|code| *code == Deposit).unwrap();
-    assert_eq!(codes[..deposits], after);
-    assert_eq!(codes[deposits..deposits + 3], [Deposit; 3]);
-    assert_eq!(codes[deposits + 3..], before);
+    // The node's clock stood behind the hub's: by their stamps the first two packs were bought before any deposit.
+    let before = [Deposit, Deposit, Commission, Charge, Commission, Charge, Deposit];
+    assert_eq!(codes[..after.len()], after);
+    assert_eq!(codes[after.len()..], before);
 }
 
 #[tokio::test]

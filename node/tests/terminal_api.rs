@@ -174,7 +174,7 @@ async fn a_challenge_does_not_tell_whether_the_terminal_exists() {
         let body = json!({ "terminal_id": terminal_id }).to_string();
         let answer = api.post(None, None, "/v1/login/challenge", body).await;
         assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-        assert_eq!(answer.body["challenge"].as_str().map(str::len), Some(43));
+        assert_eq!(answer.body["challenge"].as_str().map(str::len), Some(54));
         expiries.push(answer.body["expires_at_ms"].as_i64());
     }
     assert_eq!(expiries[0], expiries[1]);

@@ -52,11 +52,9 @@ fn packs(numbers: &[u32]) -> Verb {
     Verb::ReceivePacks(PackSelection::Packs(numbers.iter().map(name).collect()))
 }
 
-fn opens(number: u32) -> Request {
-    let mut tag = [0; 16];
-    tag[..4].copy_from_slice(&number.to_be_bytes());
-    let verb = Verb::OpenSession { token: TokenTag(tag), expires_at_ms: TimeMs::from_ms(NOW_MS + 1) };
-    request(clerk(1), &format!("open-{number:012}"), verb)
+/// A request that is always done.
+fn notes(number: u32) -> Request {
+    request(clerk(1), &format!("note-{number:012}"), Verb::NoteLoginFailure { failures: number })
 }
 
 fn count(store: &Connection, sql: &str) -> i64 {
@@ -97,7 +95,7 @@ async fn a_store_left_by_a_crash_has_every_acknowledged_event_and_goes_on() {
     let mut acknowledged: Vec<Reply> = vec![];
     acknowledged.push(writer.ask(request(owner(1), "receive-00000001", packs(&[1, 2, 3]))).await.unwrap());
     for number in 0..50 {
-        acknowledged.push(writer.ask(opens(number)).await.unwrap());
+        acknowledged.push(writer.ask(notes(number)).await.unwrap());
     }
     let pays = request(clerk(1), "pay-000000000001", Verb::PayClaims(vec![barcode(1, 2), barcode(2, 2)]));
     acknowledged.push(writer.ask(pays.clone()).await.unwrap());
@@ -123,7 +121,7 @@ async fn requests_that_arrive_together_are_all_answered_and_stand_in_one_chain()
     let mut asked = JoinSet::new();
     for number in 0..1_000 {
         let writer = writer.clone();
-        asked.spawn(async move { writer.ask(opens(number)).await });
+        asked.spawn(async move { writer.ask(notes(number)).await });
     }
     let replies = asked.join_all().await;
     let positions: BTreeSet<u64> = replies.iter().map(|reply| reply.as_ref().unwrap().seq).collect();
@@ -147,7 +145,7 @@ async fn a_full_queue_answers_busy_and_loses_nothing_that_it_took() {
     // While the clock stands still, one batch is in work and the queue fills behind it.
     let (mut busy, mut taken) = (0, Vec::new());
     for number in 0..(QUEUE_MAX + BATCH_MAX + 44) as u32 {
-        let mut asked = Box::pin(writer.ask(opens(number)));
+        let mut asked = Box::pin(writer.ask(notes(number)));
         match asked.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Err(WriteError::Busy)) => busy += 1,
             Poll::Ready(other) => panic!("answered while the clock stands still: {other:?}"),
@@ -262,7 +260,7 @@ async fn when_space_returns_the_same_writer_does_what_it_refused() {
     // The page limit stands for the end of the disk: SQLite reports the same error for both.
     let pages = count(core.store(), "PRAGMA page_count");
     core.store().pragma_update(None, "max_page_count", pages).unwrap();
-    let requests: Vec<Request> = (0..2_000).map(opens).collect();
+    let requests: Vec<Request> = (0..2_000).map(notes).collect();
     let asked: Vec<&Request> = requests.iter().collect();
     assert!(matches!(core.commit(&asked), Err(WriteError::StorageFull)));
     assert_eq!(count(core.store(), "SELECT count(*) FROM own_log"), 0, "nothing of the batch is left");

@@ -7,8 +7,12 @@ use serde::de::DeserializeOwned;
 
 use crate::event::Event;
 
-/// Version byte in front of every encoded value. Another one means a newer writer: stop, never skip.
+/// Version byte in front of every encoded value but an event. Another one means a newer writer: stop, never skip.
 pub const VERSION: u8 = 1;
+
+/// Newest version byte of an event that this build reads. An event carries the version that first knew its variant
+/// ([`EventBody::since`](crate::event::EventBody::since)): an older build takes a new fact for too new, never for a bad one.
+pub const EVENT_VERSION: u8 = 1;
 
 /// Largest encoded event: a shipped pack of 1000 tickets × 24-byte records, and room for its envelope.
 pub const EVENT_BYTES_MAX: usize = 32 * 1024;
@@ -20,7 +24,7 @@ pub enum CodecError {
     #[error("the value is empty")]
     Empty,
     /// Written by a newer version.
-    #[error("version {0} is not known here (this build reads {VERSION}): upgrade this machine first")]
+    #[error("version {0} is not known here: upgrade this machine first")]
     UnknownVersion(u8),
     /// Longer than allowed.
     #[error("{bytes} bytes are more than the {bytes_max} allowed")]
@@ -37,16 +41,30 @@ pub enum CodecError {
 
 /// Encodes any value with the version byte.
 pub fn encode<T: Serialize>(value: &T, bytes_max: usize) -> Result<Vec<u8>, CodecError> {
-    let bytes = postcard::to_extend(value, vec![VERSION]).map_err(|_| CodecError::Malformed)?;
+    encode_as(VERSION, value, bytes_max)
+}
+
+fn encode_as<T: Serialize>(version: u8, value: &T, bytes_max: usize) -> Result<Vec<u8>, CodecError> {
+    let bytes = postcard::to_extend(value, vec![version]).map_err(|_| CodecError::Malformed)?;
     check_length(&bytes, bytes_max)?;
     Ok(bytes)
 }
 
+/// How many bytes [`encode`] would write, without writing them; `usize::MAX` for a value that cannot be encoded.
+pub fn length_of<T: Serialize>(value: &T) -> usize {
+    let size = postcard::serialize_with_flavor(value, postcard::ser_flavors::Size::default());
+    size.map_or(usize::MAX, |bytes| bytes.saturating_add(1))
+}
+
 /// Decodes what [`encode`] wrote; refuses unknown versions, over-long values and trailing bytes.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, CodecError> {
+    decode_up_to(VERSION, bytes, bytes_max)
+}
+
+fn decode_up_to<T: DeserializeOwned>(newest: u8, bytes: &[u8], bytes_max: usize) -> Result<T, CodecError> {
     check_length(bytes, bytes_max)?;
     let (version, body) = bytes.split_first().ok_or(CodecError::Empty)?;
-    if *version != VERSION {
+    if *version == 0 || *version > newest {
         return Err(CodecError::UnknownVersion(*version));
     }
     match postcard::take_from_bytes(body) {
@@ -57,12 +75,19 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, 
 
 /// Encodes an event as its log holds it.
 pub fn encode_event(event: &Event) -> Result<Vec<u8>, CodecError> {
-    encode(event, EVENT_BYTES_MAX)
+    encode_as(event.body.since(), event, EVENT_BYTES_MAX)
 }
 
 /// Reads an event from its log.
 pub fn decode_event(bytes: &[u8]) -> Result<Event, CodecError> {
-    decode(bytes, EVENT_BYTES_MAX)
+    let event: Event = decode_up_to(EVENT_VERSION, bytes, EVENT_BYTES_MAX)?;
+    // One fact has one writing: its bytes are hashed.
+    if bytes.first() == Some(&event.body.since()) { Ok(event) } else { Err(CodecError::Malformed) }
+}
+
+/// Whether an event was written by a newer build: it is refused, never taken for a bad one.
+pub fn is_too_new(event: &[u8]) -> bool {
+    event.first().is_some_and(|version| *version > EVENT_VERSION)
 }
 
 fn check_length(bytes: &[u8], bytes_max: usize) -> Result<(), CodecError> {
@@ -77,6 +102,7 @@ mod tests {
     fn trailing_bytes_unknown_versions_and_long_values_are_refused() {
         let bytes = encode(&(7u32, "x"), 64).unwrap();
         assert_eq!(decode::<(u32, String)>(&bytes, 64), Ok((7, "x".to_string())));
+        assert_eq!(length_of(&(7u32, "x")), bytes.len());
         let mut longer = bytes.clone();
         longer.push(0);
         assert_eq!(decode::<(u32, String)>(&longer, 64), Err(CodecError::Malformed));

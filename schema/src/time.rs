@@ -2,6 +2,9 @@
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -46,6 +49,49 @@ impl TimeMs {
     pub fn business_day(self) -> BusinessDay {
         let days = self.0.saturating_add(SHANGHAI_OFFSET_MS).div_euclid(DAY_MS) - BusinessDay::EPOCH_UNIX_DAYS;
         BusinessDay(days.clamp(0, i64::from(u16::MAX)) as u16)
+    }
+}
+
+/// The wall clock of a process that decides, held against its monotonic clock: a jump (a wrong time server, a hand on the
+/// clock) would stamp facts with another business day, and the stamps of a log never go back. A jump is not followed and is
+/// told once; the small corrections of a time service are.
+#[derive(Debug)]
+pub struct SteadyClock {
+    /// What both clocks said last.
+    last: Mutex<(Instant, TimeMs)>,
+    ignored: AtomicBool,
+}
+
+/// Largest difference between the clocks, since they were read last, that is followed. Milliseconds.
+const JUMP_MS: i64 = 60_000;
+
+impl SteadyClock {
+    /// What an operator is told of a jump.
+    pub const JUMPED: &str = "this machine's clock has jumped; facts go on being stamped by the count before the jump";
+
+    /// Begins with what the wall clock says now.
+    pub fn start() -> Self {
+        SteadyClock { last: Mutex::new((Instant::now(), TimeMs::now())), ignored: AtomicBool::new(false) }
+    }
+
+    /// The time now.
+    pub fn now(&self) -> TimeMs {
+        self.read(Instant::now(), TimeMs::now())
+    }
+
+    /// Whether the wall clock has jumped since the start: the machine's time is to be set right and the process started anew.
+    pub fn has_jumped(&self) -> bool {
+        self.ignored.load(Ordering::Relaxed)
+    }
+
+    fn read(&self, tick: Instant, wall: TimeMs) -> TimeMs {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed_ms = i64::try_from(tick.saturating_duration_since(last.0).as_millis()).unwrap_or(i64::MAX);
+        let steady = TimeMs(last.1.0.saturating_add(passed_ms));
+        let jumped = (wall.0.saturating_sub(steady.0)).saturating_abs() > JUMP_MS;
+        self.ignored.fetch_or(jumped, Ordering::Relaxed);
+        *last = (tick.max(last.0), if jumped { steady } else { wall });
+        last.1
     }
 }
 
@@ -144,6 +190,22 @@ mod tests {
         for bad in ["2027-03-03", "2027-03-03T00:00:00", "tomorrow", ""] {
             assert!(bad.parse::<TimeMs>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_jump_of_the_wall_clock_is_not_followed_and_small_corrections_are() {
+        let (start, wall) = (Instant::now(), TimeMs::from_ms(1_000_000_000));
+        let clock = SteadyClock { last: Mutex::new((start, wall)), ignored: AtomicBool::new(false) };
+        let after = |ms: u64| start + std::time::Duration::from_millis(ms);
+        let at = |ms: i64| TimeMs::from_ms(wall.ms() + ms);
+        assert_eq!(clock.read(after(1_000), at(1_400)), at(1_400), "slewed forward");
+        assert_eq!(clock.read(after(2_000), at(1_900)), at(1_900), "slewed back");
+        assert!(!clock.has_jumped());
+        const DAY: i64 = 86_400_000;
+        assert_eq!(clock.read(after(3_000), at(3_000 + DAY)), at(2_900), "a day ahead");
+        assert_eq!(clock.read(after(4_000), at(4_000 - DAY)), at(3_900), "a day behind");
+        assert!(clock.has_jumped());
+        assert_eq!(clock.read(after(5_000), at(5_000)), at(5_000), "set right again");
     }
 
     #[test]

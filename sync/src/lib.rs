@@ -4,11 +4,13 @@
 //! bytes with positions 1, 2, 3 … and a hash chain; what they mean is `jikai-schema`'s business.
 //!
 //! [`wire`] frames and their codec → [`session`] the sans-I/O state machines (bytes and `now_ms` in, actions out) →
-//! [`identity`] the private CA and mutual TLS, [`https`] the bounded servers of hub and node → [`backoff`] → [`transport`] the only code that names quinn.
+//! [`identity`] the private CA and mutual TLS, [`https`] the bounded servers of hub and node → [`backoff`] → [`transport`] the only code that
+//! names quinn → [`upkeep`].
 
 pub mod backoff;
 pub mod https;
 pub mod identity;
 pub mod session;
 pub mod transport;
+pub mod upkeep;
 pub mod wire;

@@ -88,7 +88,7 @@ impl Sums {
             account.execute((id, amount, transfer))?;
         }
         let mut day = tx.prepare_cached(
-            "INSERT INTO outlet_day VALUES (?1, 0, 0, 0, 0, 0, 0, ?2, ?3, 0, 0) ON CONFLICT DO UPDATE SET \
+            "INSERT INTO outlet_day VALUES (?1, 0, 0, 0, 0, 0, 0, ?2, ?3, 0, 0, 0) ON CONFLICT DO UPDATE SET \
              claims = claims + excluded.claims, prize_fen = prize_fen + excluded.prize_fen",
         )?;
         for (key, (claims, prize_fen)) in &self.days {

@@ -276,6 +276,10 @@ enum ReportName {
     Claims,
     Deposits,
     Ledger,
+    /// Facts that broke a rule; what no rule explains came from suspense
+    Exceptions,
+    /// Events of nodes that could not be applied
+    Quarantine,
 }
 
 #[derive(Debug, Args)]

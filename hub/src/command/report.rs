@@ -27,7 +27,15 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<()> {
 }
 
 /// Figures in the order in which people read them; JSON objects have none.
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 28] = [
+    "origin",
+    "node",
+    "seq",
+    "at_ms",
+    "kind",
+    "outlet",
+    "subject",
+    "amount_yuan",
     "packs_checked_in",
     "packs_returned",
     "tickets_sold",
@@ -39,6 +47,7 @@ const COLUMNS: [&str; 19] = [
     "prize_yuan",
     "deposits",
     "deposit_yuan",
+    "suspense_yuan",
     "in_transit",
     "active",
     "sold_out",
@@ -58,7 +67,13 @@ async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
         ledger || by != "kind",
         "--by kind belongs to the ledger; take prefecture, county, outlet, game or day"
     );
-    let mut address = format!("/v1/reports/{name}?by={by}&limit={PAGE_ROWS}");
+    let worklist = matches!(args.report, ReportName::Exceptions | ReportName::Quarantine);
+    let divided = args.by.is_some() || args.from.is_some() || args.to.is_some();
+    anyhow::ensure!(!worklist || !divided, "{name} is a list: leave out --by, --from and --to");
+    let mut address = match worklist {
+        true => format!("/v1/{name}?limit={PAGE_ROWS}"),
+        false => format!("/v1/reports/{name}?by={by}&limit={PAGE_ROWS}"),
+    };
     for (key, value) in [("from", &args.from), ("to", &args.to)] {
         if let Some(value) = value {
             let plain = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
@@ -81,7 +96,8 @@ async fn fetch(client: &Client, args: &ReportArgs) -> anyhow::Result<Value> {
 pub(super) struct Table {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
-    totals: Vec<String>,
+    /// `None` for a list, which has nothing to add up.
+    totals: Option<Vec<String>>,
 }
 
 impl Table {
@@ -90,7 +106,8 @@ impl Table {
         let totals = report["totals"].as_object().unwrap_or(&none);
         let rows = report["rows"].as_array().map_or(&[][..], Vec::as_slice);
         let figures = rows.first().and_then(Value::as_object).unwrap_or(totals);
-        let mut header = vec!["key".to_string(), "name".to_string()];
+        let is_list = report.get("totals").is_none();
+        let mut header = if is_list { Vec::new() } else { vec!["key".to_string(), "name".to_string()] };
         let position = |column: &str| COLUMNS.iter().position(|known| *known == column).unwrap_or(COLUMNS.len());
         let mut columns: Vec<String> = figures.keys().filter(|key| *key != "key" && *key != "name").cloned().collect();
         columns.sort_by_key(|column| position(column));
@@ -98,20 +115,23 @@ impl Table {
         let cells = |row: &Value| header.iter().map(|column| plain(&row[column.as_str()])).collect();
         let mut total_cells: Vec<String> =
             header.iter().map(|column| totals.get(column).map(plain).unwrap_or_default()).collect();
-        total_cells[0] = "total".to_string();
-        Table { rows: rows.iter().map(cells).collect(), header, totals: total_cells }
+        if let Some(first) = total_cells.first_mut() {
+            *first = "total".to_string();
+        }
+        let totals = (!is_list).then_some(total_cells);
+        Table { rows: rows.iter().map(cells).collect(), header, totals }
     }
 
     pub(super) fn csv(&self) -> anyhow::Result<String> {
         let mut writer = csv::Writer::from_writer(Vec::new());
-        for row in std::iter::once(&self.header).chain(&self.rows).chain([&self.totals]) {
+        for row in std::iter::once(&self.header).chain(&self.rows).chain(&self.totals) {
             writer.write_record(row.iter().map(|cell| unformula(cell)))?;
         }
         String::from_utf8(writer.into_inner().context("write CSV")?).context("write CSV")
     }
 
     pub(super) fn text(&self) -> String {
-        let all = || std::iter::once(&self.header).chain(&self.rows).chain([&self.totals]);
+        let all = || std::iter::once(&self.header).chain(&self.rows).chain(&self.totals);
         let widths: Vec<usize> =
             (0..self.header.len()).map(|at| all().map(|row| width(&row[at])).max().unwrap_or(0)).collect();
         let mut text = String::new();

@@ -9,13 +9,15 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::crypto::KeyRing;
-use jikai_schema::time::TimeMs;
+use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, https};
 use jikai_sync::identity::{TlsIdentity, create_private_dir, write_private_file};
 use jikai_sync::transport::{HubEndpoint, HubOptions};
+use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::DataArg;
@@ -31,6 +33,10 @@ use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
+/// How often the metrics' samples are put in order.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+/// Read-only connections of the nodes' feeds.
+const FEED_READERS: usize = 2;
 /// Open files that a hub needs, with room.
 const OPEN_FILES_MIN: u64 = 1_024;
 /// How long the parts may take to end once nobody is served any more.
@@ -65,10 +71,15 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (factors, vault) = (Arc::new(Factors::new(&keys)), Arc::new(KeyVault::new(keys)));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
-    let (sequencer, sequencing) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
+    let steady = Arc::new(SteadyClock::start());
+    let clock = steady.clone();
+    let (sequencer, sequencing) =
+        Sequencer::start(log, state, Arc::new(move || clock.now())).context("start the sequencer")?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
-    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), pool.clone(), vault.clone(), links.clone());
+    // A long report must not hold up the nodes' feeds.
+    let feed_pool = ReadPool::open(data, FEED_READERS)?;
+    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone());
     let options = HubOptions {
         listen: config.sync_listen,
         connections_max: config.nodes_max,
@@ -95,17 +106,20 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
     let stopping = CancellationToken::new();
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
+    let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
     let signing = tokio::spawn(daily(data.to_owned(), app.config.environment.clone(), stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let served = serve_centre(app, &tls, sync, failed.clone()).await;
     stopping.cancel();
     let ended = async move {
-        let _ = tokio::join!(syncing, signing);
+        let _ = tokio::join!(syncing, signing, upkeep);
         tokio::task::spawn_blocking(move || sequencing.join()).await
     };
-    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
-        tracing::warn!("something still held the log; what was answered is on disk");
+    match tokio::time::timeout(STOP_WAIT, ended).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(_) => bail!("the thread that writes panicked: a defect, see the log. Start the hub again: the log wins"),
+        Err(_) => tracing::warn!("something still held the log; what was answered is on disk"),
     }
     let failure = failed.borrow().clone();
     match failure {
@@ -114,6 +128,19 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         }
         None => served,
     }
+}
+
+/// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
+fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: CancellationToken) -> JoinHandle<()> {
+    let mut told = false;
+    tokio::spawn(every(UPKEEP_EVERY, cancelled, move || {
+        metrics.run_upkeep();
+        let jumped = clock.has_jumped();
+        metrics::gauge!("jikai_clock_jumped").set(if jumped { 1.0 } else { 0.0 });
+        if jumped && !std::mem::replace(&mut told, true) {
+            tracing::error!(hint = "set the time right, then start the hub again", "{}", SteadyClock::JUMPED);
+        }
+    }))
 }
 
 /// Two hubs on one directory would write one log.

@@ -20,6 +20,7 @@ mod support;
 mod terminals;
 #[cfg(test)]
 mod tests;
+mod worklist;
 
 use std::time::Duration;
 
@@ -63,6 +64,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(reports::deposits))
         .routes(routes!(reports::ledger))
         .routes(routes!(reports::accounts))
+        .routes(routes!(worklist::exceptions))
+        .routes(routes!(worklist::quarantine))
         .routes(routes!(events::of_hub))
         .routes(routes!(events::of_node))
         .routes(routes!(nodes::list))

@@ -120,7 +120,9 @@ pub(super) enum LedgerView {
         return_yuan: String,
         prize_yuan: String,
         deposit_yuan: String,
-        /// Deposits, commissions, returns and prizes, less charges.
+        /// From suspense: what facts that broke a rule gave the outlets.
+        suspense_yuan: String,
+        /// Deposits, commissions, returns, prizes and money from suspense, less charges.
         change_yuan: String,
         /// Prepaid balances now; only by place.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,6 +139,7 @@ impl From<&Movements> for LedgerView {
             return_yuan: yuan(sums.return_fen),
             prize_yuan: yuan(sums.prize_fen),
             deposit_yuan: yuan(sums.deposit_fen),
+            suspense_yuan: yuan(sums.suspense_fen),
             change_yuan: change.to_string(),
             balance_yuan: balance.map(|balance| balance.to_string()),
         }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use jikai_schema::store::is_disk_full;
 use jikai_schema::store::{Durability, Migration, StoreError, migrate, open_reader, open_writer};
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 
 use super::{CommandLog, LogEntry, LogError, LogPosition};
 
@@ -74,10 +75,7 @@ impl CommandLog for LocalLog {
 
 impl From<rusqlite::Error> for LogError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => LogError::Full,
-            _ => LogError::Storage(error.to_string()),
-        }
+        if is_disk_full(&error) { LogError::Full } else { LogError::Storage(error.to_string()) }
     }
 }
 

@@ -43,20 +43,21 @@ pub struct LogEntry {
     pub bytes: Vec<u8>,
 }
 
-/// A log that could not be read or written. Nothing was appended.
+/// A log that could not be read or written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// No space left.
+    /// No space left. Nothing was appended.
     #[error("the command log has no space left on its disk")]
     Full,
-    /// Anything else.
+    /// Anything else. Whether the entry is on disk only the next start tells.
     #[error("the command log cannot be used: {0}")]
     Storage(String),
 }
 
 /// The seam to replication: an append-only sequence of entries in one order for everybody.
 pub trait CommandLog: Send {
-    /// Appends an entry. Durable (by a quorum, where there is one) when it returns; after an error nothing was appended.
+    /// Appends an entry. Durable (by a quorum, where there is one) when it returns; after
+    /// [`LogError::Full`] nothing was appended, after another error the hub stops and reads the log again.
     fn append(&mut self, entry: &[u8]) -> Result<LogPosition, LogError>;
     /// Entries from a place on, in order, until so many bytes are gathered; at least one where there is one.
     fn read_from(&self, from: LogPosition, bytes_max: usize) -> Result<Vec<LogEntry>, LogError>;

@@ -125,7 +125,8 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: a code waits and is not void → the node serves the outlet → the code is right. One answer to all.
+    /// Checks: a code waits and is not void → the node serves the outlet → the code is right. One answer to all. A device
+    /// that was enrolled with just this key, and asks again since the answer was lost, is told so again.
     fn enrol(
         &mut self,
         stamp: Stamp<'_>,
@@ -135,6 +136,11 @@ impl Machine<'_> {
         public_key: [u8; 32],
     ) -> Result<Outcome, Stop> {
         let refused = || Stop::from(rule("enrolment_refused", "this code does not enrol this terminal here"));
+        let same = "SELECT EXISTS (SELECT 1 FROM terminal WHERE terminal = ?1 AND node = ?2 AND public_key = ?3)";
+        let key = (terminal.get() as i64, node.get(), public_key);
+        if self.tx.prepare_cached(same)?.query_row(key, |row| row.get(0))? && !self.projection.is_revoked(terminal)? {
+            return Ok(NOTHING);
+        }
         let row = self.enrolment(terminal)?.ok_or_else(refused)?;
         let void = row.expires_at_ms <= stamp.at_ms || row.failure_count >= FAILURES_MAX;
         if void || self.node_of(terminal.outlet())? != node || row.code_hash != *code_hash {

@@ -4,6 +4,7 @@ use jikai_schema::codec::CodecError;
 use jikai_schema::command::Refusal;
 use jikai_schema::event::EventKey;
 use jikai_schema::projection::ProjectionError;
+use jikai_schema::store::is_disk_full;
 
 use crate::log::LogPosition;
 
@@ -48,13 +49,12 @@ pub enum StorageError {
 impl StorageError {
     /// Whether the disk is full: the process may try again once space returns.
     pub fn is_disk_full(&self) -> bool {
-        let code = match self {
+        match self {
             StorageError::Sqlite(error) | StorageError::Projection(ProjectionError::Storage(error)) => {
-                error.sqlite_error_code()
+                is_disk_full(error)
             }
-            _ => None,
-        };
-        matches!(code, Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure))
+            _ => false,
+        }
     }
 }
 

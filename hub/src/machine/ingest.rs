@@ -69,7 +69,7 @@ impl Machine<'_> {
             return Err(Refusal::Gap { node, next_seq: cursor.next_seq, first_seq: batch.first_seq }.into());
         }
         let known_count = self.known_part(&cursor, batch)?;
-        if batch.events.iter().any(|event| event.first().is_some_and(|version| *version > codec::VERSION)) {
+        if batch.events.iter().any(|event| codec::is_too_new(event)) {
             return Err(
                 rule("event_too_new", "the events were written by a newer version: upgrade the hub first").into()
             );

@@ -7,6 +7,7 @@ use jikai_schema::command::{Outcome, Refusal};
 use jikai_schema::event::{EventBody, MasterEvent};
 use jikai_schema::id::{GameCode, NodeId, OutletId, PrefectureCode};
 use jikai_schema::money::{Money, SaleShares};
+use jikai_schema::rules::OUTLET_PRIZE_FEN_MAX;
 use jikai_schema::staff::is_hidden;
 
 use super::error::Stop;
@@ -263,8 +264,9 @@ pub(super) fn check_game(definition: &MasterEvent) -> Result<(), Refusal> {
     if SaleShares::new(shares.prize_fund, shares.welfare_fund, shares.commission).is_none() {
         return Err(rule("invalid_shares", "the shares leave an issue fee that does not pay the commission"));
     }
-    if *outlet_limit < Money::ZERO || city_limit < outlet_limit {
-        return Err(rule("invalid_limits", "0 ≤ limit of an outlet ≤ limit of a city centre"));
+    // Above it tax is due, which only the centre withholds.
+    if *outlet_limit < Money::ZERO || city_limit < outlet_limit || outlet_limit.fen() > OUTLET_PRIZE_FEN_MAX {
+        return Err(rule("invalid_limits", "0 ≤ limit of an outlet ≤ 10000.00 yuan and the limit of a city centre"));
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub struct MovementLine {
 pub struct Movements {
     /// Charges, commissions, returns, prizes and deposits of the days asked for.
     pub sums: OutletDay,
-    /// What they changed: deposits, commissions, returns and prizes, less charges.
+    /// What they changed: deposits, commissions, returns, prizes and money from suspense, less charges.
     pub change: Money,
     /// Balance of the outlets' accounts now; only where the report is divided by place.
     pub balance: Option<Money>,
@@ -48,7 +48,7 @@ pub struct Movements {
 impl Movements {
     fn new(sums: OutletDay, balance: Option<Money>) -> Result<Self, ReportError> {
         let fen = Money::from_fen;
-        let credits = [sums.deposit_fen, sums.commission_fen, sums.return_fen, sums.prize_fen];
+        let credits = [sums.deposit_fen, sums.commission_fen, sums.return_fen, sums.prize_fen, sums.suspense_fen];
         let credited = credits.into_iter().try_fold(Money::ZERO, |sum, part| sum.checked_add(fen(part)))?;
         Ok(Movements { sums, change: credited.checked_sub(fen(sums.charge_fen))?, balance })
     }

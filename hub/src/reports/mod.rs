@@ -10,6 +10,7 @@ mod rollup;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod worklist;
 
 use jikai_schema::id::{GameCode, OutletId, PrefectureCode};
 use jikai_schema::money::MoneyError;
@@ -27,6 +28,7 @@ pub use ledger::{LedgerLine, MovementLine, Movements, ledger, movements};
 pub use nodes::{NodeLine, nodes};
 pub use rollup::{RollupLine, Sums, rollup};
 pub use stock::{StockCount, StockLine, stock};
+pub use worklist::{ExceptionLine, QuarantineLine, exceptions, quarantine};
 
 /// A report that cannot be given.
 #[derive(Debug, thiserror::Error)]

@@ -30,7 +30,8 @@ pub struct RollupLine {
 }
 
 const COLUMNS: &str = "sum(packs_checked_in), sum(packs_returned), sum(charge_fen), sum(commission_fen), sum(return_fen), \
-     sum(tickets_sold), sum(claims), sum(prize_fen), sum(deposits), sum(deposit_fen)";
+     sum(tickets_sold), sum(claims), sum(prize_fen), sum(deposits), sum(deposit_fen), \
+     sum(suspense_fen)";
 
 /// Sums by an axis.
 pub fn rollup(store: &mut Connection, sums: Sums, query: &Query) -> Result<Page<RollupLine, OutletDay>, ReportError> {

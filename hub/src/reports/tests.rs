@@ -17,7 +17,7 @@ fn worked() -> Hub {
         sell(1, 1, 13_010_001),
         claim(1, 0, 13_010_001, "10.00"),
     ]);
-    let two = second.batch(vec![check_in(3, 13_020_001), sell(3, 0, 13_020_001), claim(3, 0, 13_020_001, "100.00")]);
+    let two = second.batch(vec![check_in(3, 13_020_001), sell(3, 0, 13_020_001), claim(3, 0, 13_020_001, "10.00")]);
     hub.ask(Command::IngestEvents(one));
     hub.ask(Command::IngestEvents(two));
     hub
@@ -41,7 +41,7 @@ fn sales_add_up_whatever_they_are_divided_by() {
     assert_eq!(keys(&by_day), [("2026-11-23", 6_000)]);
     for page in [by_prefecture, by_day] {
         assert_eq!((page.totals.charge_fen, page.totals.packs_checked_in, page.totals.tickets_sold), (6_000, 3, 3));
-        assert_eq!((page.totals.claims, page.totals.prize_fen), (2, 11_000));
+        assert_eq!((page.totals.claims, page.totals.prize_fen), (2, 2_000));
         assert_eq!(page.applied.get(), hub_position(&page));
     }
 }
@@ -215,4 +215,73 @@ fn an_event_that_cannot_be_read_is_exported_too_so_that_the_chain_goes_through()
     assert_eq!(own[0]["event"]["kind"], "unreadable");
     let nodes = nodes(&mut hub.state).unwrap().rows;
     assert_eq!((nodes[0].up_next, nodes[0].quarantined, nodes[1].up_next), (3, 1, 1));
+}
+
+/// `worked`, and at both nodes a ticket that was paid a second time; at the first one also an unlisted prize.
+fn disputed() -> Hub {
+    let mut hub = Hub::set_up();
+    let (mut first, mut second) = (NodeLog::new(1), NodeLog::new(2));
+    let paid = |ticket| claim(1, ticket, 13_010_001, "10.00");
+    let unlisted = claim(1, 1, 13_010_001, "7.77");
+    hub.ask(Command::IngestEvents(first.batch(vec![check_in(1, 13_010_001), paid(0), paid(0), unlisted])));
+    let paid = || claim(3, 0, 13_020_001, "10.00");
+    hub.ask(Command::IngestEvents(second.batch(vec![check_in(3, 13_020_001), paid(), paid()])));
+    hub
+}
+
+#[test]
+fn what_moved_the_outlets_money_adds_up_also_where_facts_broke_rules() {
+    let mut hub = disputed();
+    let page = movements(&mut hub.state, &Query::all(Axis::Outlet, 99)).unwrap();
+    assert_eq!(page.totals.sums.suspense_fen, 1_000 + 777 + 1_000);
+    for line in &page.rows {
+        assert_eq!(Some(line.movements.change), line.movements.balance, "{}", line.key);
+    }
+}
+
+#[test]
+fn exceptions_are_listed_with_what_they_are_about_page_by_page_and_only_within_the_area() {
+    let mut hub = disputed();
+    let all = exceptions(&mut hub.state, None, 9, &Scope::Everywhere).unwrap();
+    let lines = |page: &Page<ExceptionLine, ()>| -> Vec<(u16, u64, String, String)> {
+        let line = |line: &ExceptionLine| {
+            (line.event.origin.get(), line.event.seq, line.kind.clone(), format!("{} {}", line.subject, line.amount))
+        };
+        page.rows.iter().map(line).collect()
+    };
+    let expected = [
+        (1, 3, "paid_twice".to_string(), "G0201-26001-0000001-000 10.00".to_string()),
+        (1, 4, "unlisted_prize".to_string(), "G0201-26001-0000001-001 7.77".to_string()),
+        (2, 3, "paid_twice".to_string(), "G0201-26001-0000003-000 10.00".to_string()),
+    ];
+    assert_eq!((lines(&all), all.next.as_deref()), (expected.to_vec(), None));
+    assert!(all.rows.iter().all(|line| line.outlet.is_some()));
+    let first = exceptions(&mut hub.state, None, 2, &Scope::Everywhere).unwrap();
+    assert_eq!((lines(&first), first.next.as_deref()), (expected[..2].to_vec(), Some("1:4")));
+    let rest = exceptions(&mut hub.state, Some("1:4"), 2, &Scope::Everywhere).unwrap();
+    assert_eq!((lines(&rest), rest.next.as_deref()), (expected[2..].to_vec(), None));
+    let area = jikai_schema::staff::Area::Prefecture("1302".parse().unwrap());
+    let part = exceptions(&mut hub.state, None, 9, &Scope::of([area].iter()).unwrap()).unwrap();
+    assert_eq!(lines(&part), expected[2..]);
+    for bad in ["x", "1", "1:x", "x:1"] {
+        let refused = exceptions(&mut hub.state, Some(bad), 9, &Scope::Everywhere);
+        assert!(matches!(refused, Err(ReportError::BadCursor(_))), "{bad}");
+    }
+}
+
+#[test]
+fn events_in_quarantine_are_listed_with_the_reason() {
+    let mut hub = Hub::set_up();
+    assert_eq!(quarantine(&mut hub.state, None, 9).unwrap().rows, []);
+    let mut log = NodeLog::new(1);
+    hub.ask(Command::IngestEvents(log.raw_batch(vec![vec![1, 99, 99], vec![1, 99]])));
+    let first = quarantine(&mut hub.state, None, 1).unwrap();
+    let lines = |page: &Page<QuarantineLine, ()>| -> Vec<(u16, u64, u64)> {
+        page.rows.iter().map(|line| (line.event.origin.get(), line.event.seq, line.event_bytes)).collect()
+    };
+    assert_eq!((lines(&first), first.next.as_deref()), (vec![(1, 1, 3)], Some("1:1")));
+    assert!(!first.rows[0].reason.is_empty());
+    let rest = quarantine(&mut hub.state, Some("1:1"), 9).unwrap();
+    assert_eq!((lines(&rest), rest.next.as_deref()), (vec![(1, 2, 2)], None));
+    assert!(matches!(quarantine(&mut hub.state, Some("1"), 9), Err(ReportError::BadCursor(_))));
 }

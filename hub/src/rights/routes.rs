@@ -100,6 +100,8 @@ pub const ROUTES: &[Route] = &[
     within(GET, "/v1/reports/deposits", (See, Deposits)),
     within(GET, "/v1/reports/ledger", (See, Ledger)),
     noted(within(GET, "/v1/accounts", (See, Ledger))),
+    within(GET, "/v1/exceptions", (See, Ledger)),
+    whole(GET, "/v1/quarantine", (See, Nodes)),
     noted(whole(GET, "/v1/events", (See, Trail))),
     noted(whole(GET, "/v1/nodes/{node}/events", (See, Trail))),
     whole(GET, "/v1/parameters", (See, Parameters)),

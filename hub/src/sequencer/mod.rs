@@ -11,7 +11,8 @@ mod thread;
 
 use std::sync::Arc;
 
-use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal, StaffCommand};
+use jikai_schema::codec;
+use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
 use jikai_schema::event::Actor;
 use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
@@ -39,9 +40,9 @@ pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Longer than a command may be.
-    #[error("the command has about {bytes} bytes, {COMMAND_BYTES_MAX} are allowed")]
+    #[error("the command has {bytes} bytes, {COMMAND_BYTES_MAX} are allowed")]
     TooLong {
-        /// Its approximate length.
+        /// Its length with its envelope.
         bytes: usize,
     },
     /// The log could not take it. Nothing was changed.
@@ -161,20 +162,13 @@ impl Sequencer {
     }
 }
 
-/// Upper estimate of a command's encoded bytes.
+/// A command's encoded bytes, and room for its envelope. What nodes sent, most of all commands, is added up and not
+/// encoded once more.
 fn weight_of(command: &Command) -> usize {
-    const PART: usize = 64;
-    let variable = match command {
+    const ENVELOPE: usize = 256;
+    let bytes = match command {
         Command::IngestEvents(batch) => batch.events.iter().map(|event| event.len() + 4).sum(),
-        Command::DefineMaster(definitions) => definitions.len() * 1_024,
-        Command::ImportBatch { facts, wrapped_key } => facts.levels.len() * 16 + wrapped_key.len(),
-        Command::StockPacks { packs, .. } => packs.iter().map(|(_, records)| records.len() + 8).sum(),
-        Command::ShipPacks { packs, .. } => packs.len() * 10,
-        Command::CreditDeposits(deposits) => deposits.len() * 30,
-        Command::ChangeSale { approval, .. } => approval.as_ref().map_or(0, |(number, _)| number.len()),
-        Command::AnnounceRedemptionEnd { .. } | Command::HoldPack { .. } | Command::ReserveBatch { .. } => 0,
-        Command::Staff(StaffCommand::SetGrants { .. }) => 64 * 1024,
-        Command::Staff(_) | Command::Access(_) | Command::Change(_) => 8 * 1024,
+        other => codec::length_of(other),
     };
-    variable + 4 * PART
+    bytes.saturating_add(ENVELOPE)
 }

@@ -13,11 +13,13 @@ use crate::store;
 struct Moody {
     log: LocalLog,
     full: Arc<std::sync::atomic::AtomicBool>,
+    failing: bool,
 }
 
 impl CommandLog for Moody {
     fn append(&mut self, entry: &[u8]) -> Result<LogPosition, LogError> {
         match self.full.load(std::sync::atomic::Ordering::SeqCst) {
+            true if self.failing => Err(LogError::Storage("disk I/O error".into())),
             true => Err(LogError::Full),
             false => self.log.append(entry),
         }
@@ -89,7 +91,7 @@ async fn a_crash_between_append_and_apply_loses_nothing_and_doubles_nothing() {
 async fn a_full_disk_refuses_the_command_and_the_hub_goes_on_when_space_returns() {
     let data = Arc::new(tempfile::tempdir().unwrap());
     let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let log = Moody { log: LocalLog::open(data.path()).unwrap(), full: full.clone() };
+    let log = Moody { log: LocalLog::open(data.path()).unwrap(), full: full.clone(), failing: false };
     let hub = Running::with_log(data, Box::new(log));
     let refused = hub.sequencer.propose(Actor::System, define(1301)).await;
     assert_eq!(refused, Err(ProposeError::Log(LogError::Full)));
@@ -97,6 +99,18 @@ async fn a_full_disk_refuses_the_command_and_the_hub_goes_on_when_space_returns(
     full.store(false, std::sync::atomic::Ordering::SeqCst);
     assert_eq!(hub.ask(define(1301)).await, DONE);
     assert_eq!(*hub.sequencer.failed().borrow(), None);
+}
+
+#[tokio::test]
+async fn a_log_that_fails_otherwise_stops_the_hub_for_only_the_next_start_tells_what_is_on_disk() {
+    let data = Arc::new(tempfile::tempdir().unwrap());
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let log = Moody { log: LocalLog::open(data.path()).unwrap(), full, failing: true };
+    let hub = Running::with_log(data, Box::new(log));
+    let mut failed = hub.sequencer.failed();
+    assert_eq!(hub.sequencer.propose(Actor::System, define(1301)).await, Err(ProposeError::Stopped));
+    assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
+    assert_eq!(hub.sequencer.propose(Actor::System, define(1301)).await, Err(ProposeError::Stopped));
 }
 
 #[tokio::test]

@@ -20,6 +20,21 @@ pub(super) struct SequencerThread {
     pub(super) failed: watch::Sender<Option<String>>,
 }
 
+/// Why the thread ends: the log has, or may have, an entry that the state has not.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    State(#[from] StorageError),
+}
+
+impl Failure {
+    fn is_disk_full(&self) -> bool {
+        matches!(self, Failure::State(error) if error.is_disk_full())
+    }
+}
+
 type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
 
 impl SequencerThread {
@@ -32,16 +47,21 @@ impl SequencerThread {
                 } else {
                     "start the hub again"
                 };
-                tracing::error!(%error, hint, "the log has an entry that the state could not apply: the hub stops, the log wins");
+                tracing::error!(%error, hint, "the hub stops: the log wins, and what the state is behind is applied at the next start");
                 return;
             }
         }
     }
 
-    /// `Err` when the entry is in the log and not in the state.
-    fn commit(&mut self, proposals: Vec<Proposal>, answers: Vec<Answer>) -> Result<(), StorageError> {
+    /// `Err` when the entry is in the log, or may be, and not in the state.
+    fn commit(&mut self, proposals: Vec<Proposal>, answers: Vec<Answer>) -> Result<(), Failure> {
         let at = match self.append(&proposals) {
             Ok(at) => at,
+            Err(error @ LogError::Storage(_)) => {
+                // Told before the answers are dropped: whoever learns that the hub is stopping finds it not ready.
+                self.failed.send_replace(Some(error.to_string()));
+                return Err(error.into());
+            }
             Err(error) => {
                 tracing::warn!(%error, commands = proposals.len(), "the command log refused an entry; nothing was changed");
                 metrics::counter!("jikai_log_refused_total").increment(1);

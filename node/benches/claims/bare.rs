@@ -86,7 +86,7 @@ fn write_once(store: &Connection, once: &Once) {
     for (key, balance) in &once.accounts {
         update.execute((key, balance)).unwrap();
     }
-    let upsert = "INSERT INTO outlet_day VALUES (?1, 0, 0, 0, 0, 0, 0, 1, ?2, 0, 0) \
+    let upsert = "INSERT INTO outlet_day VALUES (?1, 0, 0, 0, 0, 0, 0, 1, ?2, 0, 0, 0) \
                   ON CONFLICT DO UPDATE SET claims = claims + 1, prize_fen = prize_fen + excluded.prize_fen";
     let mut upsert = store.prepare_cached(upsert).unwrap();
     for (key, prize_fen) in &once.days {

@@ -10,27 +10,33 @@ use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
-use jikai_schema::time::TimeMs;
+use jikai_schema::time::SteadyClock;
 use jikai_sync::https::{HttpsBounds, https};
 use jikai_sync::identity::{Key, TlsIdentity};
 use jikai_sync::transport::{NodeUplink, UplinkOptions};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use jikai_sync::upkeep::every;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::http;
 use crate::keyring::{Keyring, read_master_key};
-use crate::session::{Challenges, Sessions};
-use crate::store::{self, ReadPool, StoreIdentity};
-use crate::uplink::{LinkState, UplinkStore, fetch_keys, keep_contact, last_contact};
+use crate::session::{Challenges, Hashing, Sessions};
+use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
+use crate::uplink::{Contact, LinkState, UplinkStore, fetch_keys, keep_contact};
 use crate::writer::{Clock, Writer};
 
 /// Passwords hashed at once.
 const HASHING_MAX: usize = 2;
+/// Logins that may wait for that: some seconds' worth.
+const HASHING_WAITING_MAX: usize = 256;
+/// How often the metrics' samples are put in order.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// Open files that a node of 2,000 terminals needs, with room.
 const OPEN_FILES_MIN: u64 = 4_096;
 
@@ -52,15 +58,16 @@ fn raise_open_files() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn serve(
-    data: &Path,
-    config: Config,
-    metrics: metrics_exporter_prometheus::PrometheusHandle,
-) -> anyhow::Result<()> {
+async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
     let connection = store::open(data)?;
     let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
     check_environment(&identity, &config)?;
-    let clock: Clock = Arc::new(TimeMs::now);
+    let steady = Arc::new(SteadyClock::start());
+    let clock: Clock = Arc::new({
+        let steady = steady.clone();
+        move || steady.now()
+    });
+    let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let keys = Arc::new(Keyring::load(&connection, read_master_key(data)?)?);
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
@@ -68,8 +75,9 @@ async fn serve(
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = tls_identity(data)?;
-    let left_at_ms = last_contact(data).unwrap_or_else(|| clock());
-    let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
+    let contact = Contact::load(data, is_new, clock());
+    let state = LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() };
+    let (link, link_state) = watch::channel(state);
     let uplink_store = UplinkStore::new(
         identity.clone(),
         writer.clone(),
@@ -95,6 +103,7 @@ async fn serve(
     let contact = keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone());
     let contact = tokio::spawn(contact);
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
+    let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
     let app = App {
         node: identity.node,
         strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
@@ -105,7 +114,7 @@ async fn serve(
         sessions,
         challenges: Arc::new(Challenges::default()),
         guesses: Arc::default(),
-        hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+        hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names,
         hub,
         link: link_state,
@@ -114,13 +123,32 @@ async fn serve(
     };
     tracing::info!(node = %identity.node, live, "the node starts");
     let served = serve_terminals(app.clone(), &tls).await;
+    let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
     let _ = syncing.await;
-    let _ = tokio::join!(fetching, contact);
+    let _ = tokio::join!(fetching, contact, upkeep);
     drop((app, writer));
-    tokio::task::spawn_blocking(move || writing.join()).await.ok();
+    let joined = tokio::task::spawn_blocking(move || writing.join()).await;
+    if writer_ended || !matches!(joined, Ok(Ok(()))) {
+        bail!(
+            "the thread that writes ended by itself: a defect, see the log. What was answered is on disk; start the node again"
+        );
+    }
     served
+}
+
+/// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
+fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: CancellationToken) -> JoinHandle<()> {
+    let mut told = false;
+    tokio::spawn(every(UPKEEP_EVERY, cancelled, move || {
+        metrics.run_upkeep();
+        let jumped = clock.has_jumped();
+        metrics::gauge!("jikai_clock_jumped").set(if jumped { 1.0 } else { 0.0 });
+        if jumped && !std::mem::replace(&mut told, true) {
+            tracing::error!(hint = "set the time right, then start the node again", "{}", SteadyClock::JUMPED);
+        }
+    }))
 }
 
 fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Result<()> {
@@ -152,6 +180,7 @@ async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
     let patience = Duration::from_millis(config.patience_ms);
     let bounds = HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 };
     let (server, _) = https(listen, tls, bounds)?;
+    let writer = app.writer.clone();
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
@@ -164,7 +193,10 @@ async fn serve_terminals(app: App, tls: &TlsIdentity) -> anyhow::Result<()> {
         }
     });
     let stopping = tokio::spawn(async move {
-        stop_signal().await;
+        tokio::select! {
+            () = stop_signal() => {}
+            () = writer.ended() => tracing::error!("the thread that writes has ended: the node stops"),
+        }
         handle.graceful_shutdown(Some(Duration::from_secs(5)));
     });
     let served = server.await.with_context(|| format!("serve terminals on {listen}"));

@@ -4,19 +4,24 @@ use std::collections::BTreeSet;
 
 use jikai_schema::barcode::SecurityBarcode;
 use jikai_schema::event::{EventBody, RequestKey, TicketEvent};
+use jikai_schema::id::TicketId;
 use jikai_schema::projection::Projection;
 use jikai_schema::rules::{ClaimAnswer, Judgement, WRONG_CODES_MAX, judge};
 
 use super::{Asked, DecideError, Decision, Refusal, check_outlet_active};
 
-/// Tells what each ticket won and notes the wrong codes.
+/// Tells what each ticket won, and notes who asked about which and the wrong codes.
 pub(super) fn inquire(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
     codes: &[SecurityBarcode],
 ) -> Result<Decision, DecideError> {
-    let judgements = judge_all(projection, asked, codes)?;
-    let events = wrong_codes(projection, asked, &judgements)?;
+    let Judged { judgements, wrong_codes: mut events } = judge_all(projection, asked, codes)?;
+    let tickets: Vec<TicketId> = judgements.iter().filter_map(|judgement| judgement.ticket).collect();
+    if !tickets.is_empty() {
+        let inquired = TicketEvent::Inquired { outlet: asked.caller.outlet(), tickets };
+        events.push((EventBody::Ticket(inquired), asked.request));
+    }
     Ok(Decision { events, judgements, refusal: None })
 }
 
@@ -28,14 +33,13 @@ pub(super) fn pay(
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
     check_outlet_active(projection, asked)?;
-    let judgements = judge_all(projection, asked, codes)?;
+    let Judged { judgements, wrong_codes } = judge_all(projection, asked, codes)?;
     let mut seen = BTreeSet::new();
     let mut events = Vec::with_capacity(codes.len());
     for (at, judgement) in judgements.iter().enumerate() {
         let (ClaimAnswer::Won { level, prize }, Some(ticket)) = (judgement.answer, judgement.ticket) else {
-            let events = wrong_codes(projection, asked, &judgements)?;
             let refusal = Some(Refusal::ClaimRefused { at, answers: judgements.clone() });
-            return Ok(Decision { events, judgements, refusal });
+            return Ok(Decision { events: wrong_codes, judgements, refusal });
         };
         if !seen.insert(ticket) {
             return Err(Refusal::NamedTwice(codes[at].ticket.to_string()).into());
@@ -45,39 +49,61 @@ pub(super) fn pay(
     Ok(Decision::all(asked.request, events))
 }
 
+/// What became of the codes of one request.
+struct Judged {
+    judgements: Vec<Judgement>,
+    /// Facts about wrong codes, each with the request that it answers.
+    wrong_codes: Vec<(EventBody, RequestKey)>,
+}
+
+/// Judges the codes one after the other: one that locks a ticket locks it for those behind it too.
 fn judge_all(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
     codes: &[SecurityBarcode],
-) -> Result<Vec<Judgement>, DecideError> {
+) -> Result<Judged, DecideError> {
     let here = asked.caller.outlet();
-    let judged = codes.iter().map(|code| judge(projection, asked.keys, here, code, asked.now_ms));
-    Ok(judged.collect::<Result<_, _>>()?)
+    let mut judged = Judged { judgements: Vec::with_capacity(codes.len()), wrong_codes: Vec::new() };
+    for code in codes {
+        let mut judgement = judge(projection, asked.keys, here, code, asked.now_ms)?;
+        if let Some(ticket) = judgement.ticket
+            && judged.wrong_codes.iter().any(|(body, _)| is_wrong_code(body, ticket) == Some(true))
+        {
+            judgement = Judgement { ticket: Some(ticket), answer: ClaimAnswer::Locked, wrong_code_tag: None };
+        }
+        judged.note_wrong_code(projection, asked, &judgement)?;
+        judged.judgements.push(judgement);
+    }
+    Ok(judged)
 }
 
-/// A wrong code is a fact. It answers a request of its own, named by the code's tag: the same mistake, by whichever
-/// key or terminal, is written once.
-fn wrong_codes(
-    projection: &Projection<'_>,
-    asked: &Asked<'_>,
-    judgements: &[Judgement],
-) -> Result<Vec<(EventBody, RequestKey)>, DecideError> {
-    let mut events: Vec<(EventBody, RequestKey)> = Vec::new();
-    for judgement in judgements {
-        let (Some(ticket), Some(tag)) = (judgement.ticket, judgement.wrong_code_tag) else { continue };
+impl Judged {
+    /// A wrong code is a fact. It answers a request of its own, named by the code's tag: the same mistake, by whichever
+    /// key or terminal, is written once.
+    fn note_wrong_code(
+        &mut self,
+        projection: &Projection<'_>,
+        asked: &Asked<'_>,
+        judgement: &Judgement,
+    ) -> Result<(), DecideError> {
+        let (Some(ticket), Some(tag)) = (judgement.ticket, judgement.wrong_code_tag) else { return Ok(()) };
         let request = RequestKey { id: tag, body_hash: [0; 8] };
-        if events.iter().any(|(_, earlier)| *earlier == request) || asked.answered.is_answered(&request)? {
-            continue;
+        if self.wrong_codes.iter().any(|(_, earlier)| *earlier == request) || asked.answered.is_answered(&request)? {
+            return Ok(());
         }
-        let here = events.iter().filter(|(body, _)| is_wrong_code_of(body, ticket)).count() as u32;
+        let here = self.wrong_codes.iter().filter(|(body, _)| is_wrong_code(body, ticket).is_some()).count() as u32;
         let count = projection.lock(ticket)?.map_or(0, |lock| lock.wrong_code_count) + here + 1;
         let locks = count >= WRONG_CODES_MAX;
         let presented = TicketEvent::WrongCodePresented { ticket, outlet: asked.caller.outlet(), locks };
-        events.push((EventBody::Ticket(presented), request));
+        self.wrong_codes.push((EventBody::Ticket(presented), request));
+        Ok(())
     }
-    Ok(events)
 }
 
-fn is_wrong_code_of(body: &EventBody, of: jikai_schema::id::TicketId) -> bool {
-    matches!(body, EventBody::Ticket(TicketEvent::WrongCodePresented { ticket, .. }) if *ticket == of)
+/// For a wrong code of this ticket: whether it locks it.
+fn is_wrong_code(body: &EventBody, of: TicketId) -> Option<bool> {
+    match body {
+        EventBody::Ticket(TicketEvent::WrongCodePresented { ticket, locks, .. }) if *ticket == of => Some(*locks),
+        _ => None,
+    }
 }

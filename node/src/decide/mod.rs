@@ -16,6 +16,8 @@ use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::rules::{BatchKeys, Judgement};
 use jikai_schema::time::TimeMs;
 
+use crate::session::Ground;
+
 pub use refusal::Refusal;
 
 /// Most packs that one request may name or a shipment may hold.
@@ -55,6 +57,18 @@ pub enum Verb {
         token: TokenTag,
         /// When it ends at the latest.
         expires_at_ms: TimeMs,
+        /// What was proven.
+        ground: Ground,
+    },
+    /// Note a wrong password.
+    NoteLoginFailure {
+        /// Wrong passwords in a row.
+        failures: u32,
+    },
+    /// Note that somebody asked for what only the owner may do.
+    NoteRefusal {
+        /// What was asked for: the name of a verb or of what is read.
+        request: String,
     },
     /// Close the terminal's session.
     CloseSession,
@@ -64,10 +78,27 @@ pub enum Verb {
     ReturnPacks(Vec<PackRef>),
     /// Sell tickets by scan.
     SellTickets(Vec<TicketRef>),
-    /// Tell what the tickets won, and note wrong codes. Changes nothing else.
+    /// Tell what the tickets won; note who asked, and wrong codes. Changes nothing else.
     InquireClaims(Vec<SecurityBarcode>),
     /// Pay all of the tickets, or none.
     PayClaims(Vec<SecurityBarcode>),
+}
+
+impl Verb {
+    /// Its name in the trail.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Verb::OpenSession { .. } => "open session",
+            Verb::NoteLoginFailure { .. } => "note login failure",
+            Verb::NoteRefusal { .. } => "note refusal",
+            Verb::CloseSession => "close session",
+            Verb::ReceivePacks(_) => "receive packs",
+            Verb::ReturnPacks(_) => "return packs",
+            Verb::SellTickets(_) => "sell tickets",
+            Verb::InquireClaims(_) => "inquire claims",
+            Verb::PayClaims(_) => "pay claims",
+        }
+    }
 }
 
 /// Which packs are received.
@@ -134,7 +165,11 @@ pub struct Asked<'a> {
 /// Decides one request over the rows that `projection` sees.
 pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -> Result<Decision, DecideError> {
     match verb {
-        Verb::OpenSession { token, expires_at_ms } => sessions::open(projection, asked, *token, *expires_at_ms),
+        Verb::OpenSession { token, expires_at_ms, ground } => {
+            sessions::open(projection, asked, *token, *expires_at_ms, ground)
+        }
+        Verb::NoteLoginFailure { failures } => Ok(sessions::note_failure(asked, *failures)),
+        Verb::NoteRefusal { request } => sessions::note_refusal(asked, request),
         Verb::CloseSession => Ok(sessions::close(asked)),
         Verb::ReceivePacks(selection) => packs::receive(projection, asked, selection),
         Verb::ReturnPacks(packs) => packs::give_back(projection, asked, packs),

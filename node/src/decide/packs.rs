@@ -45,7 +45,8 @@ pub(super) fn receive(
     Ok(Decision::all(asked.request, events))
 }
 
-/// Checks: owner → packs known and shipped here, each once → no hold → untouched → checked in.
+/// Checks: owner → outlet served here → packs known and shipped here, each once → no hold → untouched → checked in. A
+/// suspended outlet may send packs back: that is how its stock comes in.
 pub(super) fn give_back(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
@@ -53,6 +54,10 @@ pub(super) fn give_back(
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
     check_owner(caller)?;
+    match check_outlet_active(projection, asked) {
+        Err(DecideError::Refused(Refusal::OutletSuspended)) => {}
+        other => other?,
+    }
     let packs = named_packs(projection, caller, printed)?;
     let mut events = Vec::with_capacity(packs.len());
     for (pack, name) in packs {
@@ -132,17 +137,17 @@ fn shipment_in_transit(
     caller: &Caller,
     shipment: u64,
 ) -> Result<Vec<(PackId, String)>, DecideError> {
-    let ids: Vec<i64> = projection
-        .store()
-        .prepare_cached("SELECT pack FROM pack WHERE outlet = ?1 AND shipment = ?2 ORDER BY pack LIMIT ?3")
-        .and_then(|mut statement| {
-            let rows =
-                statement.query_map((caller.outlet().get(), shipment as i64, PACKS_MAX as i64), |row| row.get(0))?;
-            rows.collect()
-        })
+    let store = projection.store();
+    let mut statement = store
+        .prepare_cached("SELECT pack FROM pack WHERE outlet = ?1 AND shipment = ?2 ORDER BY pack")
         .map_err(ProjectionError::from)?;
-    let mut packs = Vec::with_capacity(ids.len());
-    for key in ids {
+    let mut rows = statement.query((caller.outlet().get(), shipment as i64)).map_err(ProjectionError::from)?;
+    let mut packs = Vec::new();
+    // A larger consignment is checked in by asking again: what is checked in already is passed over.
+    while packs.len() < PACKS_MAX
+        && let Some(row) = rows.next().map_err(ProjectionError::from)?
+    {
+        let key = row.get(0).map_err(ProjectionError::from)?;
         let id = PackId::from_key(key).map_err(|_| ProjectionError::Damaged { table: "pack", key })?;
         let in_transit = projection.pack(id)?.is_some_and(|row| row.state == PackState::InTransit);
         if in_transit && let Some(batch) = projection.batch(id.batch())? {

@@ -89,6 +89,9 @@ pub enum Refusal {
     /// The person was put out of use.
     #[error("this operator does not work at the outlet any more")]
     OperatorDisabled,
+    /// Key, password or role changed between the proof and the session.
+    #[error("the device's key, the password or the role was changed just now")]
+    LoginOutdated,
     /// The outlet is not served by this node.
     #[error("this outlet is not served by this node")]
     OutletElsewhere,
@@ -117,6 +120,7 @@ impl Refusal {
             Refusal::IdempotencyKeyReused => "idempotency_key_reused",
             Refusal::TerminalRevoked => "terminal_revoked",
             Refusal::OperatorDisabled => "operator_disabled",
+            Refusal::LoginOutdated => "login_outdated",
             Refusal::OutletElsewhere => "outlet_elsewhere",
         }
     }
@@ -144,6 +148,7 @@ impl Refusal {
             Refusal::IdempotencyKeyReused => "Use a new key for every new request.",
             Refusal::TerminalRevoked => "Ask your market manager for a new enrolment code.",
             Refusal::OperatorDisabled => "Ask the owner of the outlet.",
+            Refusal::LoginOutdated => "Log in again with a new challenge.",
             Refusal::OutletElsewhere => "Connect to the node that serves this outlet.",
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use jikai_schema::event::BatchNames;
+use jikai_schema::event::{BatchNames, OperatorRole};
 use jikai_schema::id::{NodeId, OutletId, PackId, TicketId};
 use jikai_schema::ledger::{AccountId, TransferCode};
 use jikai_schema::projection::Projection;
@@ -13,6 +13,7 @@ use super::caller::SignedIn;
 use super::page_rows;
 use super::problem::Problem;
 use crate::app::App;
+use crate::decide::Refusal;
 use crate::query::{Cursor, StatementLine, statement};
 
 /// The outlet's prepaid account.
@@ -65,15 +66,20 @@ pub(super) async fn balance(State(app): State<App>, session: SignedIn) -> Result
     Ok(Json(AccountView { available_yuan: balance_yuan.clone(), balance_yuan }))
 }
 
-/// The statement, newest first; each line's balance is the one before it plus its amount. Errors: 401,
-/// 422 `invalid_page`.
-#[utoipa::path(get, path = "/v1/account/entries", params(EntriesQuery), responses((status = 200, body = EntriesView), (status = 401, body = Problem), (status = 422, body = Problem)))]
+/// The statement, newest first; each line's balance is the one before it plus its amount. The owner's: it shows deposits.
+/// Errors: 401, 403 `owner_required`, 422 `invalid_page`.
+#[utoipa::path(get, path = "/v1/account/entries", params(EntriesQuery), responses((status = 200, body = EntriesView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn entries(
     State(app): State<App>,
     session: SignedIn,
     Query(query): Query<EntriesQuery>,
 ) -> Result<Json<EntriesView>, Problem> {
-    let account = account_of(app.node, session.caller().outlet());
+    let caller = session.caller();
+    if caller.role != OperatorRole::Owner {
+        app.note_refusal(caller, "read statement").await?;
+        return Err(Problem::refused(&Refusal::OwnerRequired, None));
+    }
+    let account = account_of(app.node, caller.outlet());
     let before = query.before.as_deref().map(str::parse::<Cursor>).transpose()?;
     let limit = page_rows(query.limit) as usize;
     let page = app.pool.read(move |store| statement(store, account, before, limit)).await??;

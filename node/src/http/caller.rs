@@ -11,7 +11,7 @@ use jikai_schema::event::{RequestKey, TokenTag};
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::app::App;
+use crate::app::{App, Closed};
 use crate::decide::Caller;
 use crate::session::Session;
 
@@ -40,7 +40,7 @@ impl FromRequestParts<App> for SignedIn {
         if app.now_ms() >= session.expires_at_ms {
             return Err(expired());
         }
-        check_trusted(app)?;
+        check_open(app)?;
         if !session.allow() {
             let hint = "Wait a second before the next request.";
             let detail = "This terminal asks too often.";
@@ -50,15 +50,22 @@ impl FromRequestParts<App> for SignedIn {
     }
 }
 
-/// Refuses while the node was cut off from the hub too long.
-pub(super) fn check_trusted(app: &App) -> Result<(), Problem> {
-    if app.is_trusted() {
-        return Ok(());
-    }
-    let hint =
-        "Tell the operator that this node's line to the centre is down; it works on as soon as the line is back.";
-    let detail = "This node has not heard the centre for too long to know who may still work here.";
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "offline_too_long", detail, hint))
+/// Refuses while the node is fenced, or was cut off from the hub too long.
+pub(super) fn check_open(app: &App) -> Result<(), Problem> {
+    let (code, detail, hint) = match app.closed() {
+        None => return Ok(()),
+        Some(Closed::Fenced) => (
+            "node_fenced",
+            "The centre does not accept this node's records any more.",
+            "Connect to the node that serves this outlet now; tell the operator that this one is fenced.",
+        ),
+        Some(Closed::OfflineTooLong) => (
+            "offline_too_long",
+            "This node has not heard the centre for too long to know who may still work here.",
+            "Tell the operator that this node's line to the centre is down; it works on as soon as the line is back.",
+        ),
+    };
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint))
 }
 
 /// A JSON body of known form.

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::front::Local;
+use super::caller::check_open;
+use super::front::{Local, Stranger};
 use super::problem::Problem;
 use crate::app::App;
 use crate::store::{DownCursor, OwnLog};
@@ -56,9 +57,11 @@ pub(super) async fn live() -> Json<LiveView> {
     Json(LiveView { status: "live" })
 }
 
-/// The store answers, and how far sync is. Errors: 503 when the store does not answer: unknown is never healthy.
+/// The node serves, and how far sync is. Errors: 503 when the store does not answer (unknown is never healthy), the thread that
+/// writes has ended, or nobody is served: `node_fenced`, `offline_too_long`.
 #[utoipa::path(get, path = "/health/ready", responses((status = 200, body = ReadyView), (status = 503, body = Problem)))]
-pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
+pub(super) async fn ready(_: Stranger, State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
+    check_open(&app)?;
     let link = app.link.borrow().clone();
     let head = *app.writer.head().borrow();
     let oldest = link.acked_seq + 1;
@@ -69,6 +72,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     let unknown = |detail: String| {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store_unknown", detail, "Look at this node's log and disk.")
     };
+    if !app.writer.is_running() {
+        return Err(unknown("The thread that writes has ended.".to_string()));
+    }
     let (down, oldest) =
         read.await.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
     let oldest_at =

@@ -7,20 +7,18 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jikai_schema::event::{OperatorRole, TokenTag};
 use jikai_schema::id::{OperatorId, TerminalId};
-use jikai_schema::money::Money;
 use jikai_schema::parameter::{Parameter, ParameterScope};
 use jikai_schema::time::TimeMs;
 use rand::RngExt;
-use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::{JsonBody, SignedIn, check_trusted};
+use super::caller::{JsonBody, SignedIn, check_open};
 use super::front::Stranger;
 use super::problem::Problem;
 use crate::app::App;
-use crate::decide::{Caller, Verb};
-use crate::session::{Challenges, Credentials, LoginError, load_secrets, prove_device, prove_person};
+use crate::decide::{Caller, Refusal, Verb};
+use crate::session::{Credentials, Ended, Ground, LoginError, load_secrets, prove_device, prove_person};
 use crate::writer::Request;
 
 /// Ask for a challenge.
@@ -77,59 +75,50 @@ pub(super) async fn challenge(
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<ChallengeView>, Problem> {
     let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
-    let known = app.pool.read(move |store| {
-        store
-            .prepare_cached("SELECT 1 FROM terminal WHERE terminal = ?1")?
-            .query_row([terminal.get() as i64], |_| Ok(()))
-            .optional()
-    });
-    let challenge = URL_SAFE_NO_PAD.encode(rand::rng().random::<[u8; 32]>());
-    let now_ms = app.now_ms();
     // An unknown terminal gets a challenge too: the answer does not tell which terminals exist.
-    let expires_at_ms = match known.await?? {
-        Some(()) => app.challenges.issue(terminal, challenge.clone(), now_ms).ms(),
-        None => Challenges::expiry(now_ms).ms(),
-    };
-    Ok(Json(ChallengeView { challenge, expires_at_ms }))
+    let (challenge, expires_at_ms) = app.challenges.issue(terminal, app.now_ms());
+    Ok(Json(ChallengeView { challenge, expires_at_ms: expires_at_ms.ms() }))
 }
 
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
-/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`; 422 invalid values; 429
-/// `too_many_failures`; 503 `offline_too_long`.
+/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
+/// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `busy`.
 #[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
     _: Stranger,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Json<SessionView>, Problem> {
-    check_trusted(&app)?;
+    check_open(&app)?;
     let credentials = credentials(body)?;
+    // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
+    tokio::spawn(prove(app, credentials)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+}
+
+async fn prove(app: App, credentials: Credentials) -> Result<Json<SessionView>, Problem> {
     let (terminal, operator) = (credentials.terminal, credentials.operator);
-    if !app.challenges.redeem(terminal, &credentials.challenge, app.now_ms()) {
-        return Err(login_failed());
-    }
+    let challenge = app.challenges.read(terminal, &credentials.challenge, app.now_ms()).ok_or_else(login_failed)?;
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
     let secrets = secrets.ok_or_else(login_failed)?;
-    let (role, outlet_name) = (secrets.role, secrets.outlet_name.clone());
-    // Only who holds the device's key may guess, or learns that there is something to wait for.
+    // Only who holds the device's key takes a challenge back, may guess, or learns that there is something to wait for.
     prove_device(&credentials, &secrets).map_err(|_| login_failed())?;
-    let wait_ms = app.guesses.wait_ms(operator, app.now_ms());
-    if wait_ms > 0 {
-        return Err(too_many_failures(wait_ms));
-    }
-    let permit = app.hashing.clone().acquire_owned().await.map_err(|_| login_failed())?;
-    let proven = tokio::task::spawn_blocking(move || {
-        let proven = prove_person(&credentials, &secrets);
-        drop(permit);
-        proven
-    });
-    if proven.await.unwrap_or(Err(LoginError)).is_err() {
-        app.guesses.failed(operator, app.now_ms());
+    if !app.challenges.redeem(challenge, app.now_ms()) {
         return Err(login_failed());
     }
-    app.guesses.succeeded(operator);
+    let guess = app.guesses.begin(operator, app.now_ms()).map_err(too_many_failures)?;
+    let room = app.hashing.room().await.ok_or_else(too_many_logins)?;
+    let (ground, role, outlet_name) = (secrets.ground(), secrets.role, secrets.outlet_name.clone());
+    let proven = tokio::task::spawn_blocking(move || prove_person(&credentials, &secrets)).await;
+    drop(room);
     let caller = Caller { terminal, operator, role };
-    let (token, expires_at_ms) = open_session(&app, caller).await?;
+    if proven.unwrap_or(Err(LoginError)).is_err() {
+        let failures = guess.failed(app.now_ms());
+        let key = app.fresh_key(&caller, "note");
+        app.writer.ask(Request { caller, key, verb: Verb::NoteLoginFailure { failures } }).await?;
+        return Err(login_failed());
+    }
+    guess.succeeded();
+    let (token, expires_at_ms) = open_session(&app, caller, ground).await?;
     let operator_role = if role == OperatorRole::Owner { "owner" } else { "clerk" };
     let outlet_id = caller.outlet().to_string();
     Ok(Json(SessionView { token, expires_at_ms: expires_at_ms.ms(), outlet_id, outlet_name, operator_role }))
@@ -139,21 +128,32 @@ pub(super) async fn login(
 #[utoipa::path(post, path = "/v1/logout", responses((status = 204), (status = 401, body = Problem)))]
 pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<StatusCode, Problem> {
     let caller = session.caller();
-    let key = app.fresh_key(&caller, "logout");
-    app.ask(Request { caller, key, verb: Verb::CloseSession }, |_| Money::ZERO).await?;
-    app.sessions.close(caller.terminal);
-    Ok(StatusCode::NO_CONTENT)
+    let closing = async move {
+        let key = app.fresh_key(&caller, "logout");
+        app.writer.ask(Request { caller, key, verb: Verb::CloseSession }).await?;
+        app.sessions.close(caller.terminal);
+        Ok(StatusCode::NO_CONTENT)
+    };
+    // Also when the terminal hangs up: a token whose session is closed must not go on working.
+    tokio::spawn(closing).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
 
-async fn open_session(app: &App, caller: Caller) -> Result<(String, TimeMs), Problem> {
+/// A session is open once it is on disk here, whatever `ack` says: it moves no money, and a terminal must be able to log in
+/// while the hub is away.
+async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(String, TimeMs), Problem> {
     let token: [u8; 32] = rand::rng().random();
     let tag = TokenTag::of(&token);
     let (now_ms, scope) = (app.now_ms(), ParameterScope::Prefecture(caller.outlet().prefecture()));
     let minutes = app.pool.read(move |store| Parameter::TerminalSession.read(store, scope, now_ms)).await??;
     let expires_at_ms = TimeMs::from_ms(now_ms.ms() + minutes * 60_000);
-    let verb = Verb::OpenSession { token: tag, expires_at_ms };
-    app.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }, |_| Money::ZERO).await?;
+    let verb = Verb::OpenSession { token: tag, expires_at_ms, ground };
+    app.writer.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }).await?;
     app.sessions.open(tag, caller, expires_at_ms);
+    // A fact of the hub that was committed in between found nothing to end in memory; the store knows.
+    if app.pool.read(move |store| Ended::holds(store, &tag)).await?? {
+        app.sessions.close_token(&tag);
+        return Err(Problem::refused(&Refusal::LoginOutdated, None));
+    }
     Ok((URL_SAFE_NO_PAD.encode(token), expires_at_ms))
 }
 
@@ -179,6 +179,11 @@ fn too_many_failures(wait_ms: i64) -> Problem {
     let detail = format!("Too many wrong passwords: {} seconds are left to wait.", wait_ms.div_euclid(1_000) + 1);
     let hint = "Wait, then type the password with care; the owner of the outlet can have it set anew.";
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail, hint)
+}
+
+fn too_many_logins() -> Problem {
+    let hint = "Try again in some seconds with a new challenge.";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", "Too many persons log in at this moment.", hint)
 }
 
 fn login_failed() -> Problem {

@@ -206,8 +206,13 @@ fn moved_packs(app: &App, reply: &Reply) -> Result<(Vec<MovedPackView>, Money, M
     Ok((packs, face, commission))
 }
 
+/// The money of one request; all there is where a sum leaves 63 bits.
+pub(super) fn sum_of(mut amounts: impl Iterator<Item = Money>) -> Money {
+    amounts.try_fold(Money::ZERO, |sum, amount| sum.checked_add(amount)).unwrap_or(Money::from_fen(i64::MAX))
+}
+
 fn moved_money(reply: &Reply) -> Money {
-    charges(&reply.events).map(|(_, charge)| charge.face).max().unwrap_or(Money::ZERO)
+    sum_of(charges(&reply.events).map(|(_, charge)| charge.face))
 }
 
 /// When the first event of a reply was decided.

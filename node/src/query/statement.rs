@@ -1,7 +1,8 @@
 //! The statement of an outlet's account, newest first.
 //!
 //! An account's transfers are two chains, one per writer (its node and the hub). The statement merges both, newest
-//! first by time; the running balance is computed on reading, backwards from the present balance.
+//! first by time; the running balance is computed on reading, backwards from the present balance. The two clocks may differ
+//! by seconds: a deposit by whose stamp an earlier line would be below zero had arrived before what spent it, and is shown so.
 
 use core::fmt;
 use core::str::FromStr;
@@ -96,7 +97,7 @@ pub fn statement(
     let mut lines = Vec::with_capacity(limit);
     while lines.len() < limit {
         let from_node = match (&of_node, &of_hub) {
-            (Some(node), Some(hub)) => order(&node.line) > order(&hub.line),
+            (Some(node), Some(hub)) => order(&node.line) > order(&hub.line) || at.balance_fen < hub.line.amount.fen(),
             (Some(_), None) => true,
             (None, Some(_)) => false,
             (None, None) => return Ok(StatementPage { lines, next: None }),

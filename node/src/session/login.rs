@@ -1,17 +1,11 @@
 //! Login: the device proves its key on a fresh challenge, the operator the password.
 
-use std::collections::HashMap;
-
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use ed25519_dalek::{Signature, VerifyingKey};
+use jikai_schema::crypto::{Suite, hash};
 use jikai_schema::event::OperatorRole;
 use jikai_schema::id::{OperatorId, TerminalId};
-use jikai_schema::time::TimeMs;
-use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
-
-/// How long a challenge may be answered.
-const CHALLENGE_MS: i64 = 60_000;
 
 /// What a terminal presents to log in.
 pub struct Credentials {
@@ -37,6 +31,19 @@ pub struct OperatorSecrets {
     pub outlet_name: String,
 }
 
+/// What a session stands on: a digest of the device's key, the password's hash and the role, as they were when they were
+/// proven. The writer opens the session only if they still are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ground([u8; 32]);
+
+impl OperatorSecrets {
+    /// What a session of these secrets stands on.
+    pub fn ground(&self) -> Ground {
+        let role = [if self.role == OperatorRole::Owner { 0 } else { 1 }];
+        Ground(hash(Suite::configured(), &[&self.public_key, &role, self.password_hash.as_bytes()]))
+    }
+}
+
 /// A login that was refused. One message for all causes: it does not tell which part was wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("terminal, operator, password or signature is not right")]
@@ -45,32 +52,6 @@ pub struct LoginError;
 /// The text that a terminal signs.
 pub fn signed_text(terminal: TerminalId, operator: OperatorId, challenge: &str) -> String {
     format!("jikai-login-v1\n{terminal}\n{operator}\n{challenge}")
-}
-
-/// Challenges handed out and not yet answered: one a terminal, used once.
-#[derive(Default)]
-pub struct Challenges(Mutex<HashMap<TerminalId, (String, TimeMs)>>);
-
-impl Challenges {
-    /// Remembers a challenge for a known terminal (so bounded by their number); gives the instant it expires.
-    pub fn issue(&self, terminal: TerminalId, challenge: String, now_ms: TimeMs) -> TimeMs {
-        let expires_at_ms = Self::expiry(now_ms);
-        self.0.lock().insert(terminal, (challenge, expires_at_ms));
-        expires_at_ms
-    }
-
-    /// When a challenge handed out now expires, remembered or not.
-    pub fn expiry(now_ms: TimeMs) -> TimeMs {
-        TimeMs::from_ms(now_ms.ms() + CHALLENGE_MS)
-    }
-
-    /// Takes the challenge back: `true` once, in time, for the very text.
-    pub fn redeem(&self, terminal: TerminalId, challenge: &str, now_ms: TimeMs) -> bool {
-        match self.0.lock().remove(&terminal) {
-            Some((issued, expires_at_ms)) => issued == challenge && now_ms < expires_at_ms,
-            None => false,
-        }
-    }
 }
 
 /// Reads what the proofs are checked against; `None` unless terminal and operator exist and share an outlet.
@@ -103,25 +84,4 @@ pub fn prove_device(credentials: &Credentials, secrets: &OperatorSecrets) -> Res
 pub fn prove_person(credentials: &Credentials, secrets: &OperatorSecrets) -> Result<(), LoginError> {
     let hash = PasswordHash::new(&secrets.password_hash).map_err(|_| LoginError)?;
     Argon2::default().verify_password(credentials.password.as_bytes(), &hash).map_err(|_| LoginError)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_challenge_is_taken_once_in_time_and_by_its_own_terminal() {
-        let terminal = |id| TerminalId::new(id).unwrap();
-        let (here, other) = (terminal(1_301_000_101), terminal(1_301_000_102));
-        let now = TimeMs::from_ms(1_000);
-        let challenges = Challenges::default();
-        challenges.issue(here, "x".into(), now);
-        assert!(!challenges.redeem(other, "x", now));
-        assert!(challenges.redeem(here, "x", now));
-        assert!(!challenges.redeem(here, "x", now), "a replay is refused");
-        let expires = challenges.issue(here, "y".into(), now);
-        assert!(!challenges.redeem(here, "y", expires));
-        challenges.issue(here, "z".into(), now);
-        assert!(!challenges.redeem(here, "w", now));
-    }
 }

@@ -3,12 +3,16 @@
 //! A session is a fact in the log (so that it survives restarts and moves with its outlet); the registry keeps the live
 //! ones in memory, so that no request reads the store to know who asks.
 
+mod challenges;
 mod guesses;
+mod hashing;
 mod login;
 mod registry;
 
-pub use guesses::Guesses;
+pub use challenges::{Challenges, OwnChallenge};
+pub use guesses::{Guess, Guesses};
+pub use hashing::Hashing;
 pub use login::{
-    Challenges, Credentials, LoginError, OperatorSecrets, load_secrets, prove_device, prove_person, signed_text,
+    Credentials, Ground, LoginError, OperatorSecrets, load_secrets, prove_device, prove_person, signed_text,
 };
-pub use registry::{Session, Sessions};
+pub use registry::{Ended, Session, Sessions};

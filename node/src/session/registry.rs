@@ -29,6 +29,56 @@ impl Session {
     }
 }
 
+/// Whose sessions a fact of the hub leaves without ground: a device that was revoked or has another key, a person who was put
+/// out of use or has another role or password. Who may still, logs in again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The session at this device.
+    Terminal(TerminalId),
+    /// The sessions of this person.
+    Operator(OperatorId),
+}
+
+impl Ended {
+    /// Whose sessions a fact ends, if it does.
+    pub fn by(fact: &EventBody) -> Option<Ended> {
+        match fact {
+            EventBody::Access(AccessEvent::TerminalRevoked { terminal, .. })
+            | EventBody::Master(MasterEvent::TerminalDefined { terminal, .. }) => Some(Ended::Terminal(*terminal)),
+            EventBody::Access(AccessEvent::OperatorDisabled { operator, .. })
+            | EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) => Some(Ended::Operator(*operator)),
+            _ => None,
+        }
+    }
+
+    /// Notes in the transaction of the fact which open sessions it ended: a restart reads that again, also when the device
+    /// or person was taken back meanwhile.
+    pub fn note(self, store: &Connection) -> Result<(), rusqlite::Error> {
+        let (sql, key) = match self {
+            Ended::Terminal(terminal) => (
+                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND terminal = ?1",
+                terminal.get(),
+            ),
+            Ended::Operator(operator) => (
+                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND operator = ?1",
+                operator.get(),
+            ),
+        };
+        if store.prepare_cached(sql)?.execute([key as i64])? > 0 {
+            // A terminal has one row: what later sessions replaced is not looked for any more.
+            let forget = "DELETE FROM session_end WHERE token_tag NOT IN (SELECT token_tag FROM session)";
+            store.prepare_cached(forget)?.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the session of this token was ended.
+    pub fn holds(store: &Connection, token: &TokenTag) -> Result<bool, rusqlite::Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM session_end WHERE token_tag = ?1)";
+        store.prepare_cached(sql)?.query_row([token.0], |row| row.get(0))
+    }
+}
+
 /// All live sessions by the tag of their token: one a terminal, so bounded by the terminals of the region.
 pub struct Sessions {
     live: RwLock<Live>,
@@ -53,7 +103,8 @@ impl Sessions {
             "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
              FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1 \
              AND terminal NOT IN (SELECT terminal FROM terminal_revoked) \
-             AND operator NOT IN (SELECT operator FROM operator_disabled)",
+             AND operator NOT IN (SELECT operator FROM operator_disabled) \
+             AND token_tag NOT IN (SELECT token_tag FROM session_end)",
         )?;
         let mut rows = statement.query([now_ms.ms()])?;
         let mut count = 0;
@@ -88,26 +139,21 @@ impl Sessions {
         }
     }
 
-    /// Whether a fact of the hub may end sessions.
-    pub fn concerns(fact: &EventBody) -> bool {
-        matches!(
-            fact,
-            EventBody::Access(AccessEvent::TerminalRevoked { .. } | AccessEvent::OperatorDisabled { .. })
-                | EventBody::Master(MasterEvent::TerminalDefined { .. } | MasterEvent::OperatorDefined { .. })
-        )
-    }
-
-    /// Ends the sessions that facts of the hub leave without ground: of a device that was revoked or has another key, of a
-    /// person who was put out of use or has another role or password. Who may still, logs in again.
-    pub fn obey(&self, facts: &[EventBody]) {
+    /// Ends the sessions of whom facts of the hub left without ground, see [`Ended`].
+    pub fn obey(&self, facts: &[Ended]) {
         for fact in facts {
             match fact {
-                EventBody::Access(AccessEvent::TerminalRevoked { terminal, .. })
-                | EventBody::Master(MasterEvent::TerminalDefined { terminal, .. }) => self.close(*terminal),
-                EventBody::Access(AccessEvent::OperatorDisabled { operator, .. })
-                | EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) => self.close_all_of(*operator),
-                _ => {}
+                Ended::Terminal(terminal) => self.close(*terminal),
+                Ended::Operator(operator) => self.close_all_of(*operator),
             }
+        }
+    }
+
+    /// Ends the session of a token, if it still is the terminal's.
+    pub fn close_token(&self, token: &TokenTag) {
+        let mut live = self.live.write();
+        if let Some(session) = live.by_token.remove(token) {
+            live.by_terminal.remove(&session.caller.terminal);
         }
     }
 
@@ -170,8 +216,7 @@ mod tests {
             let sessions = sessions(1);
             sessions.open(TokenTag([1; 16]), here, TimeMs::from_ms(9));
             sessions.open(TokenTag([2; 16]), other, TimeMs::from_ms(9));
-            assert!(Sessions::concerns(&fact));
-            sessions.obey(std::slice::from_ref(&fact));
+            sessions.obey(&[Ended::by(&fact).unwrap()]);
             assert!(sessions.find(&TokenTag([1; 16])).is_none(), "{fact:?}");
             assert!(sessions.find(&TokenTag([2; 16])).is_some(), "{fact:?}");
         }

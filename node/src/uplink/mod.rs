@@ -6,7 +6,7 @@ mod store;
 
 use jikai_schema::time::TimeMs;
 
-pub use contact::{keep_contact, last_contact};
+pub use contact::{Contact, keep_contact};
 pub use keys::fetch_keys;
 pub use store::UplinkStore;
 
@@ -19,6 +19,8 @@ pub struct LinkState {
     pub acked_seq: u64,
     /// Why the hub refused this node, if it did.
     pub refused: Option<String>,
+    /// Whether that refusal says that this store must not serve. Kept over restarts; a session that opens ends it.
+    pub fenced: bool,
     /// How far the hub's feed was applied: what is new may name batches whose keys are missing.
     pub down_next_seq: u64,
     /// When the link was open last; means nothing while it is open.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::decode_event;
-use jikai_schema::event::{BatchNames, EventBody};
+use jikai_schema::event::BatchNames;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::LinkState;
-use crate::session::Sessions;
+use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
 
@@ -61,12 +61,12 @@ impl UplinkStore {
 
     async fn apply(&self, batch: VerifiedBatch) -> Result<Cursor, LogError> {
         let VerifiedBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
-        let access = events.iter().filter_map(|bytes| decode_event(bytes).ok()).map(|event| event.body);
-        let access: Vec<EventBody> = access.filter(Sessions::concerns).collect();
+        let bodies = events.iter().filter_map(|bytes| decode_event(bytes).ok()).map(|event| event.body);
+        let ended: Vec<Ended> = bodies.filter_map(|body| Ended::by(&body)).collect();
         let applied = self.writer.apply_down(DownBatch { first_seq, prev_hash, last_hash, events }).await;
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
         // After the commit: a node that falls between the two reads the same from its store when it starts.
-        self.sessions.obey(&access);
+        self.sessions.obey(&ended);
         let names = self.read(BatchNames::load).await?;
         *self.names.write() = Arc::new(names);
         self.link.send_modify(|state| state.down_next_seq = next_seq);
@@ -123,6 +123,7 @@ impl NodeStore for UplinkStore {
         self.link.send_modify(|state| {
             state.connected = true;
             state.refused = None;
+            state.fenced = false;
         });
     }
 
@@ -136,6 +137,10 @@ impl NodeStore for UplinkStore {
             if let Some(refusal) = refusal.filter(|refusal| !refusal.is_passing() || **refusal == RefusalV1::Superseded)
             {
                 state.refused = Some(refusal.to_string());
+                if refusal.is_fence() && !state.fenced {
+                    tracing::error!(%refusal, hint = refusal.hint(), "this store is fenced: no terminal is served any more");
+                    state.fenced = true;
+                }
             }
         });
     }

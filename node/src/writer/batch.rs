@@ -16,6 +16,7 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError};
 use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
 use crate::keyring::Keyring;
+use crate::session::Ended;
 use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity, append};
 
 /// Where the time of events comes from: the wall clock, or a test's.
@@ -159,7 +160,12 @@ fn apply_hub_event(projection: &mut Projection<'_>, bytes: &[u8]) -> Result<Appl
         return Ok(Applied::Poison("not an event of the hub".to_string()));
     }
     match projection.apply(&event) {
-        Ok(()) => Ok(Applied::Whole),
+        Ok(()) => {
+            if let Some(ended) = Ended::by(&event.body) {
+                ended.note(projection.store())?;
+            }
+            Ok(Applied::Whole)
+        }
         Err(error) if error.is_poison() => Ok(Applied::Poison(error.to_string())),
         Err(ProjectionError::Storage(error))
             if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) =>
@@ -206,7 +212,9 @@ struct Batch<'run, 'store> {
 impl Batch<'_, '_> {
     /// `Ok(Err(_))` is a refusal, which leaves no trace; `Err` fails the whole transaction.
     fn run(&mut self, request: &Request) -> Result<Result<Reply, WriteError>, WriteError> {
-        if let Some(events) = answered_events(self.requests, self.projection.statements(), &request.key)? {
+        if let Some(events) =
+            answered_events(self.requests, self.projection.statements(), &request.key, REQUEST_EVENTS_MAX)?
+        {
             return Ok(repeat(events, &request.key));
         }
         let answered = Answered { requests: self.requests, statements: self.projection.statements().clone() };
@@ -277,16 +285,20 @@ fn repeat(events: Vec<Event>, key: &RequestKey) -> Result<Reply, WriteError> {
 /// Most events of one request: its packs or tickets.
 const REQUEST_EVENTS_MAX: usize = crate::decide::PACKS_MAX;
 
-/// The events that answered a request with this id, if any did.
+/// The first `events_max` events that answered a request with this id, if any did. The log is read no further than they go.
 fn answered_events(
     requests: &RequestIndex,
     statements: &Statements<'_>,
     key: &RequestKey,
+    events_max: usize,
 ) -> Result<Option<Vec<Event>>, WriteError> {
     let Some(seq) = requests.find(statements, key)? else { return Ok(None) };
     let mut events = Vec::new();
-    for stored in OwnLog(statements.store()).read(seq, REQUEST_EVENTS_MAX, usize::MAX)? {
-        let event = codec::decode_event(&stored.bytes).map_err(|error| WriteError::Storage(error.to_string()))?;
+    let mut statement = statements.get("SELECT bytes FROM own_log WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
+    let mut rows = statement.query((seq as i64, events_max as i64))?;
+    while let Some(row) = rows.next()? {
+        let bytes: Vec<u8> = row.get(0)?;
+        let event = codec::decode_event(&bytes).map_err(|error| WriteError::Storage(error.to_string()))?;
         match event.request {
             Some(request) if request.id == key.id => events.push(event),
             _ => break,
@@ -304,7 +316,7 @@ struct Answered<'run, 'store> {
 
 impl AnsweredRequests for Answered<'_, '_> {
     fn is_answered(&self, request: &RequestKey) -> Result<bool, ProjectionError> {
-        match answered_events(self.requests, &self.statements, request) {
+        match answered_events(self.requests, &self.statements, request, 1) {
             Ok(events) => Ok(events.is_some()),
             Err(_) => Err(ProjectionError::Damaged { table: "own_log", key: request.index_key() }),
         }

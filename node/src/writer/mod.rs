@@ -17,6 +17,7 @@ use jikai_schema::event::{Event, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
+use jikai_schema::store::is_disk_full;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -180,6 +181,16 @@ impl Writer {
         answer.await.map_err(|_| WriteError::Closed)?
     }
 
+    /// Whether the thread takes tasks.
+    pub fn is_running(&self) -> bool {
+        !self.tasks.is_closed()
+    }
+
+    /// Waits until the thread takes no more tasks: unasked only after a defect, for this is one of the senders it waits for.
+    pub async fn ended(&self) {
+        self.tasks.closed().await;
+    }
+
     /// The newest committed event, as it changes.
     pub fn head(&self) -> watch::Receiver<LogHead> {
         self.head.clone()
@@ -204,9 +215,6 @@ impl From<ProjectionError> for WriteError {
 
 impl From<rusqlite::Error> for WriteError {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull | rusqlite::ErrorCode::SystemIoFailure) => WriteError::StorageFull,
-            _ => WriteError::Storage(error.to_string()),
-        }
+        if is_disk_full(&error) { WriteError::StorageFull } else { WriteError::Storage(error.to_string()) }
     }
 }

@@ -15,7 +15,7 @@ use http_body_util::BodyExt;
 use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
 use jikai_node::http::{Strangers, router};
-use jikai_node::session::{Challenges, Sessions, signed_text};
+use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
 use jikai_node::uplink::{LinkState, UplinkStore};
 use jikai_node::writer::{DownBatch, Writer};
@@ -28,7 +28,7 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use crate::outlet::*;
@@ -39,10 +39,11 @@ pub struct Api {
     pub forward_ms: Arc<AtomicI64>,
     pub session_ms_max: i64,
     pub offline_ms_max: i64,
-    link: watch::Sender<LinkState>,
-    uplink: UplinkStore,
+    /// How the link to the hub stands.
+    pub link: watch::Sender<LinkState>,
+    pub uplink: UplinkStore,
     feed: Feed,
-    _data: TempDir,
+    pub data: TempDir,
 }
 
 /// What came back.
@@ -54,6 +55,10 @@ pub struct Answer {
 
 impl Api {
     pub async fn open(burst: u32) -> Api {
+        Api::open_with(burst, Acknowledge::Local).await
+    }
+
+    pub async fn open_with(burst: u32, ack: Acknowledge) -> Api {
         let data = tempfile::tempdir().unwrap();
         init(data.path());
         let (writer, keys) = start(data.path());
@@ -64,7 +69,7 @@ impl Api {
         let address = "127.0.0.1:0".parse().unwrap();
         let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
         let ahead_ms = forward_ms.clone();
-        let config = Config::new(1, "test".into(), vec![address], address, Acknowledge::Local);
+        let config = Config::new(1, "test".into(), vec![address], address, ack);
         let (session_ms_max, offline_ms_max) = (12 * 3_600_000, config.offline_ms_max);
         let left_at_ms = TimeMs::from_ms(NOW_MS);
         let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
@@ -83,7 +88,7 @@ impl Api {
             challenges: Arc::new(Challenges::default()),
             strangers: Arc::new(Strangers::new(NonZeroU32::new(100).unwrap())),
             guesses: Arc::default(),
-            hashing: Arc::new(Semaphore::new(1)),
+            hashing: Arc::new(Hashing::new(1, 8)),
             names,
             link: link_state,
             hub: None,
@@ -91,7 +96,7 @@ impl Api {
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
         };
         let router = router(app).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
-        Api { router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, _data: data }
+        Api { router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, data }
     }
 
     /// Facts of the hub arrive.

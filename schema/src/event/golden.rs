@@ -114,6 +114,12 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.extend(staff().into_iter().map(|(name, event)| (name, EventBody::Staff(event))));
     bodies.extend(access().into_iter().map(|(name, event)| (name, EventBody::Access(event))));
     bodies.extend(changes().into_iter().map(|(name, event)| (name, EventBody::Change(event))));
+    let (terminal, operator, request) = (terminal(), operator(), "/v1/x".to_string());
+    bodies.extend([
+        ("inquired", EventBody::Ticket(TicketEvent::Inquired { outlet, tickets: vec![ticket] })),
+        ("login_failed", EventBody::Session(SessionEvent::LoginFailed { terminal, operator, failures: 3 })),
+        ("right_refused", EventBody::Session(SessionEvent::RightRefused { terminal, operator, request })),
+    ]);
     bodies
 }
 

@@ -30,6 +30,7 @@ pub use ticket::TicketEvent;
 pub use view::{BatchNames, EventView};
 
 use crate::id::NodeId;
+use crate::money::Money;
 use crate::time::TimeMs;
 
 /// Where a fact stands: the log that holds it and its place there. Also the key of rows that have no business id.
@@ -97,6 +98,25 @@ impl EventBody {
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
+        }
+    }
+
+    /// The version byte of its variant: that of the release that first wrote it. A variant added after release 1 has its
+    /// arm here and raises [`EVENT_VERSION`](crate::codec::EVENT_VERSION).
+    pub const fn since(&self) -> u8 {
+        1
+    }
+
+    /// The money that the fact moves or names; `None` where it names none.
+    pub fn amount(&self) -> Option<Money> {
+        match self {
+            EventBody::Pack(PackEvent::CheckedIn { charge, .. } | PackEvent::Returned { charge, .. }) => {
+                Some(charge.face)
+            }
+            EventBody::Ticket(TicketEvent::Claimed { prize: amount, .. } | TicketEvent::Sold { price: amount, .. })
+            | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
+            EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
+            EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) => None,
         }
     }
 

@@ -46,4 +46,22 @@ pub enum SessionEvent {
         /// The device.
         terminal: TerminalId,
     },
+    /// A device proved its key, the person at it typed a wrong password.
+    LoginFailed {
+        /// The device.
+        terminal: TerminalId,
+        /// Who the person said to be.
+        operator: OperatorId,
+        /// Wrong passwords in a row, this one included.
+        failures: u32,
+    },
+    /// Somebody logged in asked for what only the owner may do. Noted once a minute for each person and request.
+    RightRefused {
+        /// The device.
+        terminal: TerminalId,
+        /// The person.
+        operator: OperatorId,
+        /// What was asked for, such as `receive packs`.
+        request: String,
+    },
 }

@@ -37,4 +37,11 @@ pub enum TicketEvent {
         /// Whether this one locked the ticket.
         locks: bool,
     },
+    /// It was asked what tickets won. The answers are kept nowhere: the log must not tell winners that are unclaimed.
+    Inquired {
+        /// Where.
+        outlet: OutletId,
+        /// Which; at most as many as a request may name.
+        tickets: Vec<TicketId>,
+    },
 }

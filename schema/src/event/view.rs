@@ -122,6 +122,14 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Session(SessionEvent::Closed { terminal }) => {
             serde_json::json!({ "kind": "session_closed", "terminal": terminal.to_string() })
         }
+        EventBody::Session(SessionEvent::LoginFailed { terminal, operator, failures }) => serde_json::json!({
+            "kind": "login_failed", "terminal": terminal.to_string(), "operator": operator.to_string(),
+            "failures": failures,
+        }),
+        EventBody::Session(SessionEvent::RightRefused { terminal, operator, request }) => serde_json::json!({
+            "kind": "right_refused", "terminal": terminal.to_string(), "operator": operator.to_string(),
+            "request": request,
+        }),
         EventBody::Staff(event) => event.view(),
         EventBody::Access(event) => event.view(),
         EventBody::Change(event) => event.view(),
@@ -202,6 +210,10 @@ fn ticket(event: &TicketEvent, names: &BatchNames) -> serde_json::Value {
         }),
         TicketEvent::WrongCodePresented { ticket, outlet, locks } => json!({
             "kind": "wrong_code_presented", "ticket": names.ticket(*ticket), "outlet": outlet.to_string(), "locks": locks,
+        }),
+        TicketEvent::Inquired { outlet, tickets } => json!({
+            "kind": "tickets_inquired", "outlet": outlet.to_string(),
+            "tickets": tickets.iter().map(|ticket| names.ticket(*ticket)).collect::<Vec<_>>(),
         }),
     }
 }

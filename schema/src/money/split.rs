@@ -22,13 +22,14 @@ impl SaleShares {
         (commission.get() <= issue_fee).then_some(SaleShares { prize_fund, welfare_fund, commission })
     }
 
-    /// The money of one pack with this face value. Funds round half up to the fen, the commission is truncated,
-    /// the remainder is the issue fee. Source: DOMAIN §3.
+    /// The money of one pack with this face value. Funds round half up to the fen, the welfare fund at most to what the prize
+    /// fund left; the commission is truncated and at most the issue fee, which is the remainder. Source: DOMAIN §3.
     pub fn charge(&self, face: Money) -> Result<PackCharge, MoneyError> {
         let prize_fund = self.prize_fund.half_up(face)?;
-        let welfare_fund = self.welfare_fund.half_up(face)?;
-        let issue_fee = face.checked_sub(prize_fund)?.checked_sub(welfare_fund)?;
-        let commission = self.commission.truncated(face)?;
+        let rest = face.checked_sub(prize_fund)?;
+        let welfare_fund = self.welfare_fund.half_up(face)?.min(rest);
+        let issue_fee = rest.checked_sub(welfare_fund)?;
+        let commission = self.commission.truncated(face)?.min(issue_fee);
         Ok(PackCharge { face, prize_fund, welfare_fund, issue_fee, commission })
     }
 }
@@ -85,6 +86,24 @@ mod tests {
         for fen in 1..5_000 {
             assert!(demo_shares().charge(Money::from_fen(fen)).unwrap().adds_up(), "{fen}");
         }
+    }
+
+    #[test]
+    fn the_parts_add_up_under_all_shares_that_are_allowed() {
+        let rates = [0, 1, 80_000, 333_333, 499_999, 500_000, 500_001, 650_000, 999_999, 1_000_000];
+        let rate = |ppm| RatePpm::new(ppm).unwrap();
+        let of = |index: usize| rate(rates[index % rates.len()]);
+        let mut tried = 0;
+        for index in 0..rates.len().pow(3) {
+            let (prize, welfare, commission) = (of(index), of(index / 10), of(index / 100));
+            let Some(shares) = SaleShares::new(prize, welfare, commission) else { continue };
+            for fen in [1, 2, 3, 7, 99, 101, 60_001, i64::from(u32::MAX)] {
+                let charge = shares.charge(Money::from_fen(fen)).unwrap();
+                assert!(charge.adds_up(), "{shares:?} of {fen}: {charge:?}");
+                tried += 1;
+            }
+        }
+        assert!(tried > 1_000, "{tried}");
     }
 
     #[test]

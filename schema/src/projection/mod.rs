@@ -73,6 +73,11 @@ impl ProjectionError {
     }
 }
 
+/// Most money that one fact may name: 100 million yuan, far above any prize, pack or deposit. It keeps the sums per outlet,
+/// game and day, which are added up unread, within 63 bits: 9 × 10⁸ facts of one row would be needed to leave them, ten
+/// times the milliseconds of a day, and the stamps of a log grow by one at least. Fen.
+pub const FACT_FEN_MAX: i64 = 10_000_000_000;
+
 /// Rows of one transaction, read through and written once.
 pub struct Projection<'store> {
     store: &'store Connection,
@@ -106,6 +111,9 @@ impl<'store> Projection<'store> {
     pub fn apply(&mut self, event: &Event) -> Result<(), ProjectionError> {
         if event.body.is_written_by_hub() != event.key.origin.is_hub() {
             return Err(ProjectionError::Contradiction("a fact of this family has another writer"));
+        }
+        if event.body.amount().is_some_and(|amount| amount.fen() > FACT_FEN_MAX) {
+            return Err(ProjectionError::Contradiction("no fact names more than 100000000.00 yuan"));
         }
         match &event.body {
             EventBody::Master(body) => self.apply_master(body),

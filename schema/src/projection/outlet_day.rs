@@ -67,6 +67,8 @@ pub struct OutletDay {
     pub deposits: i64,
     /// Amount of deposits. Fen.
     pub deposit_fen: i64,
+    /// Money from suspense: the excess of charges beyond the balance, claims that no prize fund pays. Fen.
+    pub suspense_fen: i64,
 }
 
 impl OutletDay {
@@ -82,6 +84,7 @@ impl OutletDay {
         self.prize_fen += other.prize_fen;
         self.deposits += other.deposits;
         self.deposit_fen += other.deposit_fen;
+        self.suspense_fen += other.suspense_fen;
     }
 
     /// Reads a row of `SELECT * FROM outlet_day`, or one with the same sums behind its first column.
@@ -97,18 +100,20 @@ impl OutletDay {
             prize_fen: row.get(8)?,
             deposits: row.get(9)?,
             deposit_fen: row.get(10)?,
+            suspense_fen: row.get(11)?,
         })
     }
 
     pub(super) fn add_to(&self, statements: &Statements<'_>, key: OutletDayKey) -> Result<(), ProjectionError> {
         let mut statement = statements.get(
-            "INSERT INTO outlet_day VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO UPDATE SET \
+            "INSERT INTO outlet_day VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT DO UPDATE SET \
              packs_checked_in = packs_checked_in + excluded.packs_checked_in, \
              packs_returned = packs_returned + excluded.packs_returned, charge_fen = charge_fen + excluded.charge_fen, \
              commission_fen = commission_fen + excluded.commission_fen, return_fen = return_fen + excluded.return_fen, \
              tickets_sold = tickets_sold + excluded.tickets_sold, claims = claims + excluded.claims, \
              prize_fen = prize_fen + excluded.prize_fen, deposits = deposits + excluded.deposits, \
-             deposit_fen = deposit_fen + excluded.deposit_fen",
+             deposit_fen = deposit_fen + excluded.deposit_fen, \
+             suspense_fen = suspense_fen + excluded.suspense_fen",
         )?;
         statement.execute((
             key.key(),
@@ -122,6 +127,7 @@ impl OutletDay {
             self.prize_fen,
             self.deposits,
             self.deposit_fen,
+            self.suspense_fen,
         ))?;
         Ok(())
     }

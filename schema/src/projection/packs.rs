@@ -82,6 +82,7 @@ impl Projection<'_> {
         day.packs_checked_in += 1;
         day.charge_fen += charge.face.fen();
         day.commission_fen += charge.commission.fen();
+        day.suspense_fen += shortfall.fen().max(0);
         Ok(())
     }
 

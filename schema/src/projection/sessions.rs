@@ -33,6 +33,8 @@ impl Projection<'_> {
                 "UPDATE session SET closed_at_ms = ?2 WHERE terminal = ?1",
                 params![terminal.get() as i64, event.at_ms.ms()],
             ),
+            // No row says more than the fact itself.
+            SessionEvent::LoginFailed { .. } | SessionEvent::RightRefused { .. } => Ok(()),
         }
     }
 }

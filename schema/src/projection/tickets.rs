@@ -68,6 +68,8 @@ impl Projection<'_> {
                 let listed = self.is_listed(event.key.origin, *ticket, *level, *prize)?;
                 self.claim(event, *ticket, *outlet, *prize, listed)
             }
+            // The fact itself is the trail: it is found by the audit's search.
+            TicketEvent::Inquired { .. } => Ok(()),
             TicketEvent::WrongCodePresented { ticket, locks, .. } => {
                 self.pack_known(ticket.pack())?;
                 self.write(
@@ -137,16 +139,19 @@ impl Projection<'_> {
         self.check_postings(&[posting])?;
         // After this point the event must succeed.
         self.post(event, ticket.key(), &[posting])?;
+        let day = self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game)));
         if paid_before {
+            day.suspense_fen += prize.fen();
             return self.raise_exception(event, node, "paid_twice", ticket.key(), prize);
         }
-        if !listed {
+        day.claims += 1;
+        if listed {
+            day.prize_fen += prize.fen();
+        } else {
+            day.suspense_fen += prize.fen();
             self.raise_exception(event, node, "unlisted_prize", ticket.key(), prize)?;
         }
         self.pack_known(ticket.pack())?.record_claim(ticket.number(), event.key);
-        let day = self.outlet_day(OutletDayKey::new(event.at_ms.business_day(), outlet, Some(game)));
-        day.claims += 1;
-        day.prize_fen += prize.fen();
         Ok(())
     }
 

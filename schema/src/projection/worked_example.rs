@@ -245,6 +245,36 @@ fn events_that_contradict_the_state_are_poison_and_change_nothing() {
 }
 
 #[test]
+fn no_fact_names_more_than_the_sums_can_bear() {
+    use super::FACT_FEN_MAX;
+    let mut world = World::new();
+    world.deposit(1, yuan("500.00"));
+    world.check_in(1);
+    let changes = world.store.total_changes();
+    let too_much = World::claim(7, Money::from_fen(FACT_FEN_MAX + 1));
+    assert!(world.apply(node(), 9, too_much).unwrap_err().is_poison());
+    assert_eq!(world.store.total_changes(), changes);
+    world.node_body(World::claim(7, Money::from_fen(FACT_FEN_MAX)));
+    assert_eq!(world.count("SELECT suspense_fen FROM outlet_day WHERE claims > 0"), FACT_FEN_MAX);
+}
+
+#[test]
+fn money_from_suspense_is_summed_beside_charges_and_prizes() {
+    let mut world = World::new();
+    world.deposit(1, yuan("499.99"));
+    world.check_in(1);
+    world.node_body(World::claim(7, yuan("100.00")));
+    world.node_body(World::claim(7, yuan("100.00")));
+    world.node_body(World::claim(8, yuan("3.00")));
+    assert_eq!(world.count("SELECT sum(prize_fen) FROM outlet_day"), 10_000, "the fund paid one of them");
+    assert_eq!(world.count("SELECT sum(suspense_fen) FROM outlet_day"), 1 + 10_000 + 300);
+    assert_eq!(world.count("SELECT sum(claims) FROM outlet_day"), 2, "two tickets were paid");
+    let change =
+        "SELECT sum(deposit_fen + commission_fen + return_fen + prize_fen + suspense_fen - charge_fen) FROM outlet_day";
+    assert_eq!(Money::from_fen(world.count(change)), world.outlet_balance());
+}
+
+#[test]
 fn an_accounts_transfers_are_chained_newest_first_per_writer() {
     let mut world = World::new();
     world.deposit(1, yuan("5000.00"));

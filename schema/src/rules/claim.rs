@@ -12,6 +12,10 @@ use crate::time::TimeMs;
 /// So many different wrong codes lock a ticket. Source: DOMAIN §2.
 pub const WRONG_CODES_MAX: u32 = 5;
 
+/// Highest prize that an outlet may pay, whatever a game's limit says: above it tax is due, which only the centre withholds.
+/// Source: DOMAIN §3. Fen.
+pub const OUTLET_PRIZE_FEN_MAX: i64 = 1_000_000;
+
 /// Where the decrypted batch keys are.
 pub trait BatchKeys {
     /// The key of a batch; `None` until it was received.
@@ -207,7 +211,7 @@ fn prize_answer(
     let prize = batch.prize(level).ok_or(damaged)?;
     let unknown = ProjectionError::Unknown { kind: "game", key: i64::from(batch.game.packed()) };
     let game = projection.game(batch.game)?.ok_or(unknown)?;
-    Ok(if prize <= game.outlet_limit {
+    Ok(if prize <= game.outlet_limit && prize.fen() <= OUTLET_PRIZE_FEN_MAX {
         ClaimAnswer::Won { level, prize }
     } else if prize <= game.city_limit {
         ClaimAnswer::GoToCityCentre { level, prize }

@@ -2,4 +2,4 @@
 
 mod claim;
 
-pub use claim::{BatchKeys, ClaimAnswer, Judgement, WRONG_CODES_MAX, judge};
+pub use claim::{BatchKeys, ClaimAnswer, Judgement, OUTLET_PRIZE_FEN_MAX, WRONG_CODES_MAX, judge};

@@ -13,8 +13,12 @@ use crate::crypto::Suite;
 pub type Migration = &'static str;
 
 /// The shared tables: what the projection writes, the same at node and hub.
-pub const MIGRATIONS: &[Migration] =
-    &[include_str!("0001_projection.sql"), include_str!("0002_access.sql"), include_str!("0003_parameter.sql")];
+pub const MIGRATIONS: &[Migration] = &[
+    include_str!("0001_projection.sql"),
+    include_str!("0002_access.sql"),
+    include_str!("0003_parameter.sql"),
+    include_str!("0004_suspense.sql"),
+];
 
 /// Name under which the suite's number stands beside the versions.
 const SUITE: &str = "crypto_suite";

@@ -94,6 +94,13 @@ pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Whether a store failed for want of space. SQLite tells it of the shared-memory file beside the WAL by another code.
+pub fn is_disk_full(error: &rusqlite::Error) -> bool {
+    use rusqlite::ffi;
+    let Some(failure) = error.sqlite_error() else { return false };
+    failure.code == rusqlite::ErrorCode::DiskFull || failure.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+}
+
 fn settle(connection: &Connection) -> Result<(), StoreError> {
     // Otherwise a statement with a bound LIMIT or range is compiled again each time that its values change.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -116,7 +116,9 @@ impl Actor {
             Doing::Stock => Some(self.look_at_stock().await),
             Doing::Packs => Some(self.list_packs().await),
             Doing::Account => Some(self.look_at_account().await),
-            Doing::Entries => Some(self.read_statement().await),
+            // The statement is the owner's: it shows deposits.
+            Doing::Entries if self.role == Role::Owner => Some(self.read_statement().await),
+            Doing::Entries => Some(self.look_at_account().await),
             Doing::Sales => Some(self.look_at_sales().await),
         };
         match done {

@@ -125,6 +125,19 @@ impl RefusalV1 {
         }
     }
 
+    /// Whether the store may not go on serving: what it decides would never reach the hub, and another store may decide the
+    /// same. The rest (versions, settings, a hub that does not know the node yet) leaves its history good.
+    pub fn is_fence(&self) -> bool {
+        matches!(
+            self,
+            RefusalV1::Incarnation { .. }
+                | RefusalV1::Fenced { .. }
+                | RefusalV1::Fork { .. }
+                | RefusalV1::Rewound { .. }
+                | RefusalV1::Revoked { .. }
+        )
+    }
+
     /// Whether trying again by itself can help. The others need a person.
     pub fn is_passing(&self) -> bool {
         matches!(self, RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } | RefusalV1::Superseded)
@@ -164,6 +177,14 @@ mod tests {
             assert_eq!(hex, golden, "{refusal:?}");
             assert_eq!(postcard::from_bytes(&bytes), Ok(refusal));
         }
+    }
+
+    #[test]
+    fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
+        let fences: Vec<usize> =
+            refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
+        assert_eq!(fences, [3, 4, 7, 8, 13], "Incarnation, Fenced, Fork, Rewound, Revoked");
+        assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 
     #[test]

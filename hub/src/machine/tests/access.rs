@@ -57,7 +57,11 @@ fn a_code_enrols_one_device_once_at_its_own_node_in_time() {
     assert_eq!(code(&ask(&mut hub, NOW_MS + HOUR_MS, enrol(1, 7, 5))), "enrolment_refused", "too late");
     assert_eq!(ask(&mut hub, NOW_MS, enrol(1, 7, 5)), DONE);
     assert_eq!(keys(&hub, 7, 5), 1);
-    assert_eq!(code(&ask(&mut hub, NOW_MS, enrol(1, 7, 5))), "enrolment_refused", "used");
+    assert_eq!(ask(&mut hub, NOW_MS, enrol(1, 7, 5)), NOTHING, "the same device asks again: its answer was lost");
+    assert_eq!(code(&ask(&mut hub, NOW_MS, enrol(2, 7, 5))), "enrolment_refused", "the same device elsewhere");
+    let (node, terminal, code_hash, public_key) = (node(1), terminal(7), [5; 32], [6; 32]);
+    let another = AccessCommand::Enrol { node, terminal, code_hash, public_key };
+    assert_eq!(code(&ask(&mut hub, NOW_MS, another)), "enrolment_refused", "used");
     assert_eq!(code(&ask(&mut hub, NOW_MS, offer(7, 6, NOW_MS + HOUR_MS))), "terminal_in_use");
 }
 
