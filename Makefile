@@ -2,7 +2,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARGS ?=
 
-.PHONY: help build demo test bench fmt
+.PHONY: help build demo test deny bench fmt
 
 help: ## List the commands
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -15,6 +15,9 @@ demo: build ## Run one hub, eleven nodes and 20,000 terminals; ARGS="--terminals
 
 test: ## Set up what is missing, then format check, lints and all tests; ends with `N passed, N failed`
 	@tests/all.sh
+
+deny: ## Check licences, bans, sources and known holes of all dependencies; installs cargo-deny if it is missing
+	@tests/deny.sh
 
 bench: ## Measure the writer of a node and the ingest of the hub beside bare loops of the same row writes
 	cargo bench -p jikai-node

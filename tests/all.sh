@@ -51,11 +51,13 @@ rust_tests() {
 }
 
 check "set-up" set_up
+check "secret scan" tests/secrets.sh
 check "cargo fmt --check" cargo fmt --all --check
 check "cargo build" cargo build --workspace --quiet
 check "cargo clippy -D warnings" cargo clippy --workspace --all-targets --quiet -- -D warnings
 echo "== cargo test"
 rust_tests
+check "OpenAPI fuzzing" tests/openapi.sh
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

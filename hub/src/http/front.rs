@@ -1,59 +1,29 @@
-//! What every answer carries, and how often a stranger may ask.
-
-use std::net::IpAddr;
-use std::num::NonZeroU32;
+//! What every answer carries, and what a request carries once at most.
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use axum::response::{IntoResponse, Response};
+use jikai_sync::https::{HEADERS_ONCE, protective_headers};
 
-/// Addresses that are remembered; beyond it those that were quiet are forgotten.
-const ADDRESSES_MAX: usize = 10_000;
-/// Seconds' worth of requests that one address may make at once.
-const BURST_S: u32 = 10;
+use super::problem::Problem;
 
-/// How often one address may ask without a session.
-pub struct Strangers(DefaultKeyedRateLimiter<IpAddr>);
-
-impl Strangers {
-    /// So many requests a second in the long run, ten seconds' worth at once.
-    pub fn new(per_second: NonZeroU32) -> Self {
-        let burst = per_second.saturating_mul(NonZeroU32::new(BURST_S).unwrap_or(NonZeroU32::MIN));
-        Strangers(RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)))
-    }
-
-    /// Takes one request from the address's allowance; `false` when it is used up.
-    pub fn allow(&self, address: IpAddr) -> bool {
-        if self.0.len() > ADDRESSES_MAX {
-            self.0.retain_recent();
-        }
-        self.0.check_key(&address.to_canonical()).is_ok()
-    }
-}
-
-/// Headers of every answer: browsers come back over TLS only, guess no types, show it in no frame, tell no other site where
-/// they came from, and keep no copy. No origin but our own may read an answer: there is no CORS header.
+/// Gives every answer its headers, and refuses a request that says one thing twice. Errors: 400 `duplicate_header`.
 pub(super) async fn protect(request: Request<Body>, next: Next) -> Response {
-    let is_docs = request.uri().path().starts_with("/docs");
-    let mut response = next.run(request).await;
-    let policy = if is_docs {
-        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'"
-    } else {
-        "default-src 'none'; frame-ancestors 'none'"
+    let headers = protective_headers(request.uri().path());
+    let twice = HEADERS_ONCE.into_iter().find(|name| request.headers().get_all(*name).iter().nth(1).is_some());
+    let mut response = match twice {
+        Some(name) => said_twice(name).into_response(),
+        None => next.run(request).await,
     };
-    let headers: [(HeaderName, &'static str); 6] = [
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-        (header::CACHE_CONTROL, if is_docs { "max-age=3600" } else { "no-store" }),
-    ];
     for (name, value) in headers {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
     response
+}
+
+fn said_twice(name: &str) -> Problem {
+    let detail = format!("The header {name} stands twice in the request.");
+    Problem::new(StatusCode::BAD_REQUEST, "duplicate_header", detail, "Send it once.")
 }

@@ -29,7 +29,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::RequestBodyDeadlineLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -37,7 +37,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::log::LogPosition;
 
-pub use front::Strangers;
+pub use jikai_sync::https::Strangers;
 pub use problem::Problem;
 pub use standing::Notes;
 
@@ -95,7 +95,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
-        .layer(RequestBodyTimeoutLayer::new(patience))
+        .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn(health::count))
 }

@@ -198,15 +198,17 @@ pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::internal(&"a handler panicked").into_response()
 }
 
-/// Turns the framework's own plain-text refusals (bad query, wrong path, oversize body) into problem details.
+/// Turns the frameworks' own refusals (bad query, wrong path, oversize body, no such page of /docs) into problem details.
 pub(super) async fn as_problem(request: Request<Body>, next: Next) -> Response {
     let response = next.run(request).await;
-    let plain =
-        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
-    if !response.status().is_client_error() || !plain {
+    let kind = response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
+    if !response.status().is_client_error() || kind == Some(b"application/problem+json") {
         return response;
     }
     let status = response.status();
+    if status == StatusCode::NOT_FOUND {
+        return no_such_route().await.into_response();
+    }
     let text = to_bytes(response.into_body(), 4096).await.unwrap_or_default();
     let detail = String::from_utf8_lossy(&text).into_owned();
     let code = match status {

@@ -3,6 +3,7 @@
 use jikai_schema::command::{AccessCommand, Outcome};
 use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, TerminalKind};
 use jikai_schema::id::{NodeId, OperatorId, OutletId, TerminalId};
+use jikai_schema::staff::is_hidden;
 use jikai_schema::time::TimeMs;
 use rusqlite::OptionalExtension;
 
@@ -202,7 +203,7 @@ impl Machine<'_> {
 
 /// A reason that a person gave.
 pub(super) fn check_reason(reason: &str) -> Result<(), Stop> {
-    match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+    match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(is_hidden) {
         false => Ok(()),
         true => Err(rule("invalid_reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes on one line")).into()),
     }

@@ -8,6 +8,7 @@ use jikai_schema::event::{EventBody, MasterEvent};
 use jikai_schema::id::{GameCode, NodeId, OutletId, PrefectureCode};
 use jikai_schema::money::{Money, SaleShares};
 use jikai_schema::rules::OUTLET_PRIZE_FEN_MAX;
+use jikai_schema::staff::is_hidden;
 
 use super::error::Stop;
 use super::subject::{Subject, nodes};
@@ -90,10 +91,7 @@ impl Machine<'_> {
                 check_operator(name, password_hash)?;
                 *node = self.node_of_outlet(checked, operator.outlet())?;
             }
-            MasterEvent::GameDefined { name, price, shares, outlet_limit, city_limit, .. } => {
-                check_name("game", name)?;
-                check_game(*price, shares, *outlet_limit, *city_limit)?;
-            }
+            MasterEvent::GameDefined { .. } => check_game(&definition)?,
             MasterEvent::BatchDefined(_)
             | MasterEvent::BatchSaleChanged { .. }
             | MasterEvent::RedemptionEndAnnounced { .. }
@@ -246,13 +244,21 @@ pub(super) fn check_operator(name: &str, password_hash: &str) -> Result<(), Refu
 }
 
 fn check_name(kind: &str, name: &str) -> Result<(), Refusal> {
-    if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(rule("invalid_name", format!("the name of a {kind} has 1 to {NAME_BYTES_MAX} bytes on one line")));
+    if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(is_hidden) {
+        return Err(rule(
+            "invalid_name",
+            format!("the name of a {kind} has 1 to {NAME_BYTES_MAX} bytes on one line, nothing hidden"),
+        ));
     }
     Ok(())
 }
 
-fn check_game(price: Money, shares: &SaleShares, outlet_limit: Money, city_limit: Money) -> Result<(), Refusal> {
+/// Refuses a game that nobody could sell. Anything else than a game passes.
+pub(super) fn check_game(definition: &MasterEvent) -> Result<(), Refusal> {
+    let MasterEvent::GameDefined { name, price, shares, outlet_limit, city_limit, .. } = definition else {
+        return Ok(());
+    };
+    check_name("game", name)?;
     if !price.is_positive() || price.fen() > PRICE_FEN_MAX {
         return Err(rule("invalid_price", "the price of a ticket is above 0 and at most 10000 yuan"));
     }
@@ -260,7 +266,7 @@ fn check_game(price: Money, shares: &SaleShares, outlet_limit: Money, city_limit
         return Err(rule("invalid_shares", "the shares leave an issue fee that does not pay the commission"));
     }
     // Above it tax is due, which only the centre withholds.
-    if outlet_limit < Money::ZERO || city_limit < outlet_limit || outlet_limit.fen() > OUTLET_PRIZE_FEN_MAX {
+    if *outlet_limit < Money::ZERO || city_limit < outlet_limit || outlet_limit.fen() > OUTLET_PRIZE_FEN_MAX {
         return Err(rule("invalid_limits", "0 ≤ limit of an outlet ≤ 10000.00 yuan and the limit of a city centre"));
     }
     Ok(())

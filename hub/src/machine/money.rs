@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jikai_schema::command::{Deposit, Outcome};
+use jikai_schema::command::{Deposit, Outcome, Refusal};
 use jikai_schema::event::{EventBody, MoneyEvent};
 use jikai_schema::id::NodeId;
 use jikai_schema::ledger::AccountId;
@@ -25,13 +25,7 @@ impl Machine<'_> {
         let total = total.map_err(|_| rule("amount_too_large", "the deposits do not fit"))?;
         for deposit in deposits {
             let Deposit { deposit: number, outlet, amount } = *deposit;
-            if i64::try_from(number).map_or(true, |number| number == 0) {
-                return Err(rule("invalid_deposit", "a deposit has a number above 0").into());
-            }
-            if !amount.is_positive() || amount.fen() > DEPOSIT_FEN_MAX {
-                let text = format!("deposit {number}: an amount is above 0 and at most 10000000.00 yuan");
-                return Err(rule("invalid_amount", text).into());
-            }
+            check_deposit(deposit)?;
             let row = self.projection.outlet(outlet)?.ok_or_else(|| unknown("outlet", outlet))?;
             let known = match fresh.get(&number) {
                 Some((other, _)) => Some((other.outlet.get(), other.amount.fen())),
@@ -65,4 +59,16 @@ impl Machine<'_> {
         let row = self.tx.prepare_cached(sql)?.query_row([number as i64], |row| Ok((row.get(0)?, row.get(1)?)));
         Ok(row.optional()?)
     }
+}
+
+/// Refuses a deposit whose number or amount is impossible.
+pub(super) fn check_deposit(deposit: &Deposit) -> Result<(), Refusal> {
+    if i64::try_from(deposit.deposit).map_or(true, |number| number == 0) {
+        return Err(rule("invalid_deposit", "a deposit has a number above 0"));
+    }
+    if !deposit.amount.is_positive() || deposit.amount.fen() > DEPOSIT_FEN_MAX {
+        let text = format!("deposit {}: an amount is above 0 and at most 10000000.00 yuan", deposit.deposit);
+        return Err(rule("invalid_amount", text));
+    }
+    Ok(())
 }

@@ -18,14 +18,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use tower_http::timeout::RequestBodyTimeoutLayer;
+use tower_http::timeout::RequestBodyDeadlineLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
 
-pub use front::Strangers;
+pub use jikai_sync::https::Strangers;
 pub use problem::Problem;
 
 #[derive(OpenApi)]
@@ -69,7 +69,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
         .layer(DefaultBodyLimit::max(body_bytes_max))
-        .layer(RequestBodyTimeoutLayer::new(patience))
+        .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn(health::count))

@@ -30,14 +30,19 @@ pub fn check_login(login: &str) -> Result<(), IdError> {
     }
 }
 
-/// Checks a display name: 1 to 60 bytes, no control or direction characters that could make it read as another name.
+/// Whether a sign is not seen, or changes how its neighbours read: controls, line separators, joiners, directions, fillers,
+/// tags. With one of them a text can be shown as another one. (Variants of Chinese characters are no such signs.)
+pub fn is_hidden(sign: char) -> bool {
+    sign.is_control()
+        || matches!(sign,
+            '\u{ad}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Checks a display name: 1 to 60 bytes, nothing hidden that could make it read as another name.
 pub fn check_name(name: &str) -> Result<(), IdError> {
-    let hidden = |sign: char| {
-        sign.is_control()
-            || matches!(sign, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     let fits = (1..=STAFF_NAME_BYTES_MAX).contains(&name.len()) && name.trim() == name;
-    match fits && !name.chars().any(hidden) {
+    match fits && !name.chars().any(is_hidden) {
         true => Ok(()),
         false => {
             Err(IdError::new("name", name.escape_default(), "1 to 60 bytes, no hidden characters or outer spaces"))
@@ -73,10 +78,12 @@ mod tests {
 
     #[test]
     fn names_hold_no_hidden_characters() {
-        for good in ["李伟", "Li Wei", "O'Neil"] {
+        for good in ["李伟", "Li Wei", "O'Neil", "葛\u{e0100}"] {
             check_name(good).unwrap();
         }
-        for bad in ["", " 李", "李\u{202e}伟", "a\u{0}b", "a\r\nb", &"名".repeat(21)] {
+        let hidden =
+            ["李\u{202e}伟", "李\u{200b}伟", "李\u{ad}伟", "李\u{61c}伟", "\u{3164}", "李\u{e0041}伟", "李\u{2028}伟"];
+        for bad in ["", " 李", "a\u{0}b", "a\r\nb", &"名".repeat(21)].into_iter().chain(hidden) {
             assert!(check_name(bad).is_err(), "{bad:?}");
         }
     }

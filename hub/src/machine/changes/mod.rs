@@ -8,6 +8,7 @@ use jikai_schema::codec;
 use jikai_schema::command::{ChangeCommand, ChangeSubject, Outcome};
 use jikai_schema::event::{Actor, ChangeEvent, EventBody};
 use jikai_schema::parameter::{Parameter, Place};
+use jikai_schema::staff::is_hidden;
 use jikai_schema::time::TimeMs;
 
 use super::error::Stop;
@@ -149,7 +150,7 @@ fn check_not_own(person: &str, subject: &ChangeSubject) -> Result<(), Stop> {
 }
 
 pub(super) fn check_reason(reason: &str) -> Result<(), Stop> {
-    match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+    match reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(is_hidden) {
         false => Ok(()),
         true => Err(rule("invalid_reason", format!("a reason has 1 to {REASON_BYTES_MAX} bytes on one line")).into()),
     }

@@ -1,15 +1,19 @@
 //! What changes do: as people see it before and after, and how it is done.
 
-use jikai_schema::command::{ChangeSubject, Outcome};
+use jikai_schema::command::{ChangeSubject, Deposit, Outcome};
 use jikai_schema::event::{ChangeEvent, EventBody, MasterEvent};
 use jikai_schema::id::OutletClass;
-use jikai_schema::parameter::Parameter;
+use jikai_schema::parameter::{Parameter, ParameterScope};
 use jikai_schema::staff::Grant;
+use jikai_schema::time::TimeMs;
 use rusqlite::OptionalExtension;
 use serde_json::{Value, json};
 
 use super::ChangeRow;
 use crate::machine::error::Stop;
+use crate::machine::master::check_game;
+use crate::machine::money::check_deposit;
+use crate::machine::staff::check_grants;
 use crate::machine::subject::Subject;
 use crate::machine::{Machine, Stamp, rule, unknown};
 
@@ -18,25 +22,13 @@ impl Machine<'_> {
     pub(super) fn describe(&mut self, subject: &ChangeSubject) -> Result<(String, String), Stop> {
         let (before, after) = match subject {
             ChangeSubject::Parameter { key, scope, value, effective_from_ms } => {
-                let parameter = Parameter::from_key(key).ok_or_else(|| unknown("parameter", key.escape_default()))?;
-                if let Some(fault) = parameter.fault(*scope, *value) {
-                    return Err(rule("invalid_value", fault).into());
-                }
-                let newest = "SELECT value, effective_from_ms FROM parameter WHERE key = ?1 AND scope = ?2 \
-                              ORDER BY effective_from_ms DESC, seq DESC LIMIT 1";
-                let newest: Option<(i64, i64)> = self
-                    .tx
-                    .prepare_cached(newest)?
-                    .query_row((key, scope.number()), |row| Ok((row.get(0)?, row.get(1)?)))
-                    .optional()?;
-                let view = |value: Option<i64>, from: Option<i64>| json!({ "parameter": key, "scope": scope.number(), "value": value, "effective_from_ms": from });
-                let (value_before, from_before) = newest.unzip();
-                (view(value_before, from_before), view(Some(*value), Some(effective_from_ms.ms())))
+                self.describe_parameter(key, *scope, *value, *effective_from_ms)?
             }
             ChangeSubject::Game(definition) => {
                 let MasterEvent::GameDefined { game, .. } = definition else {
                     return Err(rule("not_a_game", "this change defines a game").into());
                 };
+                check_game(definition)?;
                 let current = self.defined(Subject::Game(*game))?;
                 (game_view(current.as_ref()), game_view(Some(definition)))
             }
@@ -59,18 +51,9 @@ impl Machine<'_> {
                 let view = |hold: Option<&'static str>| json!({ "pack": pack.key(), "hold": hold.unwrap_or("none") });
                 (view(current.name()), view(hold.name()))
             }
-            ChangeSubject::Deposit(deposit) => {
-                self.projection.outlet(deposit.outlet)?.ok_or_else(|| unknown("outlet", deposit.outlet))?;
-                let known = "SELECT EXISTS (SELECT 1 FROM deposit WHERE deposit = ?1)";
-                let known: bool =
-                    self.tx.prepare_cached(known)?.query_row([deposit.deposit as i64], |row| row.get(0))?;
-                let view = |credited: bool| {
-                    let (outlet, amount_fen) = (deposit.outlet.to_string(), deposit.amount.fen());
-                    json!({ "deposit": deposit.deposit, "outlet": outlet, "amount_fen": amount_fen, "credited": credited })
-                };
-                (view(known), view(true))
-            }
+            ChangeSubject::Deposit(deposit) => self.describe_deposit(deposit)?,
             ChangeSubject::Grants { login, grants } => {
+                check_grants(grants)?;
                 let current = self.staff_row(login)?.grants;
                 let view = |grants: &[Grant]| json!({ "login": login, "grants": grants });
                 (view(&current), view(grants))
@@ -89,6 +72,40 @@ impl Machine<'_> {
             }
         };
         Ok((before.to_string(), after.to_string()))
+    }
+
+    fn describe_parameter(
+        &self,
+        key: &str,
+        scope: ParameterScope,
+        value: i64,
+        effective_from_ms: TimeMs,
+    ) -> Result<(Value, Value), Stop> {
+        let parameter = Parameter::from_key(key).ok_or_else(|| unknown("parameter", key.escape_default()))?;
+        if let Some(fault) = parameter.fault(scope, value) {
+            return Err(rule("invalid_value", fault).into());
+        }
+        let newest = "SELECT value, effective_from_ms FROM parameter WHERE key = ?1 AND scope = ?2 \
+                      ORDER BY effective_from_ms DESC, seq DESC LIMIT 1";
+        let mut statement = self.tx.prepare_cached(newest)?;
+        let newest = statement.query_row((key, scope.number()), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let view = |set: Option<(i64, i64)>| {
+            let (value, from) = set.unzip();
+            json!({ "parameter": key, "scope": scope.number(), "value": value, "effective_from_ms": from })
+        };
+        Ok((view(newest), view(Some((value, effective_from_ms.ms())))))
+    }
+
+    fn describe_deposit(&mut self, deposit: &Deposit) -> Result<(Value, Value), Stop> {
+        check_deposit(deposit)?;
+        self.projection.outlet(deposit.outlet)?.ok_or_else(|| unknown("outlet", deposit.outlet))?;
+        let known = "SELECT EXISTS (SELECT 1 FROM deposit WHERE deposit = ?1)";
+        let known: bool = self.tx.prepare_cached(known)?.query_row([deposit.deposit as i64], |row| row.get(0))?;
+        let view = |credited: bool| {
+            let (outlet, amount_fen) = (deposit.outlet.to_string(), deposit.amount.fen());
+            json!({ "deposit": deposit.deposit, "outlet": outlet, "amount_fen": amount_fen, "credited": credited })
+        };
+        Ok((view(known), view(true)))
     }
 
     /// Does what was approved; gives the number of its events. A refusal has changed nothing.

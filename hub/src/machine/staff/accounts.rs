@@ -285,7 +285,7 @@ impl Machine<'_> {
     }
 }
 
-fn check_grants(grants: &[Grant]) -> Result<(), Stop> {
+pub(in crate::machine) fn check_grants(grants: &[Grant]) -> Result<(), Stop> {
     if grants.len() > GRANTS_MAX {
         return Err(rule("too_many_grants", format!("a person holds at most {GRANTS_MAX} grants")).into());
     }

@@ -13,6 +13,7 @@ use jikai_schema::staff::Role;
 use super::error::Stop;
 use super::{Machine, Stamp, StorageError, rule, unknown};
 
+pub(super) use accounts::check_grants;
 pub use row::{SessionRow, StaffRow};
 pub use sessions::FAILURES_FREE;
 pub use support::{SupportRow, SupportState};

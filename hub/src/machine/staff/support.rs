@@ -2,7 +2,7 @@
 
 use jikai_schema::command::Outcome;
 use jikai_schema::event::{Actor, EventBody, StaffEvent};
-use jikai_schema::staff::Role;
+use jikai_schema::staff::{Role, is_hidden};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -122,7 +122,7 @@ impl Machine<'_> {
         if !row.active || !row.grants.iter().any(|grant| grant.role == Role::VendorSupport) {
             return Err(rule("not_vendor", "only an account of the vendor that is in use is opened for a while").into());
         }
-        if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+        if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX || reason.chars().any(is_hidden) {
             return Err(rule("invalid_reason", "a reason has 1 to 500 bytes on one line").into());
         }
         if !(1..=MINUTES_MAX).contains(&minutes) {

@@ -39,6 +39,16 @@ fn hold(number: u32, hold: PackHold) -> ChangeSubject {
     ChangeSubject::Hold { pack: pack(number), hold }
 }
 
+fn game(price: &str, limit: &str) -> ChangeSubject {
+    let MasterEvent::GameDefined { game, name, shares, city_limit, .. } = define_game() else { panic!("no game") };
+    let (price, outlet_limit) = (yuan(price), yuan(limit));
+    ChangeSubject::Game(MasterEvent::GameDefined { game, name, price, shares, outlet_limit, city_limit })
+}
+
+fn deposit_by_hand(number: u64, amount: &str) -> ChangeSubject {
+    ChangeSubject::Deposit(deposit(number, 13_010_001, amount))
+}
+
 fn done(outcome: Outcome) {
     assert!(matches!(outcome, Outcome::Done { events: 1.., .. }), "{outcome:?}");
 }
@@ -85,10 +95,17 @@ fn a_change_that_nobody_could_mean_is_not_proposed() {
         (hold(1, PackHold::None), "nothing_changes"),
         (hold(99, PackHold::Stolen), "unknown"),
         (ChangeSubject::Game(define_division(1301, 0)), "not_a_game"),
+        (game("-2.00", "100.00"), "invalid_price"),
+        (game("0.00", "100.00"), "invalid_price"),
+        (game("2.00", "-1.00"), "invalid_limits"),
+        (deposit_by_hand(7, "-5.00"), "invalid_amount"),
+        (deposit_by_hand(7, "0.00"), "invalid_amount"),
+        (deposit_by_hand(7, "10000000.01"), "invalid_amount"),
+        (deposit_by_hand(0, "5.00"), "invalid_deposit"),
     ] {
         assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(subject.clone()))), refusal, "{subject:?}");
     }
-    for reason in ["", " ", "a\nb", &"x".repeat(501)] {
+    for reason in ["", " ", "a\nb", "a\u{202e}b", &"x".repeat(501)] {
         let command = ChangeCommand::Propose { subject: hold(1, PackHold::Stolen), reason: reason.into() };
         assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, command)), "invalid_reason");
     }
@@ -170,7 +187,7 @@ fn sales_deposits_games_and_ends_of_redemption_are_done_as_they_would_be_directl
 fn a_package_is_imported_only_after_two_persons_released_it_once_there_are_two_for_prize_data() {
     let mut hub = Hub::empty();
     hub.ask(Command::DefineMaster(master_data()));
-    hub.ask(Command::ReserveBatch { game: game(), code: crate::province::code() });
+    hub.ask(Command::ReserveBatch { game: crate::province::game(), code: crate::province::code() });
     let import = || Command::ImportBatch { facts: facts(), wrapped_key: vec![9; 60] };
     for (login, role) in [("key.a", Role::PrizeDataA), ("key.b", Role::PrizeDataB)] {
         let staff = NewStaff { login: login.into(), name: "x".into(), password_hash: "$argon2id$x".into() };
@@ -179,7 +196,11 @@ fn a_package_is_imported_only_after_two_persons_released_it_once_there_are_two_f
         done(hub.ask(Command::Staff(StaffCommand::SetGrants { login: login.into(), seen: vec![], grants })));
     }
     assert_eq!(hub.refuse(import()).code(), "prize_data_not_released");
-    let release = |package_hash| ChangeSubject::PrizeData { game: game(), code: crate::province::code(), package_hash };
+    let release = |package_hash| ChangeSubject::PrizeData {
+        game: crate::province::game(),
+        code: crate::province::code(),
+        package_hash,
+    };
     done(ask(&mut hub, "key.a", NOW_MS, propose(release([1; 32]))));
     done(ask(&mut hub, "key.b", NOW_MS, approve(1)));
     assert_eq!(hub.refuse(import()).code(), "prize_data_not_released", "another package");
@@ -205,14 +226,17 @@ fn an_outlets_class_and_limits_by_class_and_game_are_set_by_two_persons() {
         let (key, effective_from_ms) = ("outlet_claim_limit".to_string(), TimeMs::from_ms(NOW_MS));
         ChangeSubject::Parameter { key, scope, value, effective_from_ms }
     };
-    let (of_class, of_game) = (ParameterScope::OutletClass(class(2)), ParameterScope::Game(game()));
+    let (of_class, of_game) = (ParameterScope::OutletClass(class(2)), ParameterScope::Game(crate::province::game()));
     for (number, subject) in [(2, limit(of_class, 5_000)), (3, limit(of_game, 900))] {
         done(ask(&mut hub, "wei", NOW_MS, propose(subject)));
         done(ask(&mut hub, "ming", NOW_MS, approve(number)));
     }
     let read = |place: Place| Parameter::OutletClaimLimit.read(&hub.state, &place, TimeMs::from_ms(NOW_MS)).unwrap();
     let here = Place::outlet(outlet(13_010_001), class(2));
-    assert_eq!((read(Place::PROVINCE), read(here), read(here.with_game(game()))), (1_000_000, 5_000, 900));
+    assert_eq!(
+        (read(Place::PROVINCE), read(here), read(here.with_game(crate::province::game()))),
+        (1_000_000, 5_000, 900)
+    );
     let too_high = limit(of_class, 1_000_001);
     assert_eq!(code(&ask(&mut hub, "wei", NOW_MS, propose(too_high))), "invalid_value");
 }

@@ -3,6 +3,9 @@
 //! A connection beyond the limit is closed before its handshake. A caller who dawdles over handshake or headers is closed
 //! too; bodies have their own limit in time and size where they are read.
 
+mod headers;
+mod strangers;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -18,6 +21,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::identity::{IdentityError, TlsIdentity, https_server};
+
+pub use headers::{HEADERS_ONCE, protective_headers};
+pub use strangers::Strangers;
 
 /// Bytes of all headers of a request.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

@@ -1,0 +1,233 @@
+//! A hub and a node with outlets, stock, staff and a terminal that is logged in, all of them reached as anybody would.
+
+mod staff;
+mod terminal;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::https::{Request, Server};
+use crate::process::{Process, done, wait_until};
+pub use staff::Person;
+pub use terminal::Terminal;
+
+/// Settings that replace those of `init`, as lines of its file.
+pub type Settings<'a> = &'a [(&'a str, &'a str)];
+
+/// A running hub.
+pub struct Hub {
+    /// The process.
+    pub process: Process,
+    /// Its API.
+    pub server: Server,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// The first administrator's one-time password.
+    pub one_time_password: String,
+}
+
+impl Hub {
+    /// Makes and starts a hub.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(data: &Path, printer_key: Option<&Path>, settings: Settings<'_>) -> Hub {
+        let mut arguments = vec!["init", "--data", text(data), "--administrator", "admin"];
+        arguments.extend(printer_key.iter().flat_map(|key| ["--printer-key", text(key)]));
+        let words = done("jikai-hub", &arguments);
+        let one_time_password = word_behind(&words, "with the one-time password");
+        change_settings(&data.join("hub.toml"), settings);
+        let process = Process::run("jikai-hub", data);
+        let server = Server::new(process.address("http"), "hub.jikai", &read(&data.join("ca/ca.pem")));
+        Hub { process, server, data: data.to_owned(), one_time_password }
+    }
+
+    /// Runs a command of `jikai-hub` on its data directory.
+    pub fn command(&self, words: &[&str], more: &[&str]) -> String {
+        done("jikai-hub", &[words, &["--data", text(&self.data)], more].concat())
+    }
+
+    /// The machine's token.
+    pub fn token(&self) -> String {
+        read(&self.data.join("admin.token")).trim().to_string()
+    }
+
+    /// A request in the name of the machine.
+    pub fn as_machine(&self, method: &str, path: &str) -> Request {
+        Request::new(method, path).header("authorization", format!("Bearer {}", self.token()))
+    }
+
+    /// What the machine may read at this address.
+    ///
+    /// # Panics
+    /// When it may not.
+    pub fn get(&self, path: &str) -> Value {
+        let answer = self.server.ask(&self.as_machine("GET", path));
+        assert_eq!(answer.status, 200, "{path}: {}", answer.json());
+        answer.json()
+    }
+}
+
+/// A running node.
+pub struct Node {
+    /// The process.
+    pub process: Process,
+    /// Its API.
+    pub server: Server,
+    /// Its data directory.
+    pub data: PathBuf,
+}
+
+impl Node {
+    /// Makes node 1 of a hub, has its certificate signed there, and starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(data: &Path, hub: &Hub, settings: Settings<'_>) -> Node {
+        Node::make(data, hub, 1);
+        let (request, certificate) = (data.join("node.csr"), data.join("signed.pem"));
+        hub.command(&["ca", "sign"], &["--csr", text(&request), "--node", "1", "--out", text(&certificate)]);
+        let authority = hub.data.join("ca/ca.pem");
+        let enrol = ["enrol", "--data", text(data), "--certificate", text(&certificate), "--ca", text(&authority)];
+        done("jikai-node", &enrol);
+        change_settings(&data.join("node.toml"), settings);
+        let process = Process::run("jikai-node", data);
+        let server = Server::new(process.address("http"), "node-1.jikai", &read(&authority));
+        Node { process, server, data: data.to_owned() }
+    }
+
+    /// Makes the data directory of a node, without a certificate.
+    pub fn make(data: &Path, hub: &Hub, number: u16) {
+        let (address, number) = (hub.process.address("sync").to_string(), number.to_string());
+        done(
+            "jikai-node",
+            &["init", "--data", text(data), "--node", &number, "--hub", &address, "--environment", "test"],
+        );
+    }
+
+    fn health(&self) -> Value {
+        self.server.ask(&Request::new("GET", "/health/ready")).json()
+    }
+}
+
+/// Both, with a small world.
+pub struct Running {
+    /// The hub; dropped last.
+    pub node: Node,
+    /// Its node 1, which serves every outlet.
+    pub hub: Hub,
+    /// The terminal of one outlet.
+    pub terminal: Terminal,
+    /// Makes accounts.
+    pub system: Person,
+    /// Grants rights.
+    pub security: Person,
+    /// Reads everything.
+    pub auditor: Person,
+    /// Looks after outlets, proposes parameters and deposits.
+    pub maker: Person,
+    _data: TempDir,
+}
+
+/// One request costs a test nothing but its answer.
+const GENEROUS: (&str, &str) = ("strangers_per_second", "1000000");
+
+impl Running {
+    /// Starts hub and node, imports a world, makes staff, enrols a terminal and logs everybody in.
+    ///
+    /// # Panics
+    /// When any of that fails.
+    pub fn start() -> Running {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let at = |name: &str| folder.path().join(name);
+        let world = at("world");
+        let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
+        let imports = done("jikai-sim", &generate);
+        let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &[GENEROUS]);
+        for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
+            hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());
+        }
+        let more = [GENEROUS, ("terminal_requests_per_second", "1000000"), ("terminal_requests_burst", "1000000")];
+        let node = Node::start(&at("node"), &hub, &more);
+        let (system, security) = staff::administrators(&hub);
+        let auditor = staff::colleague(&hub, &system, &security, "auditor", &["audit_administrator"]);
+        let roles = ["market_manager", "parameter_maker", "finance_maker"];
+        let maker = staff::colleague(&hub, &system, &security, "maker", &roles);
+        let outlet = first_cell(&world.join("outlets.csv"));
+        let terminal = Terminal::enrol(&hub, &node, &maker, &outlet);
+        Running { node, hub, terminal, system, security, auditor, maker, _data: folder }
+    }
+
+    /// Waits until both have each other's log.
+    pub fn settle(&self) {
+        wait_until("hub and node to agree", || {
+            let (node, hub) = (self.node.health(), self.hub.get("/v1/nodes"));
+            let (up, line) = (&node["up"], &hub["nodes"][0]);
+            let number = |value: &Value| value.as_u64();
+            up["acked_seq"] == up["head_seq"]
+                && number(&line["up_next"]) == number(&up["head_seq"]).map(|seq| seq + 1)
+                && number(&node["down"]["next_seq"]) == number(&line["down_head"]).map(|seq| seq + 1)
+        });
+    }
+
+    /// All that requests could change and must not: every table of hub and node, and what staff may do.
+    ///
+    /// # Panics
+    /// When hub and node do not agree.
+    pub fn picture(&self) -> Vec<String> {
+        self.settle();
+        let slice = self.hub.command(&["digest"], &["--node", "1"]);
+        let node = done("jikai-node", &["digest", "--data", text(&self.node.data)]);
+        assert_eq!(slice, node, "the node's tables are not the hub's slice");
+        let whole = self.hub.command(&["digest"], &[]);
+        // Tests log the terminal in again: which session is open is no harm done.
+        let tables = whole.lines().chain(slice.lines()).filter(|line| !line.starts_with("session "));
+        let mut picture: Vec<String> = tables.map(str::to_string).collect();
+        let mut staff = self.auditor.get("/v1/staff");
+        for row in staff["staff"].as_array_mut().expect("staff is listed") {
+            // Guessing at a name makes it wait: that is the bound, not a change of rights.
+            row["locked_until_ms"] = json!(0);
+        }
+        picture.push(staff.to_string());
+        for path in ["/v1/changes", "/v1/parameters", "/v1/certificates", "/v1/support"] {
+            picture.push(self.auditor.get(path).to_string());
+        }
+        for login in ["admin", "guard", "auditor", "maker"] {
+            picture.push(self.auditor.get(&format!("/v1/staff/{login}/grants")).to_string());
+        }
+        picture
+    }
+}
+
+/// A path as text.
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().expect("paths of tests are UTF-8")
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The word on the line after the one that ends so.
+fn word_behind(words: &str, before: &str) -> String {
+    let mut lines = words.lines().skip_while(|line| !line.ends_with(before));
+    lines.nth(1).unwrap_or_else(|| panic!("nothing behind `{before}`: {words}")).trim().to_string()
+}
+
+/// The first cell below the header of an import file.
+fn first_cell(path: &Path) -> String {
+    let line = read(path).lines().nth(1).map(str::to_string).expect("the file has a row");
+    line.split(',').next().unwrap_or_default().to_string()
+}
+
+fn change_settings(path: &Path, settings: Settings<'_>) {
+    let mut lines: Vec<String> = read(path).lines().map(str::to_string).collect();
+    for (key, value) in settings {
+        let of_key = |line: &String| line.split(" =").next() == Some(*key);
+        let line = lines.iter_mut().find(|line| of_key(line)).unwrap_or_else(|| panic!("{key} is no setting"));
+        *line = format!("{key} = {value}");
+    }
+    std::fs::write(path, lines.join("\n")).expect("the settings can be written");
+}
