@@ -2,16 +2,15 @@
 
 use clap::Parser;
 use jikai_hub::command::Cli;
+use jikai_sync::technical_log;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("JIKAI_LOG").unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .init();
-    match Cli::parse().execute() {
+    let cli = Cli::parse();
+    technical_log::start(cli.log_place().as_ref());
+    match cli.execute() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("jikai-hub: {error:#}");

@@ -5,7 +5,7 @@
 //!
 //! [`wire`] frames and their codec → [`session`] the sans-I/O state machines (bytes and `now_ms` in, actions out) →
 //! [`identity`] the private CA and mutual TLS, [`secrets`] private keys at rest, [`https`] the bounded servers of hub and node → [`backoff`] →
-//! [`transport`] the only code that names quinn → [`machine_log`], [`upkeep`].
+//! [`transport`] the only code that names quinn → [`machine_log`], [`technical_log`], [`upkeep`].
 
 pub mod backoff;
 pub mod https;
@@ -13,6 +13,7 @@ pub mod identity;
 pub mod machine_log;
 pub mod secrets;
 pub mod session;
+pub mod technical_log;
 pub mod transport;
 pub mod upkeep;
 pub mod wire;

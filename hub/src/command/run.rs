@@ -33,7 +33,7 @@ use crate::keys;
 use crate::log::LocalLog;
 use crate::machine_log::take_over;
 use crate::personal::PersonalVault;
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
@@ -75,10 +75,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
     let log = Box::new(LocalLog::open(data).context("open the command log")?);
     let state = store::open(data).context("open the state")?;
-    let steady = Arc::new(SteadyClock::start());
-    let clock = steady.clone();
-    let (sequencer, sequencing) =
-        Sequencer::start(log, state, Arc::new(move || clock.now())).context("start the sequencer")?;
+    let (steady, clock) = steady_clock();
+    let (sequencer, sequencing) = Sequencer::start(log, state, clock).context("start the sequencer")?;
     // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
     keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
@@ -161,6 +159,12 @@ fn open_certificate(
     let to_nodes: Present = Box::new(move |identity| Ok(sync.present(identity)?));
     let to_browsers: Present = Box::new(move |identity| Ok(https.present(identity)?));
     Ok(Arc::new(HubCertificate::open(files, secrets, vec![to_nodes, to_browsers])?))
+}
+
+/// The clock that stamps commands, and its reading.
+fn steady_clock() -> (Arc<SteadyClock>, Clock) {
+    let steady = Arc::new(SteadyClock::start());
+    (steady.clone(), Arc::new(move || steady.now()))
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.

@@ -10,11 +10,15 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use jikai_schema::crypto::Suite;
+use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use jikai_sync::machine_log::MachineCommand;
 use jikai_sync::secrets::MasterSource;
+use jikai_sync::technical_log::{FOLDER, LogPlace};
+use rusqlite::Connection;
 
 use crate::config::{Acknowledge, CONFIG_FILE, Config};
+use crate::store;
 
 /// A regional node of the instant-ticket lottery: serves terminals, keeps its outlets' books, syncs with the hub.
 #[derive(Debug, Parser)]
@@ -148,6 +152,16 @@ impl Command {
 }
 
 impl Cli {
+    /// Where the technical log is kept: only of a server, for as long as the parameter says that was in force when it started.
+    pub fn log_place(&self) -> Option<LogPlace> {
+        let Command::Run(_) = &self.command else { return None };
+        let data = self.command.data();
+        let read = |store: Connection| Parameter::RetentionTechnical.read(&store, &Place::PROVINCE, TimeMs::now());
+        let days = store::open_reader(data).ok().and_then(|store| read(store).ok());
+        let days = days.unwrap_or(Parameter::RetentionTechnical.default_value());
+        Some(LogPlace { folder: data.join(FOLDER), name: "node", days: usize::try_from(days).unwrap_or(usize::MAX) })
+    }
+
     /// Does what was asked. That it was done stands in the node's log, for the auditor.
     pub fn execute(self) -> anyhow::Result<()> {
         let data = self.command.data().to_owned();

@@ -91,14 +91,13 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
-    let hub = Some(requester.clone());
     let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
     let renewal = Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking, present, clock.clone())?;
     let certificate = renewal.current();
     let asked = renewal::listen(data, stopping.clone());
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
     let fetching =
-        fetch_keys(requester, writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
+        fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
     let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
@@ -116,7 +115,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         guesses: Arc::default(),
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names,
-        hub,
+        hub: Some(requester.clone()),
         certificate,
         link: link_state,
         metrics,

@@ -64,12 +64,14 @@ pub fn read_digests(text: &str) -> Digests {
     lines.map(|(table, rest)| (table.to_owned(), rest.split_whitespace().collect::<Vec<_>>().join(" "))).collect()
 }
 
-/// The hub's copy of every log must be the node's log: same length, same hashes, same readable content.
+/// The hub's copy of every log must be the node's log: same length, same hashes, same readable content. Only what the audit
+/// itself did at the node, whose own commands are facts, may stand behind what the node exported.
 pub fn compare_logs(evidence: &Evidence, findings: &mut Findings) {
     let empty = Vec::new();
     for (node, own) in &evidence.nodes.logs {
         let copy = evidence.hub.logs.get(node).unwrap_or(&empty);
-        if own.len() != copy.len() {
+        let behind = copy.get(own.len()..).unwrap_or_default();
+        if copy.len() < own.len() || behind.iter().any(|record| record.fact != Fact::MachineCommand) {
             let what = format!("the node holds {} events, the hub {} of them", own.len(), copy.len());
             findings.add(Property::ChainBreaks, format!("log {node}"), "node and hub", what);
         }
@@ -111,7 +113,7 @@ pub fn check_writers(evidence: &Evidence, history: &History, findings: &mut Find
         }
     }
     for record in &evidence.hub_log {
-        if !matches!(record.fact, Fact::Shipped { .. } | Fact::Deposited { .. } | Fact::Other) {
+        if !matches!(record.fact, Fact::Shipped { .. } | Fact::Deposited { .. } | Fact::MachineCommand | Fact::Other) {
             let what = "the hub decided what only a node may decide";
             findings.add(Property::ChainBreaks, format!("event 0/{}", record.seq), "hub", what);
         }

@@ -48,6 +48,8 @@ pub enum Fact {
     Claimed { ticket: Ticket, outlet: u32, level: u8, prize_fen: i64 },
     /// It names a pack or ticket that was never printed.
     Unprinted(String),
+    /// A command was run on the machine.
+    MachineCommand,
     /// Nothing about packs, tickets or money.
     Other,
 }
@@ -181,6 +183,7 @@ fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
             let (level, prize_fen) = (number_of(event, "level")? as u8, number_of(event, "prize_fen")?);
             Ok(Fact::Claimed { ticket, outlet: outlet_of(event)?, level, prize_fen })
         }),
+        "machine_command_run" => return Ok(Fact::MachineCommand),
         _ => return Ok(Fact::Other),
     };
     fact.unwrap_or_else(|unprinted| Ok(Fact::Unprinted(unprinted)))

@@ -6,7 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{CertificateAuthority, Key};
+use jikai_sync::identity::CertificateAuthority;
+use jikai_sync::secrets::{MasterSource, Place, Secrets};
 use serde_json::json;
 
 use super::{Case, Expect, problem};
@@ -186,7 +187,8 @@ pub fn certificates(running: &Running, folder: &Path) -> u64 {
     let hub = &running.hub;
     let now_ms = TimeMs::now();
     let ours = || {
-        let key = Key::from_pem(read(&hub.data.join("secrets/ca.key.pem")));
+        let place = Place::new(&hub.data, "hub test".to_string(), MasterSource::default(), &[]);
+        let key = Secrets::open(&place).and_then(|secrets| secrets.key("ca.key")).expect("the authority's key opens");
         CertificateAuthority::from_pem(read(&hub.data.join("ca/ca.pem")), key)
     };
     let foreign = CertificateAuthority::create("test", now_ms).expect("an authority can be made");

@@ -1,0 +1,77 @@
+//! The technical log of a server: for its operator on the standard error, and as JSON in a file a day, kept for as many days
+//! as the centre's parameter says. No business fact stands only here.
+
+use std::path::PathBuf;
+
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::identity::create_private_dir;
+
+/// Name of the folder inside a data directory.
+pub const FOLDER: &str = "log";
+
+/// Where a server keeps its log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPlace {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What file names begin with.
+    pub name: &'static str,
+    /// How many days are kept.
+    pub days: usize,
+}
+
+/// Starts logging for this process: level by `JIKAI_LOG`, else `info`. A file that cannot be written is told, and goes without.
+pub fn start(place: Option<&LogPlace>) {
+    let level = || EnvFilter::try_from_env("JIKAI_LOG").unwrap_or_else(|_| "info".into());
+    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(level());
+    let (file, failure) = match place.map(open).transpose() {
+        Ok(file) => (file, None),
+        Err(error) => (None, Some(error)),
+    };
+    let file = file.map(|file| tracing_subscriber::fmt::layer().json().with_writer(file).with_filter(level()));
+    tracing_subscriber::registry().with(console).with(file).init();
+    if let Some(error) = failure {
+        tracing::warn!("the log is written to no file: {error}");
+    }
+}
+
+/// Opens today's file and removes those that are older than is kept.
+fn open(place: &LogPlace) -> Result<RollingFileAppender, String> {
+    create_private_dir(&place.folder).map_err(|error| error.to_string())?;
+    RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(place.name)
+        .filename_suffix("jsonl")
+        .max_log_files(place.days)
+        .build(&place.folder)
+        .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn only_as_many_days_are_kept_as_the_parameter_says() {
+        let data = tempfile::tempdir().unwrap();
+        let place = LogPlace { folder: data.path().join(FOLDER), name: "hub", days: 3 };
+        std::fs::create_dir(&place.folder).unwrap();
+        for day in 1..=9 {
+            std::fs::write(place.folder.join(format!("hub.2020-01-0{day}.jsonl")), "{}").unwrap();
+        }
+        std::fs::write(place.folder.join("note.txt"), "not ours").unwrap();
+        writeln!(open(&place).unwrap(), "{{}}").unwrap();
+        let mut kept: Vec<String> = std::fs::read_dir(&place.folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        kept.sort();
+        assert_eq!(kept.len(), 4, "three days and what is not ours: {kept:?}");
+        assert!(kept.iter().any(|name| name == "note.txt"));
+    }
+}
