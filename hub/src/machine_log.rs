@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::{Actor, CommandRun};
+use jikai_schema::time::TimeMs;
 use jikai_sync::machine_log::{MachineCommand, Waiting};
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +36,7 @@ pub async fn take_over(data: PathBuf, sequencer: Sequencer, cancelled: Cancellat
 
 async fn take_waiting(data: &std::path::Path, sequencer: &Sequencer) -> anyhow::Result<()> {
     let folder = data.to_owned();
-    let waiting = tokio::task::spawn_blocking(move || Waiting::all(&folder)).await??;
+    let waiting = tokio::task::spawn_blocking(move || Waiting::all(&folder, TimeMs::now().ms())).await??;
     for waiting in waiting {
         let actor = Actor::Staff("@console".to_string());
         match sequencer.propose(actor, Command::NoteMachineCommand(fact(&waiting.command))).await? {
@@ -62,7 +63,7 @@ mod tests {
         for _ in 0..2 {
             run.clone().leave(data, "done").unwrap();
             take_waiting(data, &hub.sequencer).await.unwrap();
-            assert!(Waiting::all(data).unwrap().is_empty());
+            assert!(Waiting::all(data, 0).unwrap().is_empty());
         }
         MachineCommand { id: 8, ..run }.leave(data, "no such file").unwrap();
         take_waiting(data, &hub.sequencer).await.unwrap();

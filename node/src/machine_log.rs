@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jikai_schema::crypto::{Suite, hash};
 use jikai_schema::event::{CommandRun, EventBody, MachineEvent, RequestKey};
+use jikai_schema::time::TimeMs;
 use jikai_sync::machine_log::{MachineCommand, Waiting};
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +31,7 @@ pub async fn take_over(data: PathBuf, writer: Writer, cancelled: CancellationTok
 /// Notes the commands that wait now.
 pub async fn take_waiting(data: &Path, writer: &Writer) -> anyhow::Result<()> {
     let folder = data.to_owned();
-    for waiting in tokio::task::spawn_blocking(move || Waiting::all(&folder)).await?? {
+    for waiting in tokio::task::spawn_blocking(move || Waiting::all(&folder, TimeMs::now().ms())).await?? {
         let MachineCommand { id, at_ms, user, address, command, outcome } = waiting.command.clone();
         let run = CommandRun { id, began_at_ms: at_ms, user, address, command, outcome };
         let mut key = RequestKey { id: [0; 16], body_hash: [0; 8] };

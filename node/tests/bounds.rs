@@ -103,6 +103,20 @@ async fn a_connection_beyond_the_limit_is_closed_and_a_place_that_is_given_back_
 }
 
 #[tokio::test]
+async fn a_terminal_that_is_silent_between_two_requests_keeps_its_connection() {
+    let server = serve(HttpsBounds { patience: Duration::from_millis(50), ..BOUNDS }).await;
+    let mut terminal = server.connect(&TLS13).await.unwrap();
+    let mut buffer = [0; 4_096];
+    for _ in 0..3 {
+        terminal.write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let count = terminal.read(&mut buffer).await.unwrap();
+        assert!(buffer[..count].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..count]));
+        // Somebody else's patience runs out three times over meanwhile.
+        server.exchange("GET /v1/stock HTTP/1.1\r\nhost: a\r\nx: ").await;
+    }
+}
+
+#[tokio::test]
 async fn who_dawdles_over_handshake_or_headers_is_closed() {
     let server = serve(HttpsBounds { patience: Duration::from_millis(50), ..BOUNDS }).await;
     assert!(is_closed(TcpStream::connect(server.address).await.unwrap()).await, "no handshake");

@@ -4,6 +4,7 @@
 //! stop a dishonest one. Once taken over, the fact stands in the chain.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,10 @@ const FOLDER: &str = "machine-log";
 const FILES_MAX: usize = 1_000;
 /// Largest file that is read. Bytes.
 const FILE_BYTES_MAX: u64 = 16 * 1024;
+/// The outcome of a command that has not ended.
+const BEGUN: &str = "begun, and not ended";
+/// How long a command may run before it counts as cut off. Milliseconds.
+const RUNNING_MS_MAX: i64 = 3_600_000;
 /// Longest text of each part that is kept. Bytes.
 const TEXT_BYTES_MAX: usize = 500;
 
@@ -58,13 +63,34 @@ impl MachineCommand {
         }
     }
 
-    /// Leaves the command, with how it ended, for the running server.
+    /// Leaves word that the command has begun: one that is cut off is known all the same.
+    pub fn begin(&self, data: &Path) -> Result<(), IdentityError> {
+        self.clone().leave(data, BEGUN)
+    }
+
+    /// Leaves the command, with how it ended, for the running server, whose account owns the data directory.
     pub fn leave(mut self, data: &Path, outcome: &str) -> Result<(), IdentityError> {
         self.outcome = shortened(outcome);
         let folder = data.join(FOLDER);
         create_private_dir(&folder)?;
+        give_to_owner(data, &folder)?;
         let text = serde_json::to_vec(&self).expect("numbers and texts can be written as JSON");
-        write_private_file(&folder.join(format!("{:020}-{:016x}.json", self.at_ms.max(0), self.id)), &text)
+        let file = folder.join(format!("{:020}-{:016x}.json", self.at_ms.max(0), self.id));
+        write_private_file(&file, &text)?;
+        give_to_owner(data, &file)
+    }
+}
+
+/// What root leaves must be readable by the server's own account. Whoever is not root leaves files of the own account anyway.
+fn give_to_owner(data: &Path, path: &Path) -> Result<(), IdentityError> {
+    let refuse = |source| IdentityError::File { path: path.display().to_string(), source };
+    let (owner, own) = (fs::metadata(data).map_err(refuse)?, fs::metadata(path).map_err(refuse)?);
+    if (own.uid(), own.gid()) == (owner.uid(), owner.gid()) {
+        return Ok(());
+    }
+    match chown(path, Some(owner.uid()), Some(owner.gid())) {
+        Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => Err(refuse(error)),
+        _ => Ok(()),
     }
 }
 
@@ -83,23 +109,25 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The commands that wait in a data directory, oldest first. A file that cannot be read is put aside.
-    pub fn all(data: &Path) -> Result<Vec<Waiting>, std::io::Error> {
+    /// The commands that wait in a data directory, oldest first; one that runs is left for an hour. A file that holds no
+    /// command is put aside; one that may not be opened is an error, for what was done must not be lost.
+    pub fn all(data: &Path, now_ms: i64) -> Result<Vec<Waiting>, std::io::Error> {
         let entries = match fs::read_dir(data.join(FOLDER)) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
         let mut files = Vec::new();
-        for entry in entries.take(FILES_MAX) {
+        for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
+            if files.len() < FILES_MAX && path.extension().is_some_and(|extension| extension == "json") {
                 files.push(path);
             }
         }
         files.sort();
         let mut waiting = Vec::with_capacity(files.len());
         for file in files {
-            match read(&file) {
+            match read(&file)? {
+                Some(command) if command.outcome == BEGUN && now_ms - command.at_ms < RUNNING_MS_MAX => {}
                 Some(command) => waiting.push(Waiting { command, file }),
                 None => fs::rename(&file, file.with_extension("unreadable"))?,
             }
@@ -113,16 +141,16 @@ impl Waiting {
     }
 }
 
-fn read(file: &Path) -> Option<MachineCommand> {
-    let facts = fs::symlink_metadata(file).ok()?;
+fn read(file: &Path) -> Result<Option<MachineCommand>, std::io::Error> {
+    let facts = fs::symlink_metadata(file)?;
     if !facts.is_file() || facts.len() > FILE_BYTES_MAX {
-        return None;
+        return Ok(None);
     }
-    let mut command: MachineCommand = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    let Ok(mut command) = serde_json::from_slice::<MachineCommand>(&fs::read(file)?) else { return Ok(None) };
     for text in [&mut command.user, &mut command.address, &mut command.command, &mut command.outcome] {
         *text = shortened(text);
     }
-    Some(command)
+    Ok(Some(command))
 }
 
 #[cfg(test)]
@@ -138,15 +166,27 @@ mod tests {
     #[test]
     fn commands_wait_in_order_until_they_are_taken_over_once() {
         let data = tempfile::tempdir().unwrap();
-        assert!(Waiting::all(data.path()).unwrap().is_empty());
+        assert!(Waiting::all(data.path(), 0).unwrap().is_empty());
         command(7, 2_000).leave(data.path(), "done").unwrap();
         command(9, 1_000).leave(data.path(), "no such\nnode").unwrap();
-        let waiting = Waiting::all(data.path()).unwrap();
+        let waiting = Waiting::all(data.path(), 0).unwrap();
         let seen: Vec<_> =
             waiting.iter().map(|waiting| (waiting.command.id, waiting.command.outcome.as_str())).collect();
         assert_eq!(seen, [(9, "no such node"), (7, "done")]);
         waiting.into_iter().next().unwrap().taken_over().unwrap();
-        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
+        assert_eq!(Waiting::all(data.path(), 0).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_command_that_was_cut_off_is_known_after_an_hour_and_one_that_ended_at_once() {
+        let data = tempfile::tempdir().unwrap();
+        command(7, 2_000).begin(data.path()).unwrap();
+        assert!(Waiting::all(data.path(), 3_000).unwrap().is_empty(), "it runs");
+        let cut_off = Waiting::all(data.path(), 2_000 + RUNNING_MS_MAX).unwrap();
+        assert_eq!(cut_off[0].command.outcome, BEGUN);
+        command(7, 2_000).leave(data.path(), "done").unwrap();
+        let ended = Waiting::all(data.path(), 3_000).unwrap();
+        assert_eq!((ended.len(), ended[0].command.outcome.as_str()), (1, "done"), "in the same file");
     }
 
     #[test]
@@ -157,8 +197,8 @@ mod tests {
         fs::write(folder.join("0.json"), "{").unwrap();
         fs::write(folder.join("1.json"), vec![b' '; FILE_BYTES_MAX as usize + 1]).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", folder.join("2.json")).unwrap();
-        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
-        assert_eq!(Waiting::all(data.path()).unwrap().len(), 1);
+        assert_eq!(Waiting::all(data.path(), 0).unwrap().len(), 1);
+        assert_eq!(Waiting::all(data.path(), 0).unwrap().len(), 1);
         assert!(folder.join("0.unreadable").exists() && folder.join("2.unreadable").exists());
     }
 
@@ -169,7 +209,7 @@ mod tests {
         MachineCommand { command: long.clone(), ..command(1, 1) }
             .leave(data.path(), &format!("a\u{1b}[2J{long}"))
             .unwrap();
-        let waiting = Waiting::all(data.path()).unwrap();
+        let waiting = Waiting::all(data.path(), 0).unwrap();
         let command = &waiting[0].command;
         assert!(command.command.len() <= TEXT_BYTES_MAX && command.outcome.len() <= TEXT_BYTES_MAX);
         assert!(command.outcome.starts_with("a [2J查"));

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::filter::Directive;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -32,7 +33,11 @@ pub fn start(place: Option<&LogPlace>) {
         Ok(file) => (file, None),
         Err(error) => (None, Some(error)),
     };
-    let file = file.map(|file| tracing_subscriber::fmt::layer().json().with_writer(file).with_filter(level()));
+    // What strangers can cause as often as they like stays out of the files: it would fill the disk.
+    let strangers = "jikai_sync::transport=warn".parse();
+    let quiet =
+        || strangers.iter().fold(level(), |level, directive: &Directive| level.add_directive(directive.clone()));
+    let file = file.map(|file| tracing_subscriber::fmt::layer().json().with_writer(file).with_filter(quiet()));
     tracing_subscriber::registry().with(console).with(file).init();
     if let Some(error) = failure {
         tracing::warn!("the log is written to no file: {error}");

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{ChangeCommand, Command, Outcome};
+use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Outcome};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::subjects::SubjectBody;
 use crate::app::App;
 use crate::machine::ChangeRow;
+use crate::reports::pack_is_within;
 use crate::rights::{Resource, Verb};
 
 /// What is to be changed, and why.
@@ -128,7 +129,7 @@ pub(super) async fn propose(
     Json(body): Json<ChangeBody>,
 ) -> Result<StatusCode, Problem> {
     let subject = app.pool.read(move |store| body.subject.read(store)).await??;
-    caller.check(Verb::Ask, resource_of(subject.kind()))?;
+    check_proposer(&app, &caller, &subject).await?;
     ask(&app, &caller, ChangeCommand::Propose { subject, reason: body.reason }).await
 }
 
@@ -180,10 +181,35 @@ pub(super) async fn withdraw(
     ask(&app, &caller, ChangeCommand::Withdraw { number }).await
 }
 
+/// A hold may be proposed for packs of the own area; everything else concerns the province.
+async fn check_proposer(app: &App, caller: &Caller, subject: &ChangeSubject) -> Result<(), Problem> {
+    let ChangeSubject::Hold { pack, .. } = subject else {
+        return caller.check(app, Verb::Ask, resource_of(subject.kind())).await;
+    };
+    // Whoever may ask for changes only in an area is one who may ask for holds there.
+    if caller.scope().is_everywhere() {
+        return caller.check(app, Verb::Ask, Resource::Holds).await;
+    }
+    let (pack, scope) = (*pack, caller.scope().clone());
+    let within = app.pool.read(move |store| pack_is_within(store, pack, &scope)).await??;
+    match within {
+        true => Ok(()),
+        false => {
+            let hint = "Check the name on the pack, or ask somebody whose area it lies in.";
+            let problem =
+                Problem::new(StatusCode::NOT_FOUND, "unknown_pack", "There is no such pack in your area.", hint);
+            caller.refuse(app, "ask holds", problem).await
+        }
+    }
+}
+
 async fn check_kind(app: &App, caller: &Caller, number: u32) -> Result<(), Problem> {
     let row = app.pool.read(move |store| ChangeRow::read(store, number)).await??;
     // One that does not exist is told by the machine.
-    row.map_or(Ok(()), |row| caller.check(Verb::Approve, resource_of(row.subject.kind())))
+    match row {
+        Some(row) => caller.check(app, Verb::Approve, resource_of(row.subject.kind())).await,
+        None => Ok(()),
+    }
 }
 
 async fn ask(app: &App, caller: &Caller, command: ChangeCommand) -> Result<StatusCode, Problem> {

@@ -33,6 +33,9 @@ const CONSOLE_NAME: &str = "@console";
 #[derive(Clone)]
 pub(super) struct Caller {
     name: Arc<str>,
+    /// What is asked for, and from where: for the trail.
+    request: Arc<str>,
+    address: IpAddr,
     scope: Scope,
     /// All that the caller may do now in the whole province.
     whole: Arc<[Permission]>,
@@ -59,13 +62,21 @@ impl Caller {
         self.may(Verb::Ask, resource) || self.may(Verb::Approve, resource) || self.may(Verb::See, Resource::Trail)
     }
 
-    /// Refuses what the caller may not do in the whole province. Errors: 403 `not_permitted`.
-    pub(super) fn check(&self, verb: Verb, resource: Resource) -> Result<(), Problem> {
+    /// Refuses what the caller may not do in the whole province, and notes it. Errors: 403 `not_permitted`.
+    pub(super) async fn check(&self, app: &App, verb: Verb, resource: Resource) -> Result<(), Problem> {
         if self.may(verb, resource) {
             return Ok(());
         }
-        let detail = format!("You may not do this. Needed: {} {}.", verb.name(), resource.name());
-        Err(forbidden("not_permitted", detail, "A security administrator grants rights."))
+        let needed = format!("{} {}", verb.name(), resource.name());
+        let detail = format!("You may not do this. Needed: {needed}.");
+        self.refuse(app, &needed, forbidden("not_permitted", detail, "A security administrator grants rights.")).await
+    }
+
+    /// Notes a refusal, once a minute for each person and request, and gives the problem.
+    pub(super) async fn refuse<T>(&self, app: &App, needed: &str, problem: Problem) -> Result<T, Problem> {
+        let asked = (&*self.name, &*self.request, self.address);
+        note_refusal(app, asked, needed).await?;
+        Err(problem)
     }
 
     /// Where the caller may do this.
@@ -175,7 +186,9 @@ impl Asked<'_> {
             let problem = self.not_permitted("The machine's token does not reach this.", "Log in as a person who may.");
             return self.refuse(CONSOLE_NAME, problem).await;
         }
-        Ok(Caller { name: CONSOLE_NAME.into(), scope: Scope::Everywhere, whole: CONSOLE.into() })
+        let request = self.request.as_str().into();
+        let address = self.address;
+        Ok(Caller { name: CONSOLE_NAME.into(), request, address, scope: Scope::Everywhere, whole: CONSOLE.into() })
     }
 
     async fn admit_staff(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -199,7 +212,8 @@ impl Asked<'_> {
             self.note(&row.login, true).await?;
         }
         let whole = whole_permissions(&row.grants, now_ms, self.address, standing.support_is_open);
-        Ok(Caller { name: row.login.as_str().into(), scope, whole: whole.into() })
+        let (name, request) = (row.login.as_str().into(), self.request.as_str().into());
+        Ok(Caller { name, request, address: self.address, scope, whole: whole.into() })
     }
 
     fn not_permitted(&self, detail: &str, hint: &str) -> Problem {
@@ -210,17 +224,9 @@ impl Asked<'_> {
         format!("{} {}", self.permission.0.name(), self.permission.1.name())
     }
 
-    /// Notes a refusal, once a minute for each person and address, and gives the problem.
+    /// Notes a refusal and gives the problem.
     async fn refuse<T>(&self, name: &str, problem: Problem) -> Result<T, Problem> {
-        metrics::counter!("jikai_requests_refused_total").increment(1);
-        if self
-            .app
-            .notes
-            .is_due(&format!("refusal {name} {} {}", self.route.method, self.route.path), self.app.sequencer.now_ms())
-        {
-            let (request, needed, address) = (self.request.clone(), self.needed(), self.address);
-            self.write(name, StaffCommand::NoteRefusal { request, needed, address }).await?;
-        }
+        note_refusal(self.app, (name, &self.request, self.address), &self.needed()).await?;
         Err(problem)
     }
 
@@ -237,6 +243,17 @@ impl Asked<'_> {
         self.app.sequencer.propose(Actor::Staff(name.to_string()), Command::Staff(command)).await?;
         Ok(())
     }
+}
+
+/// Notes that a person (by name) was refused a request from an address, once a minute for each person and request.
+async fn note_refusal(app: &App, (name, request, address): (&str, &str, IpAddr), needed: &str) -> Result<(), Problem> {
+    metrics::counter!("jikai_requests_refused_total").increment(1);
+    if app.notes.is_due(&format!("refusal {name} {request}"), app.sequencer.now_ms()) {
+        let (request, needed) = (request.to_string(), needed.to_string());
+        let note = Command::Staff(StaffCommand::NoteRefusal { request, needed, address });
+        app.sequencer.propose(Actor::Staff(name.to_string()), note).await?;
+    }
+    Ok(())
 }
 
 /// The person of the session in the request's cookie.

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use jikai_schema::staff::{Area, Grant};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,7 +68,8 @@ async fn check_persons(app: &App, kind: Kind) -> Result<(), Problem> {
         return Ok(());
     };
     let may = move |row: &StaffRow, verb| {
-        row.grants.iter().any(|grant| permissions_of(grant.role).contains(&(verb, resource)))
+        let whole = |grant: &&Grant| grant.area == Area::Province;
+        row.grants.iter().filter(whole).any(|grant| permissions_of(grant.role).contains(&(verb, resource)))
     };
     let read = move |store: &mut Connection| {
         StaffRow::two_persons(store, |row| may(row, Verb::Ask), |row| may(row, Verb::Approve))

@@ -17,7 +17,7 @@ use super::guard::{COOKIE, Peer, SignedIn, check_same_site, unauthorized};
 use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
-use crate::machine::{SessionRow, StaffRow};
+use crate::machine::{LoginLock, SessionRow, StaffRow, StorageError};
 use crate::staff::{Factors, SessionToken, TEMPORARY_PASSWORD_MS_MAX};
 
 /// Longest password that is compared. Bytes.
@@ -89,7 +89,10 @@ pub(super) async fn open(
             app.pool
                 .read({
                     let login = login.clone();
-                    move |store| StaffRow::read(store, &login)
+                    move |store| -> Result<_, StorageError> {
+                        let lock = LoginLock::read(store, &login, peer.0)?.unwrap_or_default();
+                        Ok(StaffRow::read(store, &login)?.map(|row| (row, lock)))
+                    }
                 })
                 .await??
         }
@@ -97,7 +100,7 @@ pub(super) async fn open(
     };
     let now_ms = app.sequencer.now_ms();
     // Where no account may log in, a comparison of the same cost is made: the answer tells nothing by its time.
-    let usable = row.filter(|row| may_log_in(row, now_ms));
+    let usable = row.filter(|(row, lock)| lock.until_ms <= now_ms && may_log_in(row, now_ms)).map(|(row, _)| row);
     let hashes = usable.iter().map(|row| row.password_hash.clone()).collect();
     let fits = app.passwords.is_of(password, hashes).await?;
     let Some(row) = usable.filter(|_| fits) else { return Err(failed(&app, &login, peer).await?) };
@@ -133,7 +136,7 @@ pub(super) async fn open(
 fn may_log_in(row: &StaffRow, now_ms: TimeMs) -> bool {
     let unused_ms = now_ms.ms() - row.password_set_at_ms.ms();
     let void = row.password_temporary && unused_ms > TEMPORARY_PASSWORD_MS_MAX;
-    row.active && row.locked_until_ms <= now_ms && !void
+    row.active && !void
 }
 
 /// Notes a failed login and gives the one answer to all of them.

@@ -205,7 +205,8 @@ pub(super) async fn check_area(app: &App, caller: &Caller, outlet: OutletId) -> 
         true => Ok(()),
         false => {
             let hint = "Check the number, or ask somebody whose area it lies in.";
-            Err(Problem::new(StatusCode::NOT_FOUND, "unknown_outlet", "There is no such outlet in your area.", hint))
+            let text = "There is no such outlet in your area.";
+            caller.refuse(app, "another area", Problem::new(StatusCode::NOT_FOUND, "unknown_outlet", text, hint)).await
         }
     }
 }

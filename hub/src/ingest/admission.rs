@@ -95,13 +95,11 @@ fn known(store: &Connection, node: NodeId, down_next_seq: u64) -> Result<Known, 
     Ok(Known { cursor: NodeCursor::load(store, node)?, down_head_seq: head.unwrap_or(0) as u64, down_hash })
 }
 
-/// The node's place in its feed must be one of the feed's history.
+/// The node's place in its feed must be one of the feed's history. Where it is not, the hub lacks what it once told: no fault
+/// of the node, which is not fenced for it.
 fn check_down(down: Cursor, known: &Known) -> Result<(), RefusalV1> {
-    if down.next_seq > known.down_head_seq + 1 {
-        return Err(RefusalV1::Rewound { ours: down.next_seq, theirs: known.down_head_seq + 1 });
-    }
-    if known.down_hash != Some(down.hash) {
-        return Err(RefusalV1::Fork { at: down.next_seq });
+    if down.next_seq > known.down_head_seq + 1 || known.down_hash != Some(down.hash) {
+        return Err(RefusalV1::HubBehind { ours: known.down_head_seq, theirs: down.next_seq });
     }
     Ok(())
 }

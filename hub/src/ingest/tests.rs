@@ -99,10 +99,12 @@ async fn a_nodes_place_in_its_feed_must_be_one_of_the_feeds_history() {
     let records = gate.read_down(log.node, 1, 3, usize::MAX).await.unwrap();
     let third = records.iter().fold(ChainHash::GENESIS, |hash, record| hash.next(&record.bytes));
     assert!(gate.admit(at(4, third)).await.is_ok());
-    assert_eq!(refused(&gate, at(4, ChainHash::GENESIS)).await, RefusalV1::Fork { at: 4 });
-    assert_eq!(refused(&gate, at(0, ChainHash::GENESIS)).await, RefusalV1::Fork { at: 0 });
     let head = hub.sequencer.heads().head(log.node);
-    assert_eq!(refused(&gate, at(head + 2, third)).await, RefusalV1::Rewound { ours: head + 2, theirs: head + 1 });
+    for (next_seq, hash) in [(4, ChainHash::GENESIS), (0, ChainHash::GENESIS), (head + 2, third)] {
+        let refusal = refused(&gate, at(next_seq, hash)).await;
+        assert_eq!(refusal, RefusalV1::HubBehind { ours: head, theirs: next_seq });
+        assert!(!refusal.is_fence(), "a node is not stopped for what the hub lost");
+    }
 }
 
 #[tokio::test]

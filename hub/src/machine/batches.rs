@@ -71,7 +71,7 @@ impl Machine<'_> {
             };
         }
         if !self.is_released(facts.game, facts.code, &facts.package_hash)?
-            && self.two_hold(Role::PrizeDataA, Role::PrizeDataB, "")?
+            && self.two_hold(Role::PrizeDataA, Role::PrizeDataB)?
         {
             let text = "this package was not released: one person for prize data proposes it, the other one approves";
             return Err(rule("prize_data_not_released", text).into());

@@ -45,7 +45,7 @@ pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
 pub use personal::PersonalRow;
-pub use staff::{FAILURES_FREE, SessionRow, StaffRow, SupportRow, SupportState, session_no};
+pub use staff::{FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no};
 
 /// Longest staff name that an event remembers. Bytes.
 const STAFF_BYTES_MAX: usize = 64;

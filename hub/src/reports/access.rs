@@ -2,7 +2,7 @@
 
 use jikai_schema::crypto::{Suite, hash};
 use jikai_schema::event::{OperatorRole, TerminalKind};
-use jikai_schema::id::{OperatorId, OutletId, TerminalId};
+use jikai_schema::id::{OperatorId, OutletId, PackId, TerminalId};
 use rusqlite::Connection;
 
 use crate::rights::Scope;
@@ -38,6 +38,13 @@ pub fn outlet_is_within(store: &Connection, outlet: OutletId, scope: &Scope) -> 
     let within = Scope::condition("listed.outlet", "?2");
     let sql = format!("SELECT EXISTS (SELECT 1 FROM outlet AS listed WHERE listed.outlet = ?1 AND {within})");
     store.prepare_cached(&sql)?.query_row((outlet.get(), scope.filter_json()), |row| row.get(0))
+}
+
+/// Whether a pack lies at an outlet within a scope.
+pub fn pack_is_within(store: &Connection, pack: PackId, scope: &Scope) -> Result<bool, rusqlite::Error> {
+    let within = Scope::condition("pack.outlet", "?2");
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM pack WHERE pack.pack = ?1 AND {within})");
+    store.prepare_cached(&sql)?.query_row((pack.key(), scope.filter_json()), |row| row.get(0))
 }
 
 /// The devices of an outlet: at most a hundred, for the number has two digits.

@@ -21,7 +21,7 @@ use crate::log::LogPosition;
 use crate::machine::{StorageError, applied_position};
 use crate::rights::Scope;
 
-pub use access::{OperatorLine, TerminalLine, operators_of, outlet_is_within, terminals_of};
+pub use access::{OperatorLine, TerminalLine, operators_of, outlet_is_within, pack_is_within, terminals_of};
 pub use accounts::{AccountLine, accounts};
 pub use events::{hub_events, node_events};
 pub use ledger::{LedgerLine, MovementLine, Movements, ledger, movements};

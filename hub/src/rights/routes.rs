@@ -106,7 +106,7 @@ pub const ROUTES: &[Route] = &[
     noted(whole(GET, "/v1/nodes/{node}/events", (See, Trail))),
     whole(GET, "/v1/parameters", (See, Parameters)),
     whole(GET, "/v1/changes", (See, Changes)),
-    whole(POST, "/v1/changes", (Ask, Changes)),
+    within(POST, "/v1/changes", (Ask, Changes)),
     whole(DELETE, "/v1/changes/{number}", (Ask, Changes)),
     whole(POST, "/v1/changes/{number}/approval", (Approve, Changes)),
     whole(POST, "/v1/changes/{number}/refusal", (Approve, Changes)),

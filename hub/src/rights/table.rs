@@ -35,6 +35,10 @@ const SYSTEM: &[Permission] = &[
     (Change, StaffAccounts),
     (See, StaffSessions),
     (Revoke, StaffSessions),
+    // The second person where there are just two security administrators and the change is about one of them.
+    (See, Changes),
+    (Approve, Changes),
+    (Approve, StaffRights),
     (See, Support),
     (Ask, Support),
     (Revoke, Support),

@@ -63,7 +63,12 @@ pub(super) async fn live() -> Json<LiveView> {
 /// writes has ended, or nobody is served: `node_fenced`, `offline_too_long`.
 #[utoipa::path(get, path = "/health/ready", responses((status = 200, body = ReadyView), (status = 503, body = Problem)))]
 pub(super) async fn ready(_: Stranger, State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
-    check_open(&app)?;
+    check_open(&app).map_err(|mut problem| {
+        if let Some(refused) = &app.link.borrow().refused {
+            problem.detail = format!("{} The hub says: {refused}.", problem.detail);
+        }
+        problem
+    })?;
     let link = app.link.borrow().clone();
     let head = *app.writer.head().borrow();
     let oldest = link.acked_seq + 1;

@@ -29,7 +29,7 @@ pub struct Problem {
     /// Stable code that programs act on.
     pub code: String,
     /// What is wrong, in a sentence.
-    detail: String,
+    pub detail: String,
     /// What to do next.
     hint: String,
     /// Of a refused payment: the answer to each code, in order.

@@ -52,8 +52,8 @@ pub enum RenewalError {
     /// What came is not what was asked for.
     #[error("the hub gave a certificate that cannot be used: {0}")]
     Unusable(#[from] IdentityError),
-    /// What came ends before what is there.
-    #[error("the hub gave a certificate that ends before the present one")]
+    /// What came ends before what is there, within a week.
+    #[error("the hub gave a certificate that ends before the present one, within a week")]
     Shorter,
     /// Files, or showing the certificate.
     #[error("{0:#}")]
@@ -65,6 +65,9 @@ impl From<CodecError> for RenewalError {
         RenewalError::Unreadable
     }
 }
+
+/// Least validity of a certificate that ends before the present one: a week.
+const VALIDITY_MS_MIN: i64 = 7 * 86_400_000;
 
 /// The node's certificate while it runs.
 pub struct Renewal {
@@ -128,7 +131,9 @@ impl Renewal {
     ) -> Result<Certified, RenewalError> {
         let now_ms = (self.clock)();
         let (certified, tls) = verify_node(&certificate_pem, &pending.key, &identity.authority_pem, self.node, now_ms)?;
-        if certified.not_after_ms < identity.certified()?.not_after_ms {
+        // A shorter validity is the centre's to choose; one that is hardly any is not taken.
+        let present_ms = identity.certified()?.not_after_ms.ms();
+        if certified.not_after_ms.ms() < present_ms.min(now_ms.ms() + VALIDITY_MS_MIN) {
             return Err(RenewalError::Shorter);
         }
         let secrets = self.secrets.clone();

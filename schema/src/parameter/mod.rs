@@ -163,7 +163,7 @@ parameters! {
     OutletClaimLimit: "outlet_claim_limit", "fen", 1_000_000, 0..=1_000_000, Game;
     /// Facts about money are kept at least so long. Nothing deletes them before; nothing at all deletes them yet.
     RetentionMoney: "retention_money", "days", 1_826, 1_826..=36_500, Province;
-    /// Technical logs, and what is kept of ended sessions of staff, go after so long.
+    /// Files of the technical log, one a day, go after so long; read when a server starts.
     RetentionTechnical: "retention_technical", "days", 180, 180..=3_650, Province;
 }
 

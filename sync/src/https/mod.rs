@@ -1,9 +1,11 @@
 //! HTTPS servers of hub and node: TLS, and how much of the server one caller may take.
 //!
-//! A connection beyond the limit is closed before its handshake. A caller who dawdles over handshake or headers is closed
-//! too; bodies have their own limit in time and size where they are read.
+//! A connection beyond the limit is closed before its handshake. A caller who dawdles over handshake or request is closed
+//! too ([`Patient`]); bodies have their own limit in time and size where they are read. A terminal that is silent between two
+//! requests keeps its connection.
 
 mod headers;
+mod patience;
 mod strangers;
 
 use std::io;
@@ -23,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::identity::{IdentityError, TlsIdentity, https_server};
 
 pub use headers::{HEADERS_ONCE, protective_headers};
+pub use patience::{Patient, Timed};
 pub use strangers::Strangers;
 
 /// Bytes of all headers of a request.
@@ -33,6 +36,11 @@ const HEADERS_MAX: usize = 64;
 const STREAMS_MAX: u32 = 64;
 /// Streams that a caller opens and takes back before they were looked at.
 const RESETS_MAX: usize = 32;
+/// A connection over HTTP/1.1 that is silent between two requests is closed after so long.
+const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
+/// From the first byte of a request to the first of its answer: so many times the patience. Headers, body and what is done
+/// each have their own.
+const ANSWER_PATIENCE: u32 = 3;
 /// A silent HTTP/2 connection is asked after so long, and closed when it does not answer.
 const SILENCE: Duration = Duration::from_secs(60);
 
@@ -48,7 +56,7 @@ pub struct HttpsBounds {
 }
 
 /// A server that is bound by serving from it.
-pub type HttpsServer = Server<SocketAddr, RustlsAcceptor<Bounded>>;
+pub type HttpsServer = Server<SocketAddr, Patient<RustlsAcceptor<Bounded>>>;
 
 /// Gives a running server another certificate.
 #[derive(Clone)]
@@ -75,11 +83,13 @@ pub fn https(
     let acceptor = RustlsAcceptor::new(tls.clone())
         .handshake_timeout(bounds.patience)
         .acceptor(Bounded(Arc::new(Semaphore::new(bounds.connections_max))));
+    let acceptor = Patient::new(acceptor, bounds.patience * ANSWER_PATIENCE);
     let mut server = axum_server::bind(listen).acceptor(acceptor).first_request_timeout(bounds.patience);
     let http = server.http_builder();
     http.http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(bounds.patience)
+        // It runs between two requests too: who has begun one is bounded by [`Patient`].
+        .header_read_timeout(IDLE_MAX)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEADER_BYTES_MAX as usize);
     http.http2()

@@ -107,6 +107,15 @@ pub enum RefusalV1 {
         /// Which node.
         node: NodeId,
     },
+    /// The feed that the hub has is not the one that the node received: the hub was restored from an older copy. The node's
+    /// own history is good, and it goes on serving.
+    #[error("the node has the hub's feed up to event {}, the hub has another one or less", theirs.saturating_sub(1))]
+    HubBehind {
+        /// Newest position of the feed at the hub.
+        ours: u64,
+        /// Next position by the node.
+        theirs: u64,
+    },
 }
 
 impl RefusalV1 {
@@ -129,6 +138,9 @@ impl RefusalV1 {
             RefusalV1::Revoked { .. } => "If this node is to go on, have another certificate signed for it.",
             RefusalV1::Renewed { .. } => {
                 "This store is a copy, or was restored: go on with the one that has the newer certificate, or revoke all of them and enrol anew."
+            }
+            RefusalV1::HubBehind { .. } => {
+                "The hub lacks what it told its nodes: bring its newest copy and log back, or call the maintainers."
             }
             RefusalV1::Superseded => "Nothing, unless two machines run as this node: then stop one.",
         }
@@ -158,7 +170,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 15] {
+    fn refusals() -> [(RefusalV1, &'static str); 16] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -177,6 +189,7 @@ mod tests {
             (RefusalV1::Superseded, "0c"),
             (RefusalV1::Revoked { node }, "0d00"),
             (RefusalV1::Renewed { node }, "0e00"),
+            (RefusalV1::HubBehind { ours: 4, theirs: 9 }, "0f0409"),
         ]
     }
 

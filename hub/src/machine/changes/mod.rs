@@ -12,7 +12,7 @@ use jikai_schema::staff::is_hidden;
 use jikai_schema::time::TimeMs;
 
 use super::error::Stop;
-use super::{Machine, Stamp, rule, unknown};
+use super::{Machine, StaffRow, Stamp, rule, unknown};
 
 use row::SUBJECT_BYTES_MAX;
 pub use row::{ChangeRow, ChangeState};
@@ -69,6 +69,10 @@ impl Machine<'_> {
         let row = self.open_change(stamp, number)?;
         let checker = other_person(stamp, &row)?.to_string();
         check_not_own(&checker, &row.subject)?;
+        if StaffRow::read(self.tx, &row.maker)?.is_some_and(|maker| !maker.active) {
+            let text = "who proposed it is out of use meanwhile: refuse it, and have it proposed anew";
+            return Err(rule("maker_out_of_use", text).into());
+        }
         let (before, _) = self.describe(&row.subject)?;
         if before != row.before {
             let text = "what it changes was changed meanwhile: refuse it, and have it proposed anew";

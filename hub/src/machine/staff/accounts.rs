@@ -96,7 +96,7 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: another person's account → known, in use and without rights → nobody in use is security administrator.
+    /// Checks: another person's account → known, in use and without rights → nobody is security administrator, in use or not.
     pub(super) fn grant_first_security(&mut self, stamp: Stamp<'_>, login: &str) -> Result<Outcome, Stop> {
         check_other_person(stamp, login)?;
         let row = self.staff_row(login)?;
@@ -110,7 +110,8 @@ impl Machine<'_> {
             let Some(last) = page.last() else { break };
             after.clone_from(&last.login);
             let security = |row: &StaffRow| row.grants.iter().any(|grant| grant.role == Role::SecurityAdministrator);
-            if page.iter().any(|row| row.active && security(row)) {
+            // Also one who was put out of use: else who does that becomes the first one.
+            if page.iter().any(security) {
                 let text = "there is a security administrator: that person grants rights";
                 return Err(rule("security_administrator_exists", text).into());
             }
@@ -127,7 +128,7 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: another person's account → no two others could do it together ([`Machine::change`]) → known → as the proposer
+    /// Checks: another person's account → no two could do it together ([`Machine::change`]) → known → as the proposer
     /// saw it → the grants are possible and may be one person's.
     pub(super) fn set_grants(
         &mut self,
@@ -138,8 +139,8 @@ impl Machine<'_> {
     ) -> Result<Outcome, Stop> {
         check_other_person(stamp, login)?;
         let is_person = matches!(stamp.actor, Actor::Staff(_));
-        if is_person && self.two_hold(Role::SecurityAdministrator, Role::SecurityAdministrator, login)? {
-            let text = "two security administrators grant rights: one proposes the change, the other one decides";
+        if is_person && self.two_hold(Role::SecurityAdministrator, Role::SecurityAdministrator)? {
+            let text = "there are two security administrators: one proposes a change of rights, another person decides";
             return Err(rule("two_persons_required", text).into());
         }
         let row = self.staff_row(login)?;
@@ -219,6 +220,7 @@ impl Machine<'_> {
             ..row
         };
         row.write(self.tx)?;
+        self.tx.prepare_cached("DELETE FROM login_lock WHERE login = ?1")?.execute([login])?;
         self.emit(stamp, EventBody::Staff(StaffEvent::PasswordSet { login: row.login, temporary: true }))?;
         self.end_sessions(stamp, login)?;
         Ok(DONE)

@@ -8,14 +8,14 @@ mod support;
 
 use jikai_schema::command::{Outcome, StaffCommand};
 use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
-use jikai_schema::staff::Role;
+use jikai_schema::staff::{Area, Role};
 
 use super::error::Stop;
 use super::{Machine, Stamp, StorageError, rule, unknown};
 
 pub(super) use accounts::check_grants;
 pub use row::{SessionRow, StaffRow};
-pub use sessions::FAILURES_FREE;
+pub use sessions::{FAILURES_FREE, LoginLock};
 pub use support::{SupportRow, SupportState};
 
 /// Passwords that may not come back.
@@ -65,9 +65,10 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Whether a person in use holds one role and another one the other, `except` left aside.
-    pub(super) fn two_hold(&self, maker: Role, checker: Role, except: &str) -> Result<bool, StorageError> {
-        let holds = |row: &StaffRow, role| row.login != except && row.grants.iter().any(|grant| grant.role == role);
+    /// Whether a person holds one role for the whole province and another one the other.
+    pub(super) fn two_hold(&self, maker: Role, checker: Role) -> Result<bool, StorageError> {
+        let holds =
+            |row: &StaffRow, role| row.grants.iter().any(|grant| grant.role == role && grant.area == Area::Province);
         StaffRow::two_persons(self.tx, |row| holds(row, maker), |row| holds(row, checker))
     }
 

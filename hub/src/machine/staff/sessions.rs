@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use jikai_schema::command::{Factor, Outcome, SessionTag};
 use jikai_schema::event::{EventBody, Proof, StaffEvent};
 use jikai_schema::time::TimeMs;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{DONE, StaffRow, session_no};
 use crate::machine::error::Stop;
@@ -15,8 +15,10 @@ use crate::machine::{Machine, Stamp, rule};
 pub const FAILURES_FREE: u32 = 5;
 /// First wait; it doubles with each further failure.
 const LOCK_MS_MIN: i64 = 60_000;
-/// Longest wait: whoever fails on purpose cannot lock a colleague out for a day.
+/// Longest wait.
 const LOCK_MS_MAX: i64 = 3_600_000;
+/// Most accounts and places whose failures are remembered; those that failed longest ago are forgotten.
+const LOCKS_MAX: i64 = 10_000;
 /// Most sessions of one person; the oldest makes room.
 const SESSIONS_MAX: i64 = 5;
 /// Longest name that was given and is remembered. Bytes.
@@ -38,12 +40,14 @@ impl Machine<'_> {
         if !row.active || row.password_hash != seen_hash {
             return Err(rule("login_refused", "the account was changed meanwhile").into());
         }
-        if row.locked_until_ms > stamp.at_ms {
+        if LoginLock::read(self.tx, login, address)?.is_some_and(|lock| lock.until_ms > stamp.at_ms) {
             return Err(rule("login_locked", "too many logins failed: wait").into());
         }
         let (proof, factor_step) = self.take_factor(&row, factor)?;
         // After this point the command must succeed.
-        StaffRow { failure_count: 0, factor_step, ..row }.write(self.tx)?;
+        StaffRow { failure_count: 0, locked_until_ms: TimeMs::from_ms(0), factor_step, ..row }.write(self.tx)?;
+        let forget = "DELETE FROM login_lock WHERE login = ?1 AND place = ?2";
+        self.tx.prepare_cached(forget)?.execute((login, place_of(address)))?;
         self.make_room(stamp, login)?;
         let insert = "INSERT OR IGNORE INTO staff_session VALUES (?1, ?2, ?3, ?3, ?4, ?5)";
         let proven_twice = proof != Proof::Password;
@@ -103,20 +107,72 @@ impl Machine<'_> {
         self.note(stamp, StaffEvent::SessionEnded { login, session: session_no(&tag.0), revoked })
     }
 
-    /// A failed login is a fact, whatever name was given. After five in a row the account waits, longer each time.
+    /// A failed login is a fact, whatever name was given. After five in a row from one place the account waits there, longer
+    /// each time; what is tried meanwhile does not make it wait longer. The row shows the newest failures from anywhere.
     pub(super) fn note_failure(&mut self, stamp: Stamp<'_>, given: &str, address: IpAddr) -> Result<Outcome, Stop> {
         let mut failures = 0;
         if let Some(row) = StaffRow::read(self.tx, given)? {
-            failures = row.failure_count.saturating_add(1);
-            let locked_until_ms = match lock_ms(failures) {
-                0 => row.locked_until_ms,
-                lock_ms => row.locked_until_ms.max(TimeMs::from_ms(stamp.at_ms.ms() + lock_ms)),
-            };
-            StaffRow { failure_count: failures, locked_until_ms, ..row }.write(self.tx)?;
+            let known = LoginLock::read(self.tx, given, address)?.unwrap_or_default();
+            failures = known.failures;
+            if known.until_ms <= stamp.at_ms {
+                failures = failures.saturating_add(1);
+                let until_ms = TimeMs::from_ms(match lock_ms(failures) {
+                    0 => 0,
+                    lock_ms => stamp.at_ms.ms() + lock_ms,
+                });
+                self.keep_lock(stamp, given, address, LoginLock { failures, until_ms })?;
+                StaffRow { failure_count: failures, locked_until_ms: until_ms, ..row }.write(self.tx)?;
+            }
         }
         let given = given[..given.floor_char_boundary(GIVEN_BYTES_MAX)].to_string();
         self.emit(stamp, EventBody::Staff(StaffEvent::LoginFailed { given, address, failures }))?;
         Ok(DONE)
+    }
+}
+
+impl Machine<'_> {
+    fn keep_lock(&self, stamp: Stamp<'_>, login: &str, address: IpAddr, lock: LoginLock) -> Result<(), Stop> {
+        let insert = "INSERT OR REPLACE INTO login_lock VALUES (?1, ?2, ?3, ?4, ?5)";
+        let row = (login, place_of(address), lock.failures, lock.until_ms.ms(), stamp.at_ms.ms());
+        self.tx.prepare_cached(insert)?.execute(row)?;
+        let forget = "DELETE FROM login_lock WHERE (login, place) IN (SELECT login, place FROM login_lock \
+                      ORDER BY failed_at_ms DESC, login, place LIMIT -1 OFFSET ?1)";
+        let known: i64 = self.tx.prepare_cached("SELECT count(*) FROM login_lock")?.query_row([], |row| row.get(0))?;
+        if known > LOCKS_MAX {
+            self.tx.prepare_cached(forget)?.execute([LOCKS_MAX / 2])?;
+        }
+        Ok(())
+    }
+}
+
+/// Failures in a row of one account from one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoginLock {
+    /// How many.
+    pub failures: u32,
+    /// No login from there before then.
+    pub until_ms: TimeMs,
+}
+
+impl LoginLock {
+    /// What is remembered of an account at the place of an address; `None` where nothing is.
+    pub fn read(store: &Connection, login: &str, address: IpAddr) -> Result<Option<Self>, rusqlite::Error> {
+        let sql = "SELECT failure_count, locked_until_ms FROM login_lock WHERE login = ?1 AND place = ?2";
+        let mut statement = store.prepare_cached(sql)?;
+        let lock =
+            |row: &rusqlite::Row<'_>| Ok(LoginLock { failures: row.get(0)?, until_ms: TimeMs::from_ms(row.get(1)?) });
+        statement.query_row((login, place_of(address)), lock).optional()
+    }
+}
+
+/// One place: an address; of IPv6 its /64, which one household or office has whole.
+fn place_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+        }
     }
 }
 

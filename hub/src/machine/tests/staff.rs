@@ -17,6 +17,9 @@ fn new_staff(login: &str) -> NewStaff {
 }
 
 /// A hub with `root` (system), `guard` (security), `wei` and `ming` without rights.
+/// Where they log in, and fail to.
+const DESK: [u8; 4] = [10, 0, 0, 1];
+
 fn hub_with_staff() -> Hub {
     let mut hub = Hub::empty();
     let first = Grant::everywhere(Role::SystemAdministrator);
@@ -75,8 +78,12 @@ fn row(hub: &Hub, login: &str) -> StaffRow {
 }
 
 fn open(login: &str, tag: u8, factor: Factor) -> StaffCommand {
+    open_from(DESK, login, tag, factor)
+}
+
+fn open_from(address: [u8; 4], login: &str, tag: u8, factor: Factor) -> StaffCommand {
     let (login, seen_hash, tag) = (login.to_string(), HASH.to_string(), SessionTag([tag; 32]));
-    StaffCommand::OpenSession { login, seen_hash, tag, address: [10, 0, 0, 1].into(), factor }
+    StaffCommand::OpenSession { login, seen_hash, tag, address: address.into(), factor }
 }
 
 fn sessions(hub: &Hub, login: &str) -> i64 {
@@ -84,8 +91,8 @@ fn sessions(hub: &Hub, login: &str) -> i64 {
 }
 
 fn fail(hub: &mut Hub, given: &str, at_ms: i64) {
-    let address = [203, 0, 113, 9].into();
-    done(ask(hub, Actor::System, at_ms, StaffCommand::NoteFailure { given: given.into(), address }));
+    let command = StaffCommand::NoteFailure { given: given.into(), address: DESK.into() };
+    done(ask(hub, Actor::System, at_ms, command));
 }
 
 #[test]
@@ -186,12 +193,29 @@ fn five_failures_lock_longer_each_time_and_a_good_login_starts_over() {
     fail(&mut hub, "wei", NOW_MS + 60_000);
     assert_eq!(code(&ask(&mut hub, Actor::System, NOW_MS + 179_999, open("wei", 2, Factor::None))), "login_locked");
     done(ask(&mut hub, Actor::System, NOW_MS + 180_000, open("wei", 2, Factor::None)));
+    let mut at_ms = NOW_MS;
     for _ in 0..60 {
-        fail(&mut hub, "wei", NOW_MS);
+        fail(&mut hub, "wei", at_ms);
+        at_ms = at_ms.max(row(&hub, "wei").locked_until_ms.ms());
     }
-    assert_eq!(row(&hub, "wei").locked_until_ms.ms(), NOW_MS + 3_600_000, "an hour at most");
+    fail(&mut hub, "wei", at_ms);
+    assert_eq!(row(&hub, "wei").locked_until_ms.ms(), at_ms + 3_600_000, "an hour at most");
     fail(&mut hub, "nobody", NOW_MS);
     assert_eq!(hub.count("SELECT count(*) FROM staff"), 4, "a name without an account leaves only a trace in the log");
+}
+
+#[test]
+fn a_stranger_who_guesses_locks_his_own_place_alone_and_not_for_longer_by_going_on() {
+    let mut hub = hub_with_staff();
+    (0..50).for_each(|_| fail(&mut hub, "wei", NOW_MS));
+    assert_eq!(row(&hub, "wei").locked_until_ms.ms(), NOW_MS + 60_000, "what is tried while locked counts no more");
+    assert_eq!(code(&as_system(&mut hub, open("wei", 1, Factor::None))), "login_locked");
+    done(as_system(&mut hub, open_from([10, 0, 0, 2], "wei", 1, Factor::None)));
+    assert_eq!(
+        code(&as_system(&mut hub, open("wei", 2, Factor::None))),
+        "login_locked",
+        "the other place stays locked"
+    );
 }
 
 #[test]
@@ -337,7 +361,15 @@ fn two_security_administrators_grant_rights_only_together_and_never_their_own() 
     assert_eq!(row(&hub, "wei").grants, clerk);
     done(change(&mut hub, "guard", propose("ming", &clerk)));
     assert_eq!(code(&change(&mut hub, "ming", ChangeCommand::Approve { number: 2 })), "own_account");
-    // Of the two only one is left to decide about the other: alone, or nobody could.
+    // Nor does one of the two take the other's rights alone, to be the only one then.
     let demoted = set_grants(&hub, "ming", &[]);
-    done(ask_as(&mut hub, "guard", NOW_MS, demoted));
+    assert_eq!(code(&ask_as(&mut hub, "guard", NOW_MS, demoted)), "two_persons_required");
+    done(change(&mut hub, "root", ChangeCommand::Approve { number: 2 }));
+    assert_eq!(row(&hub, "ming").grants, clerk);
+    // Who puts the last one out of use does not make another first one.
+    let out = StaffCommand::Change { login: "guard".into(), name: "x".into(), active: false };
+    done(ask_as(&mut hub, "root", NOW_MS, out));
+    done(ask_as(&mut hub, "root", NOW_MS, StaffCommand::Create(new_staff("friend"))));
+    let first = StaffCommand::GrantFirstSecurity { login: "friend".into() };
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first)), "security_administrator_exists");
 }
