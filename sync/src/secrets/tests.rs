@@ -13,7 +13,7 @@ use crate::identity::{create_private_dir, write_private_file};
 const PLAIN: &[PlainFile] =
     &[PlainFile { plain: "ca.key.pem", name: "ca.key" }, PlainFile { plain: "audit.key", name: "audit.key" }];
 const SECRETS: [(&str, &str, &[u8]); 2] =
-    [("ca.key", "ca.key.pem", b"-----BEGIN PRIVATE KEY----- a"), ("audit.key", "audit.key", b"0123456789abcdef")];
+    [("ca.key", "ca.key.pem", b"the plain key of the authority"), ("audit.key", "audit.key", b"0123456789abcdef")];
 const FIRST_KEY: [u8; 32] = [0x5e; 32];
 
 /// A disk that fails for good after so many steps.
