@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::Config;
-use crate::http::{Notes, Strangers};
+use crate::http::{Allowances, Notes};
 use crate::identity::{Expiry, TokenHash};
 use crate::ingest::{KeyVault, Links};
 use crate::personal::PersonalVault;
@@ -39,7 +39,9 @@ pub struct App {
     /// The machine's token.
     pub token: TokenHash,
     /// How often one address may ask without a session.
-    pub strangers: Arc<Strangers>,
+    pub strangers: Arc<Allowances>,
+    /// How often one member of staff may ask.
+    pub accounts: Arc<Allowances>,
     /// Hashes and compares passwords of staff.
     pub passwords: Passwords,
     /// Second factors of staff.

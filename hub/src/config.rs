@@ -52,6 +52,9 @@ pub struct Config {
     /// Requests a second without a session (login) from one address; an office may share one.
     #[serde(default = "strangers_per_second")]
     pub strangers_per_second: NonZeroU32,
+    /// Requests a second of one member of staff, all sessions together; ten seconds' worth at once.
+    #[serde(default = "account_per_second")]
+    pub account_per_second: NonZeroU32,
     /// How long a handshake, and then the headers of a request, may take. Milliseconds.
     #[serde(default = "patience_ms")]
     pub patience_ms: u64,
@@ -127,6 +130,7 @@ impl Config {
             drain_ms_max: 10_000,
             connections_max: connections_max(),
             strangers_per_second: strangers_per_second(),
+            account_per_second: account_per_second(),
             patience_ms: patience_ms(),
             tls_1_2: false,
             certificate_days: certificate_days(),
@@ -204,6 +208,11 @@ fn renewal_retry_s_max() -> u64 {
 /// Some people of one office who log in at once, and no guesser's pace.
 fn strangers_per_second() -> NonZeroU32 {
     NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN)
+}
+
+/// A person with some screens open, and no program that reads everything through a stolen session.
+fn account_per_second() -> NonZeroU32 {
+    NonZeroU32::new(50).unwrap_or(NonZeroU32::MIN)
 }
 
 fn patience_ms() -> u64 {

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
 use crate::decide::{Caller, Refusal, Verb};
-use crate::http::Strangers;
+use crate::http::Allowances;
 use crate::keyring::Keyring;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
 use crate::store::ReadPool;
@@ -43,7 +43,7 @@ pub struct App {
     /// Challenges not yet answered.
     pub challenges: Arc<Challenges>,
     /// How often one address may ask without a session.
-    pub strangers: Arc<Strangers>,
+    pub strangers: Arc<Allowances>,
     /// Wrong passwords of operators.
     pub guesses: Arc<Guesses>,
     /// Room for hashing passwords.

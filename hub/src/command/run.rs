@@ -94,7 +94,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let app = App {
         data: data.to_owned(),
         secrets: secrets.clone(),
-        strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
+        strangers: Arc::new(http::Allowances::new(config.strangers_per_second)),
+        accounts: Arc::new(http::Allowances::new(config.account_per_second)),
         printers: Arc::new(crate::import::printer_keys(&config.printer_keys)?),
         config: Arc::new(config),
         sequencer: sequencer.clone(),

@@ -263,6 +263,10 @@ async fn signed_in(app: &App, method: &Method, headers: &HeaderMap) -> Result<Ar
     let token = session_token(headers).ok_or_else(required)?;
     let expired = || unauthorized("session_expired", "The session has ended.", hint);
     let standing = Standing::load(app, token.tag()).await?.ok_or_else(expired)?;
+    if !app.accounts.allow_account(&standing.row.login) {
+        let detail = "Too many requests come from this account.";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, "Wait some seconds."));
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         check_same_site(headers)?;
         let sent = headers.get(CSRF_HEADER).map(|value| value.as_bytes()).unwrap_or_default();

@@ -37,7 +37,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::log::LogPosition;
 
-pub use jikai_sync::https::Strangers;
+pub use jikai_sync::https::Allowances;
 pub use problem::Problem;
 pub use standing::Notes;
 

@@ -105,7 +105,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
     let app = App {
         node: identity.node,
-        strangers: Arc::new(http::Strangers::new(config.strangers_per_second)),
+        strangers: Arc::new(http::Allowances::new(config.strangers_per_second)),
         config: Arc::new(config),
         writer: writer.clone(),
         pool,

@@ -25,7 +25,7 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 
-pub use jikai_sync::https::Strangers;
+pub use jikai_sync::https::Allowances;
 pub use problem::Problem;
 
 #[derive(OpenApi)]

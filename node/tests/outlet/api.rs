@@ -14,7 +14,7 @@ use ed25519_dalek::Signer;
 use http_body_util::BodyExt;
 use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
-use jikai_node::http::{Strangers, router};
+use jikai_node::http::{Allowances, router};
 use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
 use jikai_node::uplink::{LinkState, UplinkStore};
@@ -94,7 +94,7 @@ impl Api {
             keys,
             sessions,
             challenges: Arc::new(Challenges::default()),
-            strangers: Arc::new(Strangers::new(NonZeroU32::new(100).unwrap())),
+            strangers: Arc::new(Allowances::new(NonZeroU32::new(100).unwrap())),
             guesses: Arc::default(),
             hashing: Arc::new(Hashing::new(1, 8)),
             names,

@@ -4,9 +4,9 @@
 //! too ([`Patient`]); bodies have their own limit in time and size where they are read. A terminal that is silent between two
 //! requests keeps its connection.
 
+mod allowances;
 mod headers;
 mod patience;
-mod strangers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,9 +24,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::identity::{IdentityError, TlsIdentity, https_server};
 
+pub use allowances::Allowances;
 pub use headers::{HEADERS_ONCE, protective_headers};
 pub use patience::{Patient, Timed};
-pub use strangers::Strangers;
 
 /// Bytes of all headers of a request.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

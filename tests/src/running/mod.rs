@@ -145,7 +145,8 @@ impl Running {
         let world = at("world");
         let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
         let imports = done("jikai-sim", &generate);
-        let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &[GENEROUS]);
+        let hub_settings = [GENEROUS, ("account_per_second", "1000000")];
+        let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &hub_settings);
         for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
             hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());
         }

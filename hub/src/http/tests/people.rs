@@ -1,5 +1,8 @@
 //! Staff as they log in and work, through the API alone.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode, header};
@@ -10,6 +13,7 @@ use jikai_schema::time::TimeMs;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::super::Allowances;
 use super::{app, router};
 use crate::app::App;
 use crate::province::{NOW_MS, Running};
@@ -234,6 +238,28 @@ async fn sessions_end_by_logout_by_others_by_age_and_by_not_being_used() {
         // Used every quarter of an hour it ends after ten hours, unused after one quarter.
         assert_eq!(used, if steps == 1 { 1 } else { 41 });
     }
+}
+
+#[tokio::test]
+async fn one_account_has_one_allowance_in_all_its_sessions_and_others_have_theirs() {
+    let hub = Running::empty();
+    let one_a_second = Arc::new(Allowances::new(NonZeroU32::MIN));
+    let mut root = first(&hub).await;
+    root.router = router(App { accounts: one_a_second.clone(), ..app(&hub) });
+    let mut elsewhere = root.other();
+    for browser in [&mut root, &mut elsewhere] {
+        assert_eq!(browser.log_in("root", ROOT_PASSWORD, None).await.0, 200);
+    }
+    assert_eq!(root.get("/v1/session").await.0, 200);
+    let mut answer = elsewhere.get("/v1/session").await;
+    for _ in 0..1_000 {
+        if answer.0 != 200 {
+            break;
+        }
+        answer = elsewhere.get("/v1/session").await;
+    }
+    assert_eq!(refused(&answer), (429, "too_many_requests"));
+    assert!(one_a_second.allow_account("wei"), "another account");
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! How often a caller without a session may ask, by address, in a table that never grows beyond its size.
+//! How often a caller may ask, by address or by account, in a table that never grows beyond its size.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -15,10 +16,11 @@ const LOOKED_AT: usize = 8;
 const BURST_S: u32 = 10;
 
 /// Who counts as one caller. An IPv6 network of 64 bits is one: a single device may take any address of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Caller {
     V4(Ipv4Addr),
     V6Network(u64),
+    Account(Arc<str>),
 }
 
 impl Caller {
@@ -30,8 +32,8 @@ impl Caller {
     }
 }
 
-/// The allowances of callers without a session. A request takes the same few steps however many callers are remembered.
-pub struct Strangers {
+/// The allowances of callers of one kind. A request takes the same few steps however many callers are remembered.
+pub struct Allowances {
     /// Time that one request uses up.
     cost: Duration,
     /// Time that a caller may be ahead.
@@ -50,23 +52,28 @@ struct Table {
     hand: usize,
 }
 
-impl Strangers {
+impl Allowances {
     /// So many requests a second in the long run, ten seconds' worth at once.
     pub fn new(per_second: NonZeroU32) -> Self {
         let cost = Duration::from_secs(1) / per_second.get();
         let burst = per_second.get().saturating_mul(BURST_S);
         let ahead_max = cost.saturating_mul(burst - 1);
-        Strangers { cost, ahead_max, started: Instant::now(), table: Mutex::default() }
+        Allowances { cost, ahead_max, started: Instant::now(), table: Mutex::default() }
     }
 
     /// Takes one request from the address's allowance; `false` when it is used up.
     pub fn allow(&self, address: IpAddr) -> bool {
-        self.allow_at(address, self.started.elapsed())
+        self.allow_at(Caller::of(address), self.started.elapsed())
     }
 
-    fn allow_at(&self, address: IpAddr, now: Duration) -> bool {
+    /// Takes one request from the account's allowance, whatever sessions and addresses it has; `false` when it is used up.
+    pub fn allow_account(&self, login: &str) -> bool {
+        self.allow_at(Caller::Account(login.into()), self.started.elapsed())
+    }
+
+    fn allow_at(&self, caller: Caller, now: Duration) -> bool {
         let mut table = self.table.lock();
-        let used_until = table.entry(Caller::of(address), now);
+        let used_until = table.entry(caller, now);
         let ahead = used_until.saturating_sub(now);
         if ahead > self.ahead_max {
             return false;
@@ -88,14 +95,14 @@ impl Table {
     fn take_in(&mut self, caller: Caller, now: Duration) -> usize {
         let place = self.callers.len();
         if place < CALLERS_MAX {
-            self.callers.push((caller, now));
+            self.callers.push((caller.clone(), now));
             self.places.insert(caller, place);
             return place;
         }
         let looked_at = (self.hand..self.hand + LOOKED_AT).map(|at| at % CALLERS_MAX);
         let place = looked_at.min_by_key(|place| self.callers[*place].1).unwrap_or(self.hand);
         self.hand = (self.hand + LOOKED_AT) % CALLERS_MAX;
-        let (earlier, _) = std::mem::replace(&mut self.callers[place], (caller, now));
+        let (earlier, _) = std::mem::replace(&mut self.callers[place], (caller.clone(), now));
         self.places.remove(&earlier);
         self.places.insert(caller, place);
         place
@@ -107,8 +114,8 @@ mod tests {
     use super::*;
     use std::net::Ipv6Addr;
 
-    fn strangers(per_second: u32) -> Strangers {
-        Strangers::new(NonZeroU32::new(per_second).unwrap())
+    fn strangers(per_second: u32) -> Allowances {
+        Allowances::new(NonZeroU32::new(per_second).unwrap())
     }
 
     fn v4(number: u32) -> IpAddr {
@@ -116,8 +123,8 @@ mod tests {
     }
 
     /// Requests that are allowed at one instant.
-    fn allowed(strangers: &Strangers, address: IpAddr, now: Duration) -> usize {
-        (0..1_000).take_while(|_| strangers.allow_at(address, now)).count()
+    fn allowed(strangers: &Allowances, address: IpAddr, now: Duration) -> usize {
+        (0..1_000).take_while(|_| strangers.allow_at(Caller::of(address), now)).count()
     }
 
     const START: Duration = Duration::ZERO;
@@ -130,6 +137,13 @@ mod tests {
         assert_eq!(allowed(&strangers, v4(1), Duration::from_secs(1)), 5);
         assert_eq!(allowed(&strangers, v4(1), Duration::from_millis(1_100)), 0);
         assert_eq!(allowed(&strangers, v4(1), Duration::from_secs(3_600)), 50, "no more is saved up");
+    }
+
+    #[test]
+    fn accounts_have_their_own_allowance_each() {
+        let accounts = strangers(1);
+        assert_eq!((0..100).take_while(|_| accounts.allow_account("wei")).count(), 10);
+        assert!(accounts.allow_account("ming"), "another account");
     }
 
     #[test]
@@ -155,7 +169,7 @@ mod tests {
         let busy = v4(7);
         assert_eq!(allowed(&strangers, busy, START), 50);
         for number in 0..100_000 {
-            assert!(strangers.allow_at(v4(1_000_000 + number), START), "newcomers are served");
+            assert!(strangers.allow_at(Caller::of(v4(1_000_000 + number)), START), "newcomers are served");
         }
         let table = strangers.table.lock();
         assert_eq!((table.callers.len(), table.places.len()), (CALLERS_MAX, CALLERS_MAX));
