@@ -3,6 +3,7 @@
 //! Whoever administers the machine may delete the files: they make an honest administrator's work traceable, they do not
 //! stop a dishonest one. Once taken over, the fact stands in the chain.
 
+use std::fmt::Display;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
@@ -61,6 +62,33 @@ impl MachineCommand {
             command: shortened(&command.join(" ")),
             outcome: String::new(),
         }
+    }
+
+    /// Does the command's work, and leaves word of it before and behind. Where there is no server (a wrong path: `settings` is
+    /// not there) there is no log to stand in; in a copy that cannot be written the work is done all the same.
+    ///
+    /// # Errors
+    /// What the work fails with.
+    pub fn noting<E: Display>(
+        self,
+        data: &Path,
+        settings: &str,
+        work: impl FnOnce() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let noted = |left: Result<(), _>| {
+            if let Err(error) = left {
+                tracing::warn!(%error, "this command could not be left for the server's log");
+            }
+        };
+        let exists = || data.join(settings).exists();
+        if exists() {
+            noted(self.begin(data));
+        }
+        let done = work();
+        if exists() {
+            noted(self.leave(data, &done.as_ref().err().map_or("done".to_string(), |error| format!("{error:#}"))));
+        }
+        done
     }
 
     /// Leaves word that the command has begun: one that is cut off is known all the same.
@@ -213,5 +241,19 @@ mod tests {
         let command = &waiting[0].command;
         assert!(command.command.len() <= TEXT_BYTES_MAX && command.outcome.len() <= TEXT_BYTES_MAX);
         assert!(command.outcome.starts_with("a [2J查"));
+    }
+
+    #[test]
+    fn work_is_noted_with_how_it_ended_and_only_where_a_server_is() {
+        let data = tempfile::tempdir().unwrap();
+        let run = |id| MachineCommand::of_this_process(id, 1_000);
+        run(1).noting(data.path(), "hub.toml", || Ok::<_, String>(())).unwrap();
+        assert!(Waiting::all(data.path(), 1_000).unwrap().is_empty(), "no server, no log");
+        fs::write(data.path().join("hub.toml"), "").unwrap();
+        run(2).noting(data.path(), "hub.toml", || Ok::<_, String>(())).unwrap();
+        assert_eq!(run(3).noting(data.path(), "hub.toml", || Err("no such game")), Err("no such game"));
+        let waiting = Waiting::all(data.path(), 1_000).unwrap();
+        let ended: Vec<_> = waiting.iter().map(|one| (one.command.id, &*one.command.outcome)).collect();
+        assert_eq!(ended, [(2, "done"), (3, "no such game")]);
     }
 }

@@ -360,22 +360,7 @@ impl Cli {
             return self.dispatch();
         }
         let run = MachineCommand::of_this_process(rand::random::<u64>() >> 1, TimeMs::now().ms());
-        // Where there is no hub (a wrong path) there is no log to stand in; a copy that cannot be written is only read.
-        let noted = |left: Result<(), _>| {
-            if let Err(error) = left {
-                tracing::warn!(%error, "this command could not be left for the hub's log");
-            }
-        };
-        let exists = || data.join(CONFIG_FILE).exists();
-        if exists() {
-            noted(run.begin(&data));
-        }
-        let done = self.dispatch();
-        let outcome = done.as_ref().err().map_or("done".to_string(), |error| format!("{error:#}"));
-        if exists() {
-            noted(run.leave(&data, &outcome));
-        }
-        done
+        run.noting(&data, CONFIG_FILE, || self.dispatch())
     }
 
     fn dispatch(self) -> anyhow::Result<()> {
