@@ -14,7 +14,7 @@ use rand::RngExt;
 use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
-use crate::decide::{Caller, Refusal, Verb};
+use crate::decide::{Caller, Verb};
 use crate::http::Allowances;
 use crate::keyring::Keyring;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
@@ -83,17 +83,9 @@ pub enum AskError {
 }
 
 impl App {
-    /// Asks the writer for what moves money or custody, and waits for the hub where `ack` or the amount demands it. That an
-    /// owner's right was missing is noted.
+    /// Asks the writer for what moves money or custody, and waits for the hub where `ack` or the amount demands it.
     pub async fn ask(&self, request: Request, amount_of: fn(&Reply) -> Money) -> Result<Reply, AskError> {
-        let (caller, verb) = (request.caller, request.verb.name());
-        let reply = match self.writer.ask(request).await {
-            Err(WriteError::Refused(refusal @ Refusal::OwnerRequired)) => {
-                self.note_refusal(caller, verb).await?;
-                return Err(WriteError::Refused(refusal).into());
-            }
-            other => other?,
-        };
+        let reply = self.writer.ask(request).await?;
         let must_wait = match self.config.ack {
             Acknowledge::Hub => true,
             Acknowledge::Local => {
@@ -106,7 +98,7 @@ impl App {
         Ok(reply)
     }
 
-    /// Notes that somebody asked for what only the owner may do.
+    /// Notes that somebody asked for what the person may not do, by the right's words.
     pub async fn note_refusal(&self, caller: Caller, request: &str) -> Result<(), WriteError> {
         let key = self.fresh_key(&caller, "note");
         let verb = Verb::NoteRefusal { request: request.to_string() };

@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod machine_log;
 pub mod query;
 pub mod renewal;
+pub mod rights;
 pub mod secrets;
 pub mod session;
 pub mod store;

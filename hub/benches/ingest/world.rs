@@ -64,7 +64,7 @@ pub fn game() -> GameCode {
 }
 
 pub fn proposal(command: Command) -> Proposal {
-    Proposal { at_ms: TimeMs::from_ms(NOW_MS), actor: Actor::System, command }
+    Proposal { at_ms: TimeMs::from_ms(NOW_MS), actor: Actor::System, request: None, command }
 }
 
 fn node_of(outlet_index: u32) -> NodeId {

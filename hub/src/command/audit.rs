@@ -112,6 +112,12 @@ struct FilterArgs {
     /// Highest amount, yuan.
     #[arg(long)]
     amount_max: Option<Money>,
+    /// Address that it was asked from.
+    #[arg(long)]
+    address: Option<String>,
+    /// Request, 32 hex digits: the header X-Request-Id of its answer.
+    #[arg(long)]
+    request: Option<String>,
     /// First business day, or instant such as 2026-11-01T08:00:00+08:00.
     #[arg(long)]
     from: Option<String>,
@@ -308,6 +314,8 @@ impl FilterArgs {
             outlet: self.outlet.clone(),
             terminal: self.terminal.clone(),
             item: self.item.clone(),
+            address: self.address.clone(),
+            request: self.request.clone(),
             amount_min: self.amount_min,
             amount_max: self.amount_max,
             kind: self.kind.clone(),

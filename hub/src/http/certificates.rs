@@ -170,7 +170,7 @@ pub(super) async fn revoke_all_of(
 }
 
 async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.actor(), Command::Access(command)).await? {
+    match app.sequencer.propose(caller.by(), Command::Access(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

@@ -213,7 +213,7 @@ async fn check_kind(app: &App, caller: &Caller, number: u32) -> Result<(), Probl
 }
 
 async fn ask(app: &App, caller: &Caller, command: ChangeCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.actor(), Command::Change(command)).await? {
+    match app.sequencer.propose(caller.by(), Command::Change(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

@@ -10,9 +10,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use jikai_schema::command::{Command, StaffCommand};
+use jikai_schema::command::{By, Command, StaffCommand};
 use jikai_schema::crypto::equal;
-use jikai_schema::event::Actor;
+use jikai_schema::event::{Actor, RequestId};
 
 use super::problem::Problem;
 use super::standing::Standing;
@@ -35,7 +35,7 @@ pub(super) struct Caller {
     name: Arc<str>,
     /// What is asked for, and from where: for the trail.
     request: Arc<str>,
-    address: IpAddr,
+    origin: Origin,
     scope: Scope,
     /// All that the caller may do now in the whole province.
     whole: Arc<[Permission]>,
@@ -43,8 +43,8 @@ pub(super) struct Caller {
 
 impl Caller {
     /// On whose behalf commands are proposed.
-    pub(super) fn actor(&self) -> Actor {
-        Actor::Staff(self.name.to_string())
+    pub(super) fn by(&self) -> By {
+        self.origin.by(&self.name)
     }
 
     /// Whether this is the caller.
@@ -74,8 +74,7 @@ impl Caller {
 
     /// Notes a refusal, once a minute for each person and request, and gives the problem.
     pub(super) async fn refuse<T>(&self, app: &App, needed: &str, problem: Problem) -> Result<T, Problem> {
-        let asked = (&*self.name, &*self.request, self.address);
-        note_refusal(app, asked, needed).await?;
+        note_refusal(app, &self.name, &self.request, self.origin, needed).await?;
         Err(problem)
     }
 
@@ -106,6 +105,38 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     }
 }
 
+/// Which request, and from where.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    /// Drawn when it arrived.
+    pub(super) request: RequestId,
+    /// The address that it came from.
+    pub(super) address: IpAddr,
+}
+
+impl Origin {
+    /// A member of staff as the proposer.
+    pub(super) fn by(self, login: &str) -> By {
+        let actor = Actor::StaffAt { login: login.to_string(), address: self.address };
+        By { actor, request: Some(self.request) }
+    }
+
+    /// The system as the proposer: who asked has not proved who it is.
+    pub(super) fn by_nobody(self) -> By {
+        By { actor: Actor::System, request: Some(self.request) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Origin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Peer(address) = Peer::from_request_parts(parts, state).await?;
+        let request = parts.extensions.get::<RequestId>().copied();
+        Ok(Origin { request: request.ok_or_else(|| Problem::internal(&"a request without an id"))?, address })
+    }
+}
+
 /// The address that a request came from.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
@@ -129,22 +160,22 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
         tracing::error!(method = %parts.method, path, "an address without a declared need was asked for");
         forbidden("not_declared", "What this address needs is not declared.", "Tell the vendor: this is a defect.")
     })?;
-    let Peer(address) = Peer::from_request_parts(&mut parts, &app).await?;
+    let origin = Origin::from_request_parts(&mut parts, &app).await?;
     match route.needs {
         // What only reads costs nothing; a login costs a hash.
-        Needs::Nothing if parts.method == Method::POST && !app.strangers.allow(address) => {
+        Needs::Nothing if parts.method == Method::POST && !app.strangers.allow(origin.address) => {
             let hint = "Wait some seconds before the next request.";
             let detail = "Too many requests without a session come from this address.";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint));
         }
         Needs::Nothing => {}
         Needs::Session => {
-            let standing = signed_in(&app, &parts.method, &parts.headers).await?;
+            let standing = signed_in(&app, origin, &parts.method, &parts.headers).await?;
             parts.extensions.insert(SignedIn(standing));
         }
         Needs::May(permission) => {
             let request = format!("{} {}", parts.method, parts.uri.path());
-            let asked = Asked { app: &app, route, permission, request, address };
+            let asked = Asked { app: &app, route, permission, request, origin };
             let caller = asked.admit(&parts).await?;
             parts.extensions.insert(caller);
         }
@@ -158,7 +189,7 @@ struct Asked<'a> {
     route: &'static Route,
     permission: Permission,
     request: String,
-    address: IpAddr,
+    origin: Origin,
 }
 
 impl Asked<'_> {
@@ -177,7 +208,7 @@ impl Asked<'_> {
     async fn admit_console(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if !self.address.is_loopback() || !self.app.token.is_of(token.trim()) {
+        if !self.origin.address.is_loopback() || !self.app.token.is_of(token.trim()) {
             metrics::counter!("jikai_tokens_refused_total").increment(1);
             let hint = "Use the token in admin.token of the hub's data directory, on the hub's machine.";
             return Err(unauthorized("token_invalid", "This is not the machine's token.", hint));
@@ -187,18 +218,18 @@ impl Asked<'_> {
             return self.refuse(CONSOLE_NAME, problem).await;
         }
         let request = self.request.as_str().into();
-        let address = self.address;
-        Ok(Caller { name: CONSOLE_NAME.into(), request, address, scope: Scope::Everywhere, whole: CONSOLE.into() })
+        let origin = self.origin;
+        Ok(Caller { name: CONSOLE_NAME.into(), request, origin, scope: Scope::Everywhere, whole: CONSOLE.into() })
     }
 
     async fn admit_staff(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let standing = signed_in(self.app, method, headers).await?;
+        let standing = signed_in(self.app, self.origin, method, headers).await?;
         let row = &standing.row;
         if let Some(missing) = standing.missing.first() {
             return Err(forbidden(missing.code(), missing.sentence(), missing.hint()));
         }
         let now_ms = self.app.sequencer.now_ms();
-        let scope = scope_of(&row.grants, self.permission, now_ms, self.address, standing.support_is_open);
+        let scope = scope_of(&row.grants, self.permission, now_ms, self.origin.address, standing.support_is_open);
         let Some(scope) = scope else {
             let text = "You may not do this, or not at this hour or from this address.";
             return self.refuse(&row.login, self.not_permitted(text, "A security administrator grants rights.")).await;
@@ -211,9 +242,9 @@ impl Asked<'_> {
         if standing.is_vendor() {
             self.note(&row.login, true).await?;
         }
-        let whole = whole_permissions(&row.grants, now_ms, self.address, standing.support_is_open);
+        let whole = whole_permissions(&row.grants, now_ms, self.origin.address, standing.support_is_open);
         let (name, request) = (row.login.as_str().into(), self.request.as_str().into());
-        Ok(Caller { name, request, address: self.address, scope, whole: whole.into() })
+        Ok(Caller { name, request, origin: self.origin, scope, whole: whole.into() })
     }
 
     fn not_permitted(&self, detail: &str, hint: &str) -> Problem {
@@ -226,43 +257,39 @@ impl Asked<'_> {
 
     /// Notes a refusal and gives the problem.
     async fn refuse<T>(&self, name: &str, problem: Problem) -> Result<T, Problem> {
-        note_refusal(self.app, (name, &self.request, self.address), &self.needed()).await?;
+        note_refusal(self.app, name, &self.request, self.origin, &self.needed()).await?;
         Err(problem)
     }
 
     /// Notes a read: each one of the vendor's, others once a minute for each person and thing.
     async fn note(&self, name: &str, each: bool) -> Result<(), Problem> {
         if each || self.app.notes.is_due(&format!("reading {name} {}", self.request), self.app.sequencer.now_ms()) {
-            let (request, address) = (self.request.clone(), self.address);
-            self.write(name, StaffCommand::NoteReading { request, address }).await?;
+            let (request, address) = (self.request.clone(), self.origin.address);
+            let note = Command::Staff(StaffCommand::NoteReading { request, address });
+            self.app.sequencer.propose(self.origin.by(name), note).await?;
         }
-        Ok(())
-    }
-
-    async fn write(&self, name: &str, command: StaffCommand) -> Result<(), Problem> {
-        self.app.sequencer.propose(Actor::Staff(name.to_string()), Command::Staff(command)).await?;
         Ok(())
     }
 }
 
-/// Notes that a person (by name) was refused a request from an address, once a minute for each person and request.
-async fn note_refusal(app: &App, (name, request, address): (&str, &str, IpAddr), needed: &str) -> Result<(), Problem> {
+/// Notes that a person (by name) was refused a request, once a minute for each person and request.
+async fn note_refusal(app: &App, name: &str, request: &str, origin: Origin, needed: &str) -> Result<(), Problem> {
     metrics::counter!("jikai_requests_refused_total").increment(1);
     if app.notes.is_due(&format!("refusal {name} {request}"), app.sequencer.now_ms()) {
-        let (request, needed) = (request.to_string(), needed.to_string());
+        let (request, needed, address) = (request.to_string(), needed.to_string(), origin.address);
         let note = Command::Staff(StaffCommand::NoteRefusal { request, needed, address });
-        app.sequencer.propose(Actor::Staff(name.to_string()), note).await?;
+        app.sequencer.propose(origin.by(name), note).await?;
     }
     Ok(())
 }
 
 /// The person of the session in the request's cookie.
-async fn signed_in(app: &App, method: &Method, headers: &HeaderMap) -> Result<Arc<Standing>, Problem> {
+async fn signed_in(app: &App, origin: Origin, method: &Method, headers: &HeaderMap) -> Result<Arc<Standing>, Problem> {
     let hint = "Log in: POST /v1/session.";
     let required = || unauthorized("session_required", "This address needs a session of a member of staff.", hint);
     let token = session_token(headers).ok_or_else(required)?;
     let expired = || unauthorized("session_expired", "The session has ended.", hint);
-    let standing = Standing::load(app, token.tag()).await?.ok_or_else(expired)?;
+    let standing = Standing::load(app, token.tag(), origin).await?.ok_or_else(expired)?;
     if !app.accounts.allow_account(&standing.row.login) {
         let detail = "Too many requests come from this account.";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, "Wait some seconds."));

@@ -49,8 +49,8 @@ pub(super) async fn list(
     };
     check_persons(&app, kind).await?;
     let _one_at_a_time = app.importing.acquire().await;
-    let (game, actor) = (app.config.game, caller.actor());
-    let done = import::import(&app.sequencer, &app.pool, game, &actor, kind, body.into()).await?;
+    let (game, by) = (app.config.game, caller.by());
+    let done = import::import(&app.sequencer, &app.pool, game, &by, kind, body.into()).await?;
     tracing::info!(kind = kind.name(), lines = done.lines, events = done.events, "a list was imported");
     Ok(Json(ImportedView {
         kind: kind.name(),
@@ -125,14 +125,14 @@ pub(super) async fn batch(
     Json(body): Json<BatchBody>,
 ) -> Result<Json<BatchView>, Problem> {
     let directory = inside(&app.inbox(), FilePath::new(&body.directory))?;
-    let actor = caller.actor();
+    let by = caller.by();
     let permit = app.importing.clone().acquire_owned().await.map_err(|error| Problem::internal(&error))?;
     // A task of its own: it goes on to its end, and clears up, if the caller hangs up.
     let importing = tokio::spawn({
         let (sequencer, pool, vault, printers) =
             (app.sequencer.clone(), app.pool.clone(), app.vault.clone(), app.printers.clone());
         async move {
-            let imported = printer::import_batch(&sequencer, &pool, &vault, printers, &actor, directory.clone()).await;
+            let imported = printer::import_batch(&sequencer, &pool, &vault, printers, &by, directory.clone()).await;
             // The directory holds every security code: it does not stay.
             if let Err(error) = tokio::fs::remove_dir_all(&directory).await {
                 let directory = directory.display();

@@ -4,12 +4,11 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use jikai_schema::command::{Command, Outcome, StaffCommand};
-use jikai_schema::event::Actor;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::guard::{Peer, SignedIn};
+use super::guard::SignedIn;
 use super::problem::Problem;
 use super::session::{SessionsView, end, find, sessions_of};
 use super::standing::Standing;
@@ -60,7 +59,6 @@ pub(super) struct PasswordBody {
         (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn password(
     State(app): State<App>,
-    peer: Peer,
     SignedIn(standing): SignedIn,
     Json(body): Json<PasswordBody>,
 ) -> Result<StatusCode, Problem> {
@@ -70,7 +68,7 @@ pub(super) async fn password(
         return Err(Problem::invalid("password", format!("{fault}.")));
     }
     if !app.passwords.is_of(old, vec![row.password_hash.clone()]).await? {
-        return Err(wrong_password(&app, &standing, peer).await?);
+        return Err(wrong_password(&app, &standing).await?);
     }
     let hashes = app
         .pool
@@ -95,9 +93,10 @@ pub(super) async fn password(
 }
 
 /// A wrong old password counts like a failed login, and the fifth in a row ends the session: it may be a stolen one.
-async fn wrong_password(app: &App, standing: &Standing, Peer(address): Peer) -> Result<Problem, Problem> {
+async fn wrong_password(app: &App, standing: &Standing) -> Result<Problem, Problem> {
+    let address = standing.origin.address;
     let command = StaffCommand::NoteFailure { given: standing.row.login.clone(), address };
-    app.sequencer.propose(Actor::System, Command::Staff(command)).await?;
+    app.sequencer.propose(standing.origin.by_nobody(), Command::Staff(command)).await?;
     if standing.row.failure_count + 1 >= crate::machine::FAILURES_FREE {
         end(app, standing, &standing.session).await?;
     }
@@ -161,7 +160,7 @@ pub(super) async fn set_factor(
 }
 
 async fn propose(app: &App, standing: &Standing, command: StaffCommand) -> Result<(), Problem> {
-    match app.sequencer.propose(standing.actor(), Command::Staff(command)).await? {
+    match app.sequencer.propose(standing.by(), Command::Staff(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(()),
     }

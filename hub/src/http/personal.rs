@@ -139,7 +139,7 @@ fn read_field(text: &str) -> Result<PersonalField, Problem> {
 }
 
 async fn ask(app: &App, caller: &Caller, command: PersonalCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.actor(), Command::Personal(command)).await? {
+    match app.sequencer.propose(caller.by(), Command::Personal(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

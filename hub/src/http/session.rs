@@ -5,7 +5,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jikai_schema::command::{Command, Factor, Outcome, StaffCommand};
-use jikai_schema::event::Actor;
 use jikai_schema::staff::check_login;
 use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use super::grants::{GrantView, PermissionView, permissions_now};
-use super::guard::{COOKIE, Peer, SignedIn, check_same_site, unauthorized};
+use super::guard::{COOKIE, Origin, SignedIn, check_same_site, unauthorized};
 use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
@@ -52,7 +51,7 @@ pub(super) struct SessionView {
 }
 
 impl SessionView {
-    fn of(app: &App, standing: &Standing, peer: Peer, csrf_token: Option<String>) -> Self {
+    fn of(app: &App, standing: &Standing, csrf_token: Option<String>) -> Self {
         let row = &standing.row;
         let now_ms = app.sequencer.now_ms();
         SessionView {
@@ -61,7 +60,7 @@ impl SessionView {
             csrf_token,
             missing: standing.missing.iter().map(|missing| missing.code()).collect(),
             grants: row.grants.iter().map(GrantView::from).collect(),
-            permissions: permissions_now(&row.grants, now_ms, peer.0, standing.support_is_open),
+            permissions: permissions_now(&row.grants, now_ms, standing.origin.address, standing.support_is_open),
             ends_at_ms: standing.session.ends_at_ms(&standing.settings).ms(),
             support_is_open: standing.support_is_open,
         }
@@ -75,7 +74,7 @@ impl SessionView {
         (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn open(
     State(app): State<App>,
-    peer: Peer,
+    origin: Origin,
     headers: HeaderMap,
     Json(body): Json<LoginBody>,
 ) -> Result<Response, Problem> {
@@ -90,7 +89,7 @@ pub(super) async fn open(
                 .read({
                     let login = login.clone();
                     move |store| -> Result<_, StorageError> {
-                        let lock = LoginLock::read(store, &login, peer.0)?.unwrap_or_default();
+                        let lock = LoginLock::read(store, &login, origin.address)?.unwrap_or_default();
                         Ok(StaffRow::read(store, &login)?.map(|row| (row, lock)))
                     }
                 })
@@ -103,7 +102,7 @@ pub(super) async fn open(
     let usable = row.filter(|(row, lock)| lock.until_ms <= now_ms && may_log_in(row, now_ms)).map(|(row, _)| row);
     let hashes = usable.iter().map(|row| row.password_hash.clone()).collect();
     let fits = app.passwords.is_of(password, hashes).await?;
-    let Some(row) = usable.filter(|_| fits) else { return Err(failed(&app, &login, peer).await?) };
+    let Some(row) = usable.filter(|_| fits) else { return Err(failed(&app, &login, origin).await?) };
     let factor = match (&row.factor_sealed, body.code.as_deref()) {
         (None, _) => Factor::None,
         (Some(_), None | Some("")) => {
@@ -115,19 +114,19 @@ pub(super) async fn open(
         }
         (Some(sealed), Some(code)) => match app.factors.check(&row.login, sealed, code, now_ms) {
             Some(step) => Factor::OneTimeCode { step },
-            None => return Err(failed(&app, &login, peer).await?),
+            None => return Err(failed(&app, &login, origin).await?),
         },
     };
     let token = SessionToken::draw()?;
-    let (actor, tag) = (Actor::Staff(row.login.clone()), token.tag());
-    let command =
-        StaffCommand::OpenSession { login: row.login, seen_hash: row.password_hash, tag, address: peer.0, factor };
-    if let Outcome::Refused(_) = app.sequencer.propose(actor, Command::Staff(command)).await? {
-        return Err(failed(&app, &login, peer).await?);
+    let (by, tag) = (origin.by(&row.login), token.tag());
+    let (login_name, seen_hash, address) = (row.login, row.password_hash, origin.address);
+    let command = StaffCommand::OpenSession { login: login_name, seen_hash, tag, address, factor };
+    if let Outcome::Refused(_) = app.sequencer.propose(by, Command::Staff(command)).await? {
+        return Err(failed(&app, &login, origin).await?);
     }
     let gone = || unauthorized("session_expired", "The session has ended already.", "Log in again.");
-    let standing = Standing::load(&app, tag).await?.ok_or_else(gone)?;
-    let mut response = Json(SessionView::of(&app, &standing, peer, Some(token.csrf()))).into_response();
+    let standing = Standing::load(&app, tag, origin).await?.ok_or_else(gone)?;
+    let mut response = Json(SessionView::of(&app, &standing, Some(token.csrf()))).into_response();
     let seconds = standing.settings.session_ms_max / 1_000;
     response.headers_mut().insert(header::SET_COOKIE, cookie(&token.text(), seconds)?);
     Ok(response)
@@ -140,9 +139,9 @@ fn may_log_in(row: &StaffRow, now_ms: TimeMs) -> bool {
 }
 
 /// Notes a failed login and gives the one answer to all of them.
-async fn failed(app: &App, given: &str, Peer(address): Peer) -> Result<Problem, Problem> {
-    let command = StaffCommand::NoteFailure { given: given.chars().take(64).collect(), address };
-    app.sequencer.propose(Actor::System, Command::Staff(command)).await?;
+async fn failed(app: &App, given: &str, origin: Origin) -> Result<Problem, Problem> {
+    let command = StaffCommand::NoteFailure { given: given.chars().take(64).collect(), address: origin.address };
+    app.sequencer.propose(origin.by_nobody(), Command::Staff(command)).await?;
     metrics::counter!("jikai_logins_failed_total").increment(1);
     let hint = "Check name, password and code. After five failures login waits, longer each time; an administrator can \
                 reset the password.";
@@ -160,12 +159,11 @@ fn cookie(token: &str, seconds: i64) -> Result<HeaderValue, Problem> {
 #[utoipa::path(get, path = "/v1/session", responses((status = 200, body = SessionView), (status = 401, body = Problem)))]
 pub(super) async fn show(
     State(app): State<App>,
-    peer: Peer,
     SignedIn(standing): SignedIn,
     headers: HeaderMap,
 ) -> Json<SessionView> {
     let csrf = super::guard::session_token(&headers).map(|token| token.csrf());
-    Json(SessionView::of(&app, &standing, peer, csrf))
+    Json(SessionView::of(&app, &standing, csrf))
 }
 
 /// Ends the session.
@@ -181,7 +179,7 @@ pub(super) async fn close(State(app): State<App>, SignedIn(standing): SignedIn) 
 /// Ends a session on behalf of a person.
 pub(super) async fn end(app: &App, by: &Standing, session: &SessionRow) -> Result<(), Problem> {
     let command = Command::Staff(StaffCommand::EndSession { tag: session.tag });
-    match app.sequencer.propose(by.actor(), command).await? {
+    match app.sequencer.propose(by.by(), command).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(()),
     }

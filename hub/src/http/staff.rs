@@ -240,7 +240,7 @@ fn no_such_staff() -> Problem {
 
 /// Proposes on behalf of the caller.
 pub(super) async fn propose(app: &App, caller: &Caller, command: StaffCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.actor(), Command::Staff(command)).await? {
+    match app.sequencer.propose(caller.by(), Command::Staff(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

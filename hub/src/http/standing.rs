@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use jikai_schema::command::{Command, SessionTag, StaffCommand};
-use jikai_schema::event::Actor;
+use jikai_schema::command::{By, Command, SessionTag, StaffCommand};
 use jikai_schema::staff::Role;
 use jikai_schema::time::TimeMs;
 use parking_lot::Mutex;
 
+use super::guard::Origin;
 use super::problem::Problem;
 use crate::app::App;
 use crate::machine::{SessionRow, StaffRow, SupportRow};
@@ -67,13 +67,15 @@ pub(super) struct Standing {
     pub(super) missing: Vec<Missing>,
     /// Whether an access of the vendor is open for this account.
     pub(super) support_is_open: bool,
+    /// The request that this is about.
+    pub(super) origin: Origin,
     /// Limits in force.
     pub(super) settings: StaffSettings,
 }
 
 impl Standing {
     /// The open session of a tag; one that is too old is ended.
-    pub(super) async fn load(app: &App, tag: SessionTag) -> Result<Option<Self>, Problem> {
+    pub(super) async fn load(app: &App, tag: SessionTag, origin: Origin) -> Result<Option<Self>, Problem> {
         let now_ms = app.sequencer.now_ms();
         let found = app.pool.read(move |store| {
             let Some(session) = SessionRow::read(store, tag)? else { return Ok(None) };
@@ -87,11 +89,11 @@ impl Standing {
         };
         if session.ends_at_ms(&settings) <= now_ms {
             let command = Command::Staff(StaffCommand::EndSession { tag });
-            app.sequencer.propose(Actor::System, command).await?;
+            app.sequencer.propose(origin.by_nobody(), command).await?;
             return Ok(None);
         }
         let missing = missing(&row, session.proven_twice, &settings, now_ms);
-        Ok(Some(Standing { row, session, missing, support_is_open, settings }))
+        Ok(Some(Standing { row, session, missing, support_is_open, origin, settings }))
     }
 
     /// Remembers that the session was used.
@@ -99,14 +101,14 @@ impl Standing {
         let now_ms = app.sequencer.now_ms();
         if now_ms.ms() - self.session.seen_at_ms.ms() >= TOUCH_MS {
             let command = Command::Staff(StaffCommand::TouchSession { tag: self.session.tag });
-            app.sequencer.propose(self.actor(), command).await?;
+            app.sequencer.propose(self.by(), command).await?;
         }
         Ok(())
     }
 
     /// On whose behalf the person's own requests act.
-    pub(super) fn actor(&self) -> Actor {
-        Actor::Staff(self.row.login.clone())
+    pub(super) fn by(&self) -> By {
+        self.origin.by(&self.row.login)
     }
 
     pub(super) fn is_vendor(&self) -> bool {

@@ -212,7 +212,7 @@ pub(super) async fn check_area(app: &App, caller: &Caller, outlet: OutletId) -> 
 }
 
 async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.actor(), Command::Access(command)).await? {
+    match app.sequencer.propose(caller.by(), Command::Access(command)).await? {
         Outcome::Refused(refusal) => Err(refusal.into()),
         _ => Ok(StatusCode::NO_CONTENT),
     }

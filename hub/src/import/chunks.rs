@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use jikai_schema::command::{Command, Outcome};
-use jikai_schema::event::{Actor, MasterEvent};
+use jikai_schema::command::{By, Command, Outcome};
+use jikai_schema::event::MasterEvent;
 
 use super::{ImportError, Imported, Piece, Row};
 use crate::sequencer::{Pending, ProposeError, Sequencer};
@@ -15,9 +15,9 @@ const IN_FLIGHT_MAX: usize = 64;
 
 /// Proposes all rows. On a refusal the rows of its command are proposed one by one, to name the line; nothing further is
 /// proposed, and what was on its way is waited for. Deposits go one command at a time: behind a refused one none is credited.
-pub(super) async fn propose_all(sequencer: &Sequencer, actor: &Actor, rows: Vec<Row>) -> Result<Imported, ImportError> {
+pub(super) async fn propose_all(sequencer: &Sequencer, by: &By, rows: Vec<Row>) -> Result<Imported, ImportError> {
     let mut in_flight: VecDeque<(Vec<Row>, Pending)> = VecDeque::new();
-    let outcome = propose_in_order(sequencer, actor, rows, &mut in_flight).await;
+    let outcome = propose_in_order(sequencer, by, rows, &mut in_flight).await;
     for (_, pending) in in_flight {
         // Its outcome is in the log; the first refusal is what the caller is told.
         let _ = pending.outcome().await;
@@ -27,7 +27,7 @@ pub(super) async fn propose_all(sequencer: &Sequencer, actor: &Actor, rows: Vec<
 
 async fn propose_in_order(
     sequencer: &Sequencer,
-    actor: &Actor,
+    by: &By,
     rows: Vec<Row>,
     in_flight: &mut VecDeque<(Vec<Row>, Pending)>,
 ) -> Result<Imported, ImportError> {
@@ -35,15 +35,15 @@ async fn propose_in_order(
     for chunk in chunks(rows) {
         let is_money = matches!(chunk.first().map(|row| &row.piece), Some(Piece::Deposit(_)));
         while in_flight.len() >= if is_money { 1 } else { IN_FLIGHT_MAX } {
-            settle(sequencer, actor, in_flight, &mut done).await?;
+            settle(sequencer, by, in_flight, &mut done).await?;
         }
         let line = chunk.first().map_or(0, |row| row.line);
-        let submitted = sequencer.submit(actor.clone(), command_of(&chunk)).await;
+        let submitted = sequencer.submit(by.clone(), command_of(&chunk)).await;
         let pending = submitted.map_err(|source| ImportError::Propose { line, source })?;
         in_flight.push_back((chunk, pending));
     }
     while !in_flight.is_empty() {
-        settle(sequencer, actor, in_flight, &mut done).await?;
+        settle(sequencer, by, in_flight, &mut done).await?;
     }
     Ok(done)
 }
@@ -51,27 +51,22 @@ async fn propose_in_order(
 /// Waits for the oldest command on its way.
 async fn settle(
     sequencer: &Sequencer,
-    actor: &Actor,
+    by: &By,
     in_flight: &mut VecDeque<(Vec<Row>, Pending)>,
     done: &mut Imported,
 ) -> Result<(), ImportError> {
     let Some((chunk, pending)) = in_flight.pop_front() else { return Ok(()) };
     let line = chunk.first().map_or(0, |row| row.line);
     match pending.outcome().await {
-        Ok(Outcome::Refused(_)) => one_by_one(sequencer, actor, chunk, done).await,
+        Ok(Outcome::Refused(_)) => one_by_one(sequencer, by, chunk, done).await,
         outcome => count(line, outcome, done),
     }
 }
 
-async fn one_by_one(
-    sequencer: &Sequencer,
-    actor: &Actor,
-    chunk: Vec<Row>,
-    done: &mut Imported,
-) -> Result<(), ImportError> {
+async fn one_by_one(sequencer: &Sequencer, by: &By, chunk: Vec<Row>, done: &mut Imported) -> Result<(), ImportError> {
     for row in chunk {
         let line = row.line;
-        count(line, sequencer.propose(actor.clone(), command_of(&[row])).await, done)?;
+        count(line, sequencer.propose(by.clone(), command_of(&[row])).await, done)?;
     }
     Ok(())
 }

@@ -13,8 +13,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use jikai_schema::command::{Command, Deposit, Refusal};
-use jikai_schema::event::{Actor, MasterEvent};
+use jikai_schema::command::{By, Command, Deposit, Refusal};
+use jikai_schema::event::MasterEvent;
 
 use crate::config::GameParameters;
 use crate::sequencer::{ProposeError, Sequencer};
@@ -188,7 +188,7 @@ pub async fn import(
     sequencer: &Sequencer,
     pool: &ReadPool,
     game: GameParameters,
-    actor: &Actor,
+    by: &By,
     kind: Kind,
     bytes: Vec<u8>,
 ) -> Result<Imported, ImportError> {
@@ -197,7 +197,7 @@ pub async fn import(
         Ok(parse(kind, &bytes, &catalog, game)?)
     });
     let (rows, lines) = rows.await??;
-    let done = chunks::propose_all(sequencer, actor, rows).await?;
+    let done = chunks::propose_all(sequencer, by, rows).await?;
     Ok(Imported { lines, ..done })
 }
 

@@ -6,7 +6,7 @@ use crate::province::*;
 
 async fn run(hub: &Running, kind: Kind, rows: &str) -> Result<Imported, ImportError> {
     let text = format!("{}\n{rows}", kind.columns().join(","));
-    import(&hub.sequencer, &hub.pool, GameParameters::DEMO, &Actor::System, kind, text.into_bytes()).await
+    import(&hub.sequencer, &hub.pool, GameParameters::DEMO, &Actor::System.into(), kind, text.into_bytes()).await
 }
 
 /// Imports good rows twice: the second time they are there already.
@@ -156,9 +156,10 @@ async fn lists_of_openings_holds_and_ends_of_redemption() {
 #[tokio::test]
 async fn a_wrong_header_is_refused_and_a_byte_order_mark_is_not() {
     let hub = Running::set_up().await;
+    let system = Actor::System.into();
     let send = |text: &str| {
         let bytes = text.as_bytes().to_vec();
-        import(&hub.sequencer, &hub.pool, GameParameters::DEMO, &Actor::System, Kind::Deposits, bytes)
+        import(&hub.sequencer, &hub.pool, GameParameters::DEMO, &system, Kind::Deposits, bytes)
     };
     for header in ["", "deposit_id,outlet_id\n", "outlet_id,deposit_id,amount_yuan\n"] {
         assert!(matches!(send(header).await, Err(ImportError::Line(error)) if error.column == "header"));

@@ -76,7 +76,7 @@ impl Machine<'_> {
         let seq = self.feeds.heads.get(&NodeId::HUB).map_or(0, |head| head.seq) + 1;
         let key = EventKey { origin: NodeId::HUB, seq };
         let audience = body.audience();
-        let event = Event { key, at_ms, actor: stamp.actor.clone(), request: None, body };
+        let event = Event { key, at_ms, actor: stamp.actor.clone(), request: stamp.request, body };
         let bytes = codec::encode_event(&event)?;
         self.projection.apply(&event)?;
         self.at_ms = at_ms;

@@ -27,7 +27,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use jikai_schema::command::{Command, Outcome, Proposal, Refusal};
-use jikai_schema::event::{Actor, CommandRun, EventBody, MachineEvent};
+use jikai_schema::event::{Actor, CommandRun, EventBody, MachineEvent, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, Projection};
 use jikai_schema::time::TimeMs;
@@ -78,11 +78,12 @@ pub struct Applied {
     pub revoked: bool,
 }
 
-/// When and by whom a command was proposed.
+/// When and by whom a command was proposed, and in answer to which request.
 #[derive(Clone, Copy)]
 struct Stamp<'a> {
     at_ms: TimeMs,
     actor: &'a Actor,
+    request: Option<RequestKey>,
 }
 
 /// Applies one committed command in a transaction of its own. `Err` means storage failed: the replica stops. A refused
@@ -161,10 +162,10 @@ impl<'tx> Machine<'tx> {
     }
 
     fn dispatch(&mut self, proposal: &Proposal) -> Result<Outcome, Stop> {
-        if matches!(&proposal.actor, Actor::Staff(name) if name.len() > STAFF_BYTES_MAX || name.is_empty()) {
+        if proposal.actor.login().is_some_and(|name| name.len() > STAFF_BYTES_MAX || name.is_empty()) {
             return Err(rule("invalid_actor", "a staff name has 1 to 64 bytes").into());
         }
-        let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor };
+        let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor, request: proposal.request };
         match &proposal.command {
             Command::IngestEvents(batch) => self.ingest_events(batch),
             Command::DefineMaster(definitions) => self.define_master(stamp, definitions),

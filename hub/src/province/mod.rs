@@ -174,7 +174,7 @@ pub fn set_up() -> Vec<Command> {
 }
 
 pub fn proposal(at_ms: i64, command: Command) -> Proposal {
-    Proposal { at_ms: TimeMs::from_ms(at_ms), actor: Actor::System, command }
+    Proposal { at_ms: TimeMs::from_ms(at_ms), actor: Actor::System, request: None, command }
 }
 
 /// A node's log, as its decider would write it.

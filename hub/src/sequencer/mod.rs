@@ -12,8 +12,8 @@ mod thread;
 use std::sync::Arc;
 
 use jikai_schema::codec;
-use jikai_schema::command::{COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
-use jikai_schema::event::Actor;
+use jikai_schema::command::{By, COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
+use jikai_schema::event::{RequestId, RequestKey};
 use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -117,14 +117,16 @@ impl Sequencer {
     }
 
     /// Stamps a command and queues it; waits while the queue is full. Commands of one caller keep their order.
-    pub async fn submit(&self, actor: Actor, command: Command) -> Result<Pending, ProposeError> {
+    pub async fn submit(&self, by: impl Into<By>, command: Command) -> Result<Pending, ProposeError> {
         let weight = weight_of(&command);
         if weight > COMMAND_BYTES_MAX {
             return Err(ProposeError::TooLong { bytes: weight });
         }
         let kib = weight.div_ceil(1024) as u32;
         let room = self.room_kib.clone().acquire_many_owned(kib).await.map_err(|_| ProposeError::Stopped)?;
-        let proposal = Proposal { at_ms: (self.clock)(), actor, command };
+        let By { actor, request } = by.into();
+        let request = request.map(|id| key_of(id, &command, weight)).transpose()?;
+        let proposal = Proposal { at_ms: (self.clock)(), actor, request, command };
         let (answer, outcome) = oneshot::channel();
         let task = Task { proposal, weight, answer, _room: room };
         self.tasks.send(task).await.map_err(|_| ProposeError::Stopped)?;
@@ -132,8 +134,8 @@ impl Sequencer {
     }
 
     /// Proposes a command and waits until it is committed and applied.
-    pub async fn propose(&self, actor: Actor, command: Command) -> Result<Outcome, ProposeError> {
-        self.submit(actor, command).await?.outcome().await
+    pub async fn propose(&self, by: impl Into<By>, command: Command) -> Result<Outcome, ProposeError> {
+        self.submit(by, command).await?.outcome().await
     }
 
     /// Place up to which the log is applied and committed.
@@ -160,6 +162,12 @@ impl Sequencer {
     pub fn now_ms(&self) -> TimeMs {
         (self.clock)()
     }
+}
+
+/// The key that the events of a request's command bear.
+fn key_of(request: RequestId, command: &Command, bytes: usize) -> Result<RequestKey, ProposeError> {
+    let encoded = codec::encode(command, COMMAND_BYTES_MAX).map_err(|_| ProposeError::TooLong { bytes })?;
+    Ok(RequestKey::of_command(request, &encoded))
 }
 
 /// A command's encoded bytes, and room for its envelope. What nodes sent, most of all commands, is added up and not

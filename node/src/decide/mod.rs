@@ -16,6 +16,7 @@ use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::rules::{BatchKeys, Judgement};
 use jikai_schema::time::TimeMs;
 
+use crate::rights::{self, Permission, Resource};
 use crate::session::Ground;
 
 pub use refusal::Refusal;
@@ -67,7 +68,7 @@ pub enum Verb {
     },
     /// Note that somebody asked for what only the owner may do.
     NoteRefusal {
-        /// What was asked for: the name of a verb or of what is read.
+        /// The right that was missing, such as `receive packs`.
         request: String,
     },
     /// Close the terminal's session.
@@ -85,18 +86,16 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Its name in the trail.
-    pub const fn name(&self) -> &'static str {
+    /// The right that it needs; `None` for what belongs to having a session, or to losing one.
+    pub const fn needs(&self) -> Option<Permission> {
         match self {
-            Verb::OpenSession { .. } => "open session",
-            Verb::NoteLoginFailure { .. } => "note login failure",
-            Verb::NoteRefusal { .. } => "note refusal",
-            Verb::CloseSession => "close session",
-            Verb::ReceivePacks(_) => "receive packs",
-            Verb::ReturnPacks(_) => "return packs",
-            Verb::SellTickets(_) => "sell tickets",
-            Verb::InquireClaims(_) => "inquire claims",
-            Verb::PayClaims(_) => "pay claims",
+            Verb::OpenSession { .. } | Verb::NoteLoginFailure { .. } => None,
+            Verb::NoteRefusal { .. } | Verb::CloseSession => None,
+            Verb::ReceivePacks(_) => Some((rights::Verb::Receive, Resource::Packs)),
+            Verb::ReturnPacks(_) => Some((rights::Verb::Return, Resource::Packs)),
+            Verb::SellTickets(_) => Some((rights::Verb::Sell, Resource::Tickets)),
+            Verb::InquireClaims(_) => Some((rights::Verb::Inquire, Resource::Claims)),
+            Verb::PayClaims(_) => Some((rights::Verb::Pay, Resource::Claims)),
         }
     }
 }
@@ -162,8 +161,11 @@ pub struct Asked<'a> {
     pub answered: &'a dyn AnsweredRequests,
 }
 
-/// Decides one request over the rows that `projection` sees.
+/// Decides one request over the rows that `projection` sees. The person's right is asked first, whoever let the request in.
 pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -> Result<Decision, DecideError> {
+    if verb.needs().is_some_and(|permission| !rights::may(asked.caller.role, permission)) {
+        return Err(Refusal::OwnerRequired.into());
+    }
     match verb {
         Verb::OpenSession { token, expires_at_ms, ground } => {
             sessions::open(projection, asked, *token, *expires_at_ms, ground)

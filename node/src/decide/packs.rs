@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jikai_schema::barcode::PackRef;
-use jikai_schema::event::{EventBody, OperatorRole, PackEvent, SaleState};
+use jikai_schema::event::{EventBody, PackEvent, SaleState};
 use jikai_schema::id::PackId;
 use jikai_schema::ledger::AccountId;
 use jikai_schema::money::{Money, PackCharge};
@@ -15,7 +15,7 @@ use super::{Asked, Caller, DecideError, Decision, PACKS_MAX, PackSelection, Refu
 /// A pack is not put on sale when its print run was completed more than 60 months (of 30.44 days) ago.
 const BATCH_AGE_DAYS_MAX: i32 = 1_826;
 
-/// Checks: owner → outlet active → packs known and shipped here, each once → no hold → in transit → batch on sale and
+/// Checks: outlet active → packs known and shipped here, each once → no hold → in transit → batch on sale and
 /// young enough → the account holds the face value, pack by pack.
 pub(super) fn receive(
     projection: &mut Projection<'_>,
@@ -23,7 +23,6 @@ pub(super) fn receive(
     selection: &PackSelection,
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
-    check_owner(caller)?;
     check_outlet_active(projection, asked)?;
     let packs = match selection {
         PackSelection::Shipment(shipment) => shipment_in_transit(projection, caller, *shipment)?,
@@ -45,7 +44,7 @@ pub(super) fn receive(
     Ok(Decision::all(asked.request, events))
 }
 
-/// Checks: owner → outlet served here → packs known and shipped here, each once → no hold → untouched → checked in. A
+/// Checks: outlet served here → packs known and shipped here, each once → no hold → untouched → checked in. A
 /// suspended outlet may send packs back: that is how its stock comes in.
 pub(super) fn give_back(
     projection: &mut Projection<'_>,
@@ -53,7 +52,6 @@ pub(super) fn give_back(
     printed: &[PackRef],
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
-    check_owner(caller)?;
     match check_outlet_active(projection, asked) {
         Err(DecideError::Refused(Refusal::OutletSuspended)) => {}
         other => other?,
@@ -72,10 +70,6 @@ pub(super) fn give_back(
         events.push(EventBody::Pack(PackEvent::Returned { pack, outlet: caller.outlet(), charge }));
     }
     Ok(Decision::all(asked.request, events))
-}
-
-fn check_owner(caller: &Caller) -> Result<(), Refusal> {
-    if caller.role == OperatorRole::Owner { Ok(()) } else { Err(Refusal::OwnerRequired) }
 }
 
 fn check_receivable(

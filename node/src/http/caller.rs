@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
-use base64::Engine;
-use jikai_schema::event::{RequestKey, TokenTag};
+use jikai_schema::event::RequestKey;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::app::{App, Closed};
+use crate::app::App;
 use crate::decide::Caller;
 use crate::session::Session;
 
-/// A request with a live session, within its terminal's allowance.
+/// A request that the guard found to have a live session.
+#[derive(Clone)]
 pub(super) struct SignedIn(pub Arc<Session>);
 
 impl SignedIn {
@@ -24,48 +24,13 @@ impl SignedIn {
     }
 }
 
-impl FromRequestParts<App> for SignedIn {
+impl<S: Sync> FromRequestParts<S> for SignedIn {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let bearer = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
-        let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
-        let required = || Problem::new(StatusCode::UNAUTHORIZED, "session_required", "No session was presented.", hint);
-        let token = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(token.ok_or_else(required)?)
-            .map_err(|_| required())?;
-        let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
-        let session = app.sessions.find(&TokenTag::of(&token)).ok_or_else(expired)?;
-        if app.now_ms() >= session.expires_at_ms {
-            return Err(expired());
-        }
-        check_open(app)?;
-        if !session.allow() {
-            let hint = "Wait a second before the next request.";
-            let detail = "This terminal asks too often.";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, hint));
-        }
-        Ok(SignedIn(session))
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let found = parts.extensions.get().cloned();
+        found.ok_or_else(|| Problem::internal(&"a handler asks for a session without a guard"))
     }
-}
-
-/// Refuses while the node is fenced, or was cut off from the hub too long.
-pub(super) fn check_open(app: &App) -> Result<(), Problem> {
-    let (code, detail, hint) = match app.closed() {
-        None => return Ok(()),
-        Some(Closed::Fenced) => (
-            "node_fenced",
-            "The centre does not accept this node's records any more.",
-            "Connect to the node that serves this outlet now; tell the operator that this one is fenced.",
-        ),
-        Some(Closed::OfflineTooLong) => (
-            "offline_too_long",
-            "This node has not heard the centre for too long to know who may still work here.",
-            "Tell the operator that this node's line to the centre is down; it works on as soon as the line is back.",
-        ),
-    };
-    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint))
 }
 
 /// A JSON body of known form.

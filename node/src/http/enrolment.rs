@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::JsonBody;
-use super::front::Stranger;
 use super::problem::Problem;
 use crate::app::App;
 
@@ -44,7 +43,6 @@ pub(super) struct EnrolledView {
         (status = 503, body = Problem)))]
 pub(super) async fn enrol(
     State(app): State<App>,
-    _: Stranger,
     JsonBody(body): JsonBody<EnrolmentBody>,
 ) -> Result<Json<EnrolledView>, Problem> {
     let enrolment = read(body)?;

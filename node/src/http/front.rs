@@ -1,17 +1,13 @@
-//! What every answer carries, what a request carries once at most, and who may ask without a session.
-
-use std::net::{IpAddr, SocketAddr};
+//! What every answer carries, and what a request carries once at most.
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts, Request};
-use axum::http::request::Parts;
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use jikai_sync::https::{HEADERS_ONCE, protective_headers};
 
 use super::problem::Problem;
-use crate::app::App;
 
 /// Gives every answer its headers, and refuses a request that says one thing twice. Errors: 400 `duplicate_header`.
 pub(super) async fn protect(request: Request<Body>, next: Next) -> Response {
@@ -30,40 +26,4 @@ pub(super) async fn protect(request: Request<Body>, next: Next) -> Response {
 fn said_twice(name: &str) -> Problem {
     let detail = format!("The header {name} stands twice in the request.");
     Problem::new(StatusCode::BAD_REQUEST, "duplicate_header", detail, "Send it once.")
-}
-
-/// A request without a session, within its address's allowance. Errors: 429 `too_many_requests`.
-pub(super) struct Stranger;
-
-impl FromRequestParts<App> for Stranger {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        if app.strangers.allow(peer(parts, app).await?) {
-            return Ok(Stranger);
-        }
-        let hint = "Wait a second before the next request.";
-        let detail = "Too many requests without a session come from this address.";
-        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint))
-    }
-}
-
-/// A request from the machine itself: what only its operator may read. Errors: 403 `local_only`.
-pub(super) struct Local;
-
-impl FromRequestParts<App> for Local {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        if peer(parts, app).await?.to_canonical().is_loopback() {
-            return Ok(Local);
-        }
-        let hint = "Ask on the node's machine, or through a tunnel.";
-        Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
-    }
-}
-
-async fn peer(parts: &mut Parts, app: &App) -> Result<IpAddr, Problem> {
-    let found = ConnectInfo::<SocketAddr>::from_request_parts(parts, app).await;
-    found.map(|info| info.0.ip()).map_err(|_| Problem::internal(&"no peer address"))
 }

@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::caller::check_open;
-use super::front::{Local, Stranger};
+use super::guard::check_open;
 use super::problem::Problem;
 use crate::app::App;
 use crate::store::{DownCursor, OwnLog};
@@ -62,7 +61,7 @@ pub(super) async fn live() -> Json<LiveView> {
 /// The node serves, and how far sync is. Errors: 503 when the store does not answer (unknown is never healthy), the thread that
 /// writes has ended, or nobody is served: `node_fenced`, `offline_too_long`.
 #[utoipa::path(get, path = "/health/ready", responses((status = 200, body = ReadyView), (status = 503, body = Problem)))]
-pub(super) async fn ready(_: Stranger, State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
+pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Problem> {
     check_open(&app).map_err(|mut problem| {
         if let Some(refused) = &app.link.borrow().refused {
             problem.detail = format!("{} The hub says: {refused}.", problem.detail);
@@ -101,7 +100,7 @@ pub(super) async fn ready(_: Stranger, State(app): State<App>) -> Result<Json<Re
 
 /// Metrics in the Prometheus text format; on the machine itself only. Errors: 403 `local_only`.
 #[utoipa::path(get, path = "/metrics", responses((status = 200, body = String), (status = 403, body = Problem)))]
-pub(super) async fn metrics(_: Local, State(app): State<App>) -> impl IntoResponse {
+pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     let link = app.link.borrow().clone();
     metrics::gauge!("jikai_sessions").set(app.sessions.count() as f64);
     metrics::gauge!("jikai_up_head_seq").set(app.writer.head().borrow().seq as f64);

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jikai_schema::event::{OperatorRole, TokenTag};
+use jikai_schema::event::TokenTag;
 use jikai_schema::id::{OperatorId, OutletClass, TerminalId};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::projection::{Projection, ProjectionError};
@@ -14,9 +14,10 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::caller::{JsonBody, SignedIn, check_open};
-use super::front::Stranger;
+use super::caller::{JsonBody, SignedIn};
+use super::guard::check_open;
 use super::problem::Problem;
+use super::session::SessionView;
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
 use crate::query::QueryError;
@@ -54,26 +55,19 @@ pub(super) struct LoginBody {
     signature: String,
 }
 
-/// An open session.
+/// A session that was opened.
 #[derive(Serialize, ToSchema)]
-pub(super) struct SessionView {
+pub(super) struct LoginView {
     /// Send it as `Authorization: Bearer …`.
     token: String,
-    /// When the session ends at the latest. Unix ms.
-    expires_at_ms: i64,
-    /// The outlet.
-    outlet_id: String,
-    /// Its name.
-    outlet_name: String,
-    /// owner or clerk.
-    operator_role: &'static str,
+    #[serde(flatten)]
+    session: SessionView,
 }
 
 /// Hands out a challenge for the terminal to sign. Errors: 422 invalid id.
 #[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 422, body = Problem)))]
 pub(super) async fn challenge(
     State(app): State<App>,
-    _: Stranger,
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<ChallengeView>, Problem> {
     let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
@@ -85,19 +79,18 @@ pub(super) async fn challenge(
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
 /// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
 /// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `busy`.
-#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
-    _: Stranger,
     JsonBody(body): JsonBody<LoginBody>,
-) -> Result<Json<SessionView>, Problem> {
+) -> Result<Json<LoginView>, Problem> {
     check_open(&app)?;
     let credentials = credentials(body)?;
     // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
     tokio::spawn(prove(app, credentials)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
 
-async fn prove(app: App, credentials: Credentials) -> Result<Json<SessionView>, Problem> {
+async fn prove(app: App, credentials: Credentials) -> Result<Json<LoginView>, Problem> {
     let (terminal, operator) = (credentials.terminal, credentials.operator);
     let challenge = app.challenges.read(terminal, &credentials.challenge, app.now_ms()).ok_or_else(login_failed)?;
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
@@ -121,9 +114,7 @@ async fn prove(app: App, credentials: Credentials) -> Result<Json<SessionView>, 
     }
     guess.succeeded();
     let (token, expires_at_ms) = open_session(&app, caller, ground).await?;
-    let operator_role = if role == OperatorRole::Owner { "owner" } else { "clerk" };
-    let outlet_id = caller.outlet().to_string();
-    Ok(Json(SessionView { token, expires_at_ms: expires_at_ms.ms(), outlet_id, outlet_name, operator_role }))
+    Ok(Json(LoginView { token, session: SessionView::of(&caller, outlet_name, expires_at_ms) }))
 }
 
 /// Ends the session. Errors: 401.

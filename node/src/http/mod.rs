@@ -1,4 +1,5 @@
-//! The terminals' API under `/v1`: JSON over HTTPS, one file a resource. Handlers authorise, map and ask; rules live in
+//! The terminals' API under `/v1`: JSON over HTTPS, one file a resource. Handlers map and ask; rights
+//! are asked by one guard, rules live in
 //! [`crate::decide`].
 
 mod account;
@@ -6,11 +7,13 @@ mod caller;
 mod claims;
 mod enrolment;
 mod front;
+mod guard;
 mod health;
 mod login;
 mod packs;
 mod problem;
 mod sales;
+mod session;
 mod stock;
 mod tickets;
 
@@ -46,6 +49,7 @@ pub fn router(app: App) -> Router {
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
+        .routes(routes!(session::show))
         .routes(routes!(login::logout))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(packs::list))
@@ -63,8 +67,10 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::metrics))
         .split_for_parts();
     router
-        .with_state(app)
+        .with_state(app.clone())
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+        // Behind the last route: nothing is answered past the guard.
+        .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))

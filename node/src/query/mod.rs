@@ -1,10 +1,12 @@
 //! Questions that change nothing, answered from read-only connections.
 
+mod outlet;
 mod packs;
 mod sales;
 mod statement;
 mod stock;
 
+pub use outlet::outlet_name;
 pub use packs::{PackLine, packs_of};
 pub use sales::{SALES_DAYS_MAX, SalesBy, SalesLine, sales_of};
 pub use statement::{Cursor, StatementLine, StatementPage, statement};

@@ -19,7 +19,7 @@ pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
 use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
-use crate::event::{Actor, BatchFacts, CommandRun, MasterEvent, PackHold, SaleState};
+use crate::event::{Actor, BatchFacts, CommandRun, MasterEvent, PackHold, RequestId, RequestKey, SaleState};
 use crate::id::{BatchCode, BatchNo, GameCode, NodeId, OutletId, PackId};
 use crate::money::Money;
 use crate::time::{BusinessDay, TimeMs};
@@ -34,8 +34,25 @@ pub struct Proposal {
     pub at_ms: TimeMs,
     /// On whose behalf.
     pub actor: Actor,
+    /// The request that led to it, where there was one.
+    pub request: Option<RequestKey>,
     /// What to do.
     pub command: Command,
+}
+
+/// On whose behalf something is proposed, and in answer to which request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct By {
+    /// Who.
+    pub actor: Actor,
+    /// The request; `None` for what the system does by itself.
+    pub request: Option<RequestId>,
+}
+
+impl From<Actor> for By {
+    fn from(actor: Actor) -> Self {
+        By { actor, request: None }
+    }
 }
 
 /// What the hub is asked to do.

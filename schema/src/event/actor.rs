@@ -1,5 +1,7 @@
 //! Who caused an event, and in answer to which request.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::crypto::{Suite, hash};
@@ -10,7 +12,8 @@ use crate::id::{OperatorId, TerminalId};
 pub enum Actor {
     /// The system itself: imports at set-up, jobs.
     System,
-    /// A member of staff at the centre, by account name (≤ 64 characters).
+    /// A member of staff at the centre, by account name (≤ 64 characters), at the hub's own machine or where the place is not
+    /// known.
     Staff(String),
     /// A person at a terminal of an outlet; the outlet is the terminal's.
     Terminal {
@@ -19,14 +22,51 @@ pub enum Actor {
         /// The person.
         operator: OperatorId,
     },
+    /// A member of staff at the centre, and from where.
+    StaffAt {
+        /// Account name, ≤ 64 characters.
+        login: String,
+        /// The address that the request came from.
+        address: IpAddr,
+    },
+}
+
+impl Actor {
+    /// The account name, if this is a member of staff.
+    pub fn login(&self) -> Option<&str> {
+        match self {
+            Actor::Staff(login) | Actor::StaffAt { login, .. } => Some(login),
+            Actor::System | Actor::Terminal { .. } => None,
+        }
+    }
+
+    /// The address that the actor acted from, as far as it is known.
+    pub fn address(&self) -> Option<IpAddr> {
+        match self {
+            Actor::StaffAt { address, .. } => Some(*address),
+            _ => None,
+        }
+    }
+}
+
+/// A request of a member of staff: drawn when it arrives, told in its answer, and found again in the trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RequestId(pub [u8; 16]);
+
+impl core::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
 }
 
 /// A request as its event remembers it, so that a repeat renders the same reply for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestKey {
-    /// First 16 bytes of the hash of (terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key.
+    /// Of a terminal: first 16 bytes of the hash of (terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key. Of a
+    /// member of staff: its [`RequestId`].
     pub id: [u8; 16],
-    /// First 8 bytes of the hash over verb and body: the same key with another body is refused.
+    /// Of a terminal: first 8 bytes of the hash over verb and body: the same key with another body is refused. Of a member of
+    /// staff: of the hash over the command, since one request may lead to several.
     pub body_hash: [u8; 8],
 }
 
@@ -40,6 +80,13 @@ impl RequestKey {
         key.copy_from_slice(&id[..16]);
         body_hash.copy_from_slice(&body[..8]);
         RequestKey { id: key, body_hash }
+    }
+
+    /// The key of one command that a request of a member of staff led to, by the command's bytes.
+    pub fn of_command(request: RequestId, command: &[u8]) -> Self {
+        let mut body_hash = [0; 8];
+        body_hash.copy_from_slice(&hash(Suite::configured(), &[command])[..8]);
+        RequestKey { id: request.0, body_hash }
     }
 
     /// The integer under which the id is indexed: its first 8 bytes.

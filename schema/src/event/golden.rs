@@ -301,6 +301,8 @@ fn actors_and_a_missing_request_keep_their_bytes() {
     };
     assert_eq!(written(Actor::System, None), "0107ac0280b083c5986800000401a5dfaeec04");
     assert_eq!(written(Actor::Staff("a".into()), None), "0107ac0280b083c59868010161000401a5dfaeec04");
+    let at = Actor::StaffAt { login: "a".into(), address: [10, 0, 0, 1].into() };
+    assert_eq!(written(at, None), "0107ac0280b083c59868030161000a000001000401a5dfaeec04");
 }
 
 #[test]

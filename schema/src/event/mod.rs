@@ -22,7 +22,7 @@ mod view;
 use serde::{Deserialize, Serialize};
 
 pub use access::AccessEvent;
-pub use actor::{Actor, RequestKey};
+pub use actor::{Actor, RequestId, RequestKey};
 pub use change::ChangeEvent;
 pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};

@@ -97,7 +97,8 @@ impl EventView {
 fn actor(actor: &Actor) -> serde_json::Value {
     match actor {
         Actor::System => "system".into(),
-        Actor::Staff(name) => serde_json::json!({ "staff": name }),
+        Actor::Staff(login) => serde_json::json!({ "staff": login }),
+        Actor::StaffAt { login, address } => serde_json::json!({ "staff": login, "address": address.to_string() }),
         Actor::Terminal { terminal, operator } => serde_json::json!({
             "terminal": terminal.to_string(),
             "operator": operator.to_string(),

@@ -16,6 +16,10 @@ pub struct Filter {
     pub terminal: Option<String>,
     /// Ticket as printed, `G0201-26001-0000123-045`, or pack, `G0201-26001-0000123`: a pack also stands for its tickets.
     pub item: Option<String>,
+    /// The request that it answers, hex.
+    pub request: Option<String>,
+    /// The address that it was asked from.
+    pub address: Option<String>,
     /// Least amount.
     pub amount_min: Option<Money>,
     /// Highest amount.
@@ -73,6 +77,8 @@ impl Filter {
             Some(wanted) => actual.as_ref() == Some(wanted) || names.iter().any(|name| view[name] == wanted.as_str()),
         };
         is(&self.kind, &["kind"], None)
+            && is(&self.request, &[], event.request.map(|request| hex::encode(request.id)))
+            && is(&self.address, &["address"], event.actor.address().map(|address| address.to_string()))
             && is(&self.person, &["login", "given", "operator"], person(&event.actor))
             && is(&self.terminal, &["terminal"], terminal.map(|terminal| terminal.to_string()))
             && is(&self.outlet, &["outlet"], terminal.map(|terminal| terminal.outlet().to_string()))
@@ -102,9 +108,8 @@ impl Filter {
 /// Who acted, by the name under which the person is looked for.
 pub(super) fn person(actor: &Actor) -> Option<String> {
     match actor {
-        Actor::System => None,
-        Actor::Staff(login) => Some(login.clone()),
         Actor::Terminal { operator, .. } => Some(operator.to_string()),
+        other => other.login().map(str::to_string),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Found {
     pub amount_fen: Option<i64>,
     /// All that the event says.
     pub event: Value,
+    /// The address that it was asked from; empty for what no person at the centre asked for.
+    pub address: String,
     /// The request that it answers, hex.
     pub request: String,
     /// The chain after it, hex.
@@ -166,6 +168,7 @@ fn found(log: NodeId, seq: u64, hash: ChainHash, event: &jikai_schema::event::Ev
         kind: text("kind"),
         subject: subjects.iter().map(|name| text(name)).find(|text| !text.is_empty()).unwrap_or_default(),
         amount_fen: amounts(&view).max(),
+        address: or(text("address"), event.actor.address().map(|address| address.to_string())),
         request: event.request.map(|request| hex::encode(request.id)).unwrap_or_default(),
         hash: hash.to_string(),
         event: view,

@@ -14,7 +14,7 @@ const SHANGHAI_OFFSET_MS: i64 = 8 * 60 * 60 * 1000;
 /// Tells Excel that the file is UTF-8.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-const HEADER: [&str; 12] = [
+const HEADER: [&str; 13] = [
     "time",
     "log",
     "position",
@@ -25,6 +25,7 @@ const HEADER: [&str; 12] = [
     "subject",
     "amount_yuan",
     "details",
+    "address",
     "request",
     "hash",
 ];
@@ -83,6 +84,7 @@ impl<W: Write> Writer<W> {
                     found.subject.clone(),
                     amount,
                     found.event.to_string(),
+                    found.address.clone(),
                     found.request.clone(),
                     found.hash.clone(),
                 ];
@@ -92,7 +94,7 @@ impl<W: Write> Writer<W> {
                 let line = json!({
                     "time": time(found.at_ms), "at_ms": found.at_ms.ms(), "origin": found.log, "seq": found.seq,
                     "person": found.person, "terminal": found.terminal, "outlet": found.outlet,
-                    "request": found.request, "hash": found.hash, "event": found.event,
+                    "address": found.address,                    "request": found.request, "hash": found.hash, "event": found.event,
                 });
                 writeln!(self.out, "{line}")?;
             }

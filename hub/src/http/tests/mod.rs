@@ -3,6 +3,7 @@ mod decisions;
 mod people;
 mod personal;
 mod rights;
+mod trail;
 mod walk;
 
 use std::net::SocketAddr;

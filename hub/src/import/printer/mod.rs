@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use ed25519_dalek::VerifyingKey;
-use jikai_schema::command::{Command, Outcome, Refusal};
-use jikai_schema::event::{Actor, BatchFacts};
+use jikai_schema::command::{By, Command, Outcome, Refusal};
+use jikai_schema::event::BatchFacts;
 use jikai_schema::id::{BatchNo, GameCode};
 use jikai_schema::money::Money;
 use jikai_schema::seal::BatchKey;
@@ -126,7 +126,7 @@ pub async fn import_batch(
     pool: &ReadPool,
     vault: &Arc<KeyVault>,
     trusted: Arc<Vec<VerifyingKey>>,
-    actor: &Actor,
+    by: &By,
     directory: PathBuf,
 ) -> Result<BatchImported, PrinterError> {
     let printed = blocking(move || Printed::check(directory, &trusted)).await?;
@@ -139,12 +139,12 @@ pub async fn import_batch(
         }
         Some(_) => {}
     }
-    let batch = reserve(sequencer, actor, &printed.package).await?;
-    let key = define(sequencer, pool, vault, actor, &printed, batch).await?;
+    let batch = reserve(sequencer, by, &printed.package).await?;
+    let key = define(sequencer, pool, vault, by, &printed, batch).await?;
     let (packs, tickets) = (u64::from(printed.package.packs), printed.package.tickets);
     let name = format!("{game}-{}", printed.package.code);
-    let (sequencer, actor, runtime) = (sequencer.clone(), actor.clone(), tokio::runtime::Handle::current());
-    let existing = blocking(move || sealing::seal_all(&printed, batch, &key, &sequencer, &actor, &runtime)).await?;
+    let (sequencer, by, runtime) = (sequencer.clone(), by.clone(), tokio::runtime::Handle::current());
+    let existing = blocking(move || sealing::seal_all(&printed, batch, &key, &sequencer, &by, &runtime)).await?;
     Ok(BatchImported { batch, name, packs, existing, tickets })
 }
 
@@ -184,9 +184,9 @@ fn game_price(state: &Connection, game: GameCode) -> Result<Option<Money>, rusql
     state.prepare_cached(sql)?.query_row([game.packed()], |row| row.get(0).map(Money::from_fen)).optional()
 }
 
-async fn reserve(sequencer: &Sequencer, actor: &Actor, package: &Package) -> Result<BatchNo, PrinterError> {
+async fn reserve(sequencer: &Sequencer, by: &By, package: &Package) -> Result<BatchNo, PrinterError> {
     let command = Command::ReserveBatch { game: package.game, code: package.code };
-    match sequencer.propose(actor.clone(), command).await? {
+    match sequencer.propose(by.clone(), command).await? {
         Outcome::Batch { batch } => Ok(batch),
         Outcome::Refused(refusal) => Err(refusal.into()),
         other => Err(PrinterError::Internal(format!("unexpected outcome {other:?}"))),
@@ -198,12 +198,12 @@ async fn define(
     sequencer: &Sequencer,
     pool: &ReadPool,
     vault: &Arc<KeyVault>,
-    actor: &Actor,
+    by: &By,
     printed: &Printed,
     batch: BatchNo,
 ) -> Result<BatchKey, PrinterError> {
     let command = Command::ImportBatch { facts: printed.facts(batch), wrapped_key: vault.make(batch)? };
-    if let Outcome::Refused(refusal) = sequencer.propose(actor.clone(), command).await? {
+    if let Outcome::Refused(refusal) = sequencer.propose(by.clone(), command).await? {
         return Err(refusal.into());
     }
     let vault = vault.clone();

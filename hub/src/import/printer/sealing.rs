@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 
 use jikai_schema::barcode::SecurityCode;
-use jikai_schema::command::{Command, Outcome};
-use jikai_schema::event::Actor;
+use jikai_schema::command::{By, Command, Outcome};
 use jikai_schema::id::{BatchNo, PackId};
 use jikai_schema::seal::{self, BatchKey, RECORD_BYTES};
 use tokio::runtime::Handle;
@@ -25,7 +24,7 @@ struct Work<'a> {
     batch: BatchNo,
     key: &'a BatchKey,
     sequencer: &'a Sequencer,
-    actor: &'a Actor,
+    by: &'a By,
     runtime: &'a Handle,
 }
 
@@ -35,10 +34,10 @@ pub(super) fn seal_all(
     batch: BatchNo,
     key: &BatchKey,
     sequencer: &Sequencer,
-    actor: &Actor,
+    by: &By,
     runtime: &Handle,
 ) -> Result<u64, PrinterError> {
-    let work = Work { printed, batch, key, sequencer, actor, runtime };
+    let work = Work { printed, batch, key, sequencer, by, runtime };
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
     std::thread::scope(|scope| {
         let work = &work;
@@ -66,7 +65,7 @@ impl Work<'_> {
                 existing += self.settle(in_flight.pop_front())?;
             }
             let command = Command::StockPacks { batch: self.batch, packs };
-            in_flight.push_back(self.runtime.block_on(self.sequencer.submit(self.actor.clone(), command))?);
+            in_flight.push_back(self.runtime.block_on(self.sequencer.submit(self.by.clone(), command))?);
         }
         while !in_flight.is_empty() {
             existing += self.settle(in_flight.pop_front())?;

@@ -98,7 +98,7 @@ async fn hub() -> Running {
 
 async fn import(hub: &Running, dir: &Path) -> Result<BatchImported, PrinterError> {
     let trusted = Arc::new(vec![printer().verifying_key()]);
-    import_batch(&hub.sequencer, &hub.pool, &hub.vault, trusted, &Actor::System, dir.to_owned()).await
+    import_batch(&hub.sequencer, &hub.pool, &hub.vault, trusted, &Actor::System.into(), dir.to_owned()).await
 }
 
 /// What is said of a directory that one change has spoiled; nothing was imported.
@@ -182,8 +182,8 @@ async fn a_package_that_was_altered_or_signed_by_somebody_else_is_refused() {
     std::fs::write(dir.path().join("SIGNATURE"), "junk").unwrap();
     assert!(refused(dir).await.contains("SIGNATURE"));
     let (hub, dir) = (hub().await, draft.write(&text));
-    let nobody =
-        import_batch(&hub.sequencer, &hub.pool, &hub.vault, Arc::default(), &Actor::System, dir.path().to_owned());
+    let system = Actor::System.into();
+    let nobody = import_batch(&hub.sequencer, &hub.pool, &hub.vault, Arc::default(), &system, dir.path().to_owned());
     assert!(nobody.await.unwrap_err().to_string().contains("printer_keys"));
 }
 

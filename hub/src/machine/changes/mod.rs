@@ -6,7 +6,7 @@ mod subject;
 
 use jikai_schema::codec;
 use jikai_schema::command::{ChangeCommand, ChangeSubject, Outcome};
-use jikai_schema::event::{Actor, ChangeEvent, EventBody};
+use jikai_schema::event::{ChangeEvent, EventBody};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::staff::is_hidden;
 use jikai_schema::time::TimeMs;
@@ -127,8 +127,8 @@ impl Machine<'_> {
 
 /// The person who asks; the machine's token and jobs are none.
 fn person<'a>(stamp: Stamp<'a>) -> Result<&'a str, Stop> {
-    match stamp.actor {
-        Actor::Staff(login) if !login.starts_with('@') => Ok(login),
+    match stamp.actor.login() {
+        Some(login) if !login.starts_with('@') => Ok(login),
         _ => Err(rule("not_a_person", "only a person of the centre proposes and decides").into()),
     }
 }

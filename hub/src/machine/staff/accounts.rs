@@ -1,7 +1,7 @@
 //! Accounts, rights and passwords.
 
 use jikai_schema::command::{NewStaff, Outcome};
-use jikai_schema::event::{Actor, EventBody, StaffEvent};
+use jikai_schema::event::{EventBody, StaffEvent};
 use jikai_schema::staff::{Area, GRANTS_MAX, Grant, Role, check_login, check_name, conflict};
 use jikai_schema::time::TimeMs;
 
@@ -138,7 +138,7 @@ impl Machine<'_> {
         grants: &[Grant],
     ) -> Result<Outcome, Stop> {
         check_other_person(stamp, login)?;
-        let is_person = matches!(stamp.actor, Actor::Staff(_));
+        let is_person = stamp.actor.login().is_some();
         if is_person && self.two_hold(Role::SecurityAdministrator, Role::SecurityAdministrator)? {
             let text = "there are two security administrators: one proposes a change of rights, another person decides";
             return Err(rule("two_persons_required", text).into());

@@ -7,7 +7,7 @@ mod sessions;
 mod support;
 
 use jikai_schema::command::{Outcome, StaffCommand};
-use jikai_schema::event::{Actor, EventBody, SessionNo, StaffEvent};
+use jikai_schema::event::{EventBody, SessionNo, StaffEvent};
 use jikai_schema::staff::{Area, Role};
 
 use super::error::Stop;
@@ -100,20 +100,18 @@ pub fn session_no(tag: &[u8; 32]) -> SessionNo {
 
 /// Refuses what a person does to the own account that another person must do.
 fn check_other_person(stamp: Stamp<'_>, login: &str) -> Result<(), Stop> {
-    match stamp.actor {
-        Actor::Staff(actor) if actor == login => {
-            Err(rule("own_account", "nobody changes the own account's rights or state: ask a colleague").into())
-        }
-        _ => Ok(()),
+    if stamp.actor.login() == Some(login) {
+        return Err(rule("own_account", "nobody changes the own account's rights or state: ask a colleague").into());
     }
+    Ok(())
 }
 
 /// Refuses what only the person may do to the own account.
 fn check_same_person(stamp: Stamp<'_>, login: &str) -> Result<(), Stop> {
-    match stamp.actor {
-        Actor::Staff(actor) if actor == login => Ok(()),
-        _ => Err(rule("not_own_account", "only the person does this to the own account").into()),
+    if stamp.actor.login() == Some(login) {
+        return Ok(());
     }
+    Err(rule("not_own_account", "only the person does this to the own account").into())
 }
 
 /// At most so many bytes of a text, cut between characters.

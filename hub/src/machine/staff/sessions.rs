@@ -103,7 +103,7 @@ impl Machine<'_> {
         let login: Option<String> = self.tx.prepare_cached(select)?.query_row([tag.0], |row| row.get(0)).optional()?;
         let Some(login) = login else { return Ok(Outcome::Done { events: 0, existing: 1 }) };
         self.tx.prepare_cached("DELETE FROM staff_session WHERE tag = ?1")?.execute([tag.0])?;
-        let revoked = !matches!(stamp.actor, jikai_schema::event::Actor::Staff(actor) if *actor == login);
+        let revoked = stamp.actor.login() != Some(&login);
         self.note(stamp, StaffEvent::SessionEnded { login, session: session_no(&tag.0), revoked })
     }
 

@@ -1,7 +1,7 @@
 //! The vendor's access ("break-glass"): one person of the centre asks, another opens it, it ends by itself.
 
 use jikai_schema::command::Outcome;
-use jikai_schema::event::{Actor, EventBody, StaffEvent};
+use jikai_schema::event::{EventBody, StaffEvent};
 use jikai_schema::staff::{Role, is_hidden};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -177,8 +177,8 @@ impl Machine<'_> {
 
 /// The person who asks.
 fn person(stamp: Stamp<'_>) -> Result<&str, Stop> {
-    match stamp.actor {
-        Actor::Staff(login) => Ok(login),
+    match stamp.actor.login() {
+        Some(login) => Ok(login),
         _ => Err(rule("not_a_person", "only a person of the centre asks for this").into()),
     }
 }

@@ -1,7 +1,6 @@
 use jikai_schema::command::{Command, Outcome, Proposal, Refusal};
 use jikai_schema::event::{Actor, MasterEvent};
 use jikai_schema::id::NodeId;
-use jikai_schema::time::TimeMs;
 
 use crate::log::LogPosition;
 use crate::machine;
@@ -140,7 +139,7 @@ fn a_staff_name_has_its_length() {
     let mut hub = Hub::empty();
     let tx = hub.state.transaction().unwrap();
     for name in [String::new(), "x".repeat(65)] {
-        let proposal = Proposal { at_ms: TimeMs::from_ms(1), actor: Actor::Staff(name), command: define(Vec::new()) };
+        let proposal = Proposal { actor: Actor::Staff(name), ..proposal(1, define(Vec::new())) };
         let outcome = machine::apply(&tx, LogPosition::new(1), &proposal).unwrap();
         assert!(matches!(outcome, Outcome::Refused(refusal) if refusal.code() == "invalid_actor"));
     }

@@ -47,7 +47,7 @@ fn ask(hub: &mut Hub, actor: Actor, at_ms: i64, command: StaffCommand) -> Outcom
     hub.position += 1;
     let before = digest_of(&hub.state, "applied");
     let tx = hub.state.transaction().unwrap();
-    let proposal = Proposal { at_ms: TimeMs::from_ms(at_ms), actor, command: Command::Staff(command) };
+    let proposal = Proposal { actor, ..proposal(at_ms, Command::Staff(command)) };
     let outcome = machine::apply(&tx, LogPosition::new(hub.position), &proposal).unwrap();
     tx.commit().unwrap();
     if matches!(outcome, Outcome::Refused(_)) {

@@ -1,0 +1,120 @@
+//! The one guard of all addresses: who asks, and what the address needs. What is not declared in [`crate::rights`] is
+//! refused; that a right was missing is a fact in the log.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use base64::Engine;
+use jikai_schema::event::TokenTag;
+
+use super::caller::SignedIn;
+use super::problem::Problem;
+use crate::app::{App, Closed};
+use crate::decide::Refusal;
+use crate::rights::{self, Needs, Permission, route_of};
+use crate::session::Session;
+
+/// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`; 403
+/// `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
+/// `offline_too_long`.
+pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
+    let (mut parts, body) = request.into_parts();
+    let path = parts.extensions.get::<MatchedPath>();
+    let route = path.and_then(|path| route_of(parts.method.as_str(), path.as_str())).ok_or_else(|| {
+        tracing::error!(method = %parts.method, uri = %parts.uri.path(), "an address without a declared need was asked for");
+        let detail = "What this address needs is not declared.";
+        Problem::new(StatusCode::FORBIDDEN, "not_declared", detail, "Tell the vendor: this is a defect.")
+    })?;
+    match route.needs {
+        Needs::Nothing => {}
+        Needs::Allowance => check_allowance(&app, peer(&mut parts, &app).await?)?,
+        Needs::Machine => check_machine(peer(&mut parts, &app).await?)?,
+        Needs::Session => {
+            let session = signed_in(&app, &parts.headers)?;
+            parts.extensions.insert(SignedIn(session));
+        }
+        Needs::May(permission) => {
+            let session = signed_in(&app, &parts.headers)?;
+            check_right(&app, &session, permission).await?;
+            parts.extensions.insert(SignedIn(session));
+        }
+    }
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// The session of the request's token, within its terminal's allowance.
+fn signed_in(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
+    let required = || Problem::new(StatusCode::UNAUTHORIZED, "session_required", "No session was presented.", hint);
+    let token =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.ok_or_else(required)?).map_err(|_| required())?;
+    let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
+    let session = app.sessions.find(&TokenTag::of(&token)).ok_or_else(expired)?;
+    if app.now_ms() >= session.expires_at_ms {
+        return Err(expired());
+    }
+    check_open(app)?;
+    if !session.allow() {
+        let hint = "Wait a second before the next request.";
+        let detail = "This terminal asks too often.";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, hint));
+    }
+    Ok(session)
+}
+
+/// Refuses what the person may not do, and notes it.
+async fn check_right(app: &App, session: &Session, permission: Permission) -> Result<(), Problem> {
+    if rights::may(session.caller.role, permission) {
+        return Ok(());
+    }
+    app.note_refusal(session.caller, &rights::words(permission)).await?;
+    Err(Problem::refused(&Refusal::OwnerRequired, None))
+}
+
+fn check_allowance(app: &App, address: IpAddr) -> Result<(), Problem> {
+    if app.strangers.allow(address) {
+        return Ok(());
+    }
+    let hint = "Wait a second before the next request.";
+    let detail = "Too many requests without a session come from this address.";
+    Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint))
+}
+
+fn check_machine(address: IpAddr) -> Result<(), Problem> {
+    if address.to_canonical().is_loopback() {
+        return Ok(());
+    }
+    let hint = "Ask on the node's machine, or through a tunnel.";
+    Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
+}
+
+/// Refuses while the node is fenced, or was cut off from the hub too long.
+pub(super) fn check_open(app: &App) -> Result<(), Problem> {
+    let (code, detail, hint) = match app.closed() {
+        None => return Ok(()),
+        Some(Closed::Fenced) => (
+            "node_fenced",
+            "The centre does not accept this node's records any more.",
+            "Connect to the node that serves this outlet now; tell the operator that this one is fenced.",
+        ),
+        Some(Closed::OfflineTooLong) => (
+            "offline_too_long",
+            "This node has not heard the centre for too long to know who may still work here.",
+            "Tell the operator that this node's line to the centre is down; it works on as soon as the line is back.",
+        ),
+    };
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint))
+}
+
+async fn peer(parts: &mut Parts, app: &App) -> Result<IpAddr, Problem> {
+    let found = ConnectInfo::<SocketAddr>::from_request_parts(parts, app).await;
+    found.map(|info| info.0.ip()).map_err(|_| Problem::internal(&"no peer address"))
+}
