@@ -8,7 +8,9 @@ use jikai_tests::https::{Answer, Request, Server};
 use jikai_tests::running::{Person, Running};
 
 /// Time for one part. Seconds.
-const PART_S: &str = "15";
+const PART_S: &str = "12";
+/// What a node rightly calls an error once the fuzzing has revoked its certificates, which the security administrator may.
+const REVOKED: &str = "refusal=the certificate of node 1 was revoked";
 /// The same requests each time, as far as the answers are the same.
 const SEED: &str = "7";
 
@@ -34,52 +36,64 @@ fn main() -> ExitCode {
         eprintln!("usage: openapi PROGRAM");
         return ExitCode::FAILURE;
     };
-    let mut running = Running::start();
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
-    let person = |person: &Person| vec![("cookie", person.cookie.clone()), ("x-csrf-token", person.csrf.clone())];
-    let bearer = |token: String| vec![("authorization", format!("Bearer {token}"))];
-    let (hub, node) = (&running.hub.server, &running.node.server);
-    let own = "^/v1/(session|own)";
-    let parts = [
-        // Each may end the sessions of those above it.
-        Part {
-            name: "the node, as an owner",
-            server: node,
-            headers: bearer(running.terminal.token()),
-            left_out: "^/v1/logout",
-            opened: "/v1/stock",
-        },
-        Part {
-            name: "the hub, as the machine",
-            server: hub,
-            headers: bearer(running.hub.token()),
-            left_out: "^$",
-            opened: "/v1/nodes",
-        },
-        Part {
-            name: "the hub, as a maker",
-            server: hub,
-            headers: person(&running.maker),
-            left_out: own,
-            opened: "/v1/changes",
-        },
-        Part {
-            name: "the hub, as its administrator",
-            server: hub,
-            headers: person(&running.system),
-            left_out: own,
-            opened: "/v1/staff",
-        },
-    ];
-    let played: Vec<Option<u64>> = parts.iter().map(|part| play(&program, part, folder.path())).collect();
-    let tried: u64 = played.iter().flatten().sum();
-    let is_well = played.iter().all(Option::is_some) && tried > 0;
+    // An administrator may end whatever another one rests on: each plays last in a world.
+    let worlds: [fn(&Running) -> Vec<Part<'_>>; 2] = [business_and_security, administration];
+    let (mut tried, mut is_well) = (0, true);
+    for parts_of in worlds {
+        let mut running = Running::start();
+        for part in parts_of(&running) {
+            let played = play(&program, &part, folder.path());
+            is_well &= played.is_some();
+            tried += played.unwrap_or(0);
+        }
+        is_well &= stands(&mut running);
+    }
+    println!("OpenAPI requests tried: {tried}");
+    if is_well && tried > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Each may end the sessions of those above it.
+fn business_and_security(running: &Running) -> Vec<Part<'_>> {
+    let token = |token: String| vec![("authorization", format!("Bearer {token}"))];
+    let (terminal, machine) = (token(running.terminal.token()), token(running.hub.token()));
+    let node = Part {
+        name: "the node, as an owner",
+        server: &running.node.server,
+        headers: terminal,
+        left_out: "^/v1/logout",
+        opened: "/v1/stock",
+    };
+    let machine = Part {
+        name: "the hub, as the machine",
+        server: &running.hub.server,
+        headers: machine,
+        left_out: "^$",
+        opened: "/v1/nodes",
+    };
+    let maker = of_person(running, "the hub, as a maker", &running.maker, "/v1/changes");
+    let checker = of_person(running, "the hub, as a checker", &running.checker, "/v1/changes");
+    let security = of_person(running, "the hub, as its security administrator", &running.security, "/v1/staff");
+    vec![node, machine, maker, checker, security]
+}
+
+fn administration(running: &Running) -> Vec<Part<'_>> {
+    vec![of_person(running, "the hub, as its system administrator", &running.system, "/v1/staff")]
+}
+
+fn of_person<'a>(running: &'a Running, name: &'a str, person: &Person, opened: &'a str) -> Part<'a> {
+    let headers = vec![("cookie", person.cookie.clone()), ("x-csrf-token", person.csrf.clone())];
+    Part { name, server: &running.hub.server, headers, left_out: "^/v1/(session|own)", opened }
+}
+
+/// Whether both servers still run and neither found an error of its own.
+fn stands(running: &mut Running) -> bool {
     let alive = running.hub.process.is_alive() && running.node.process.is_alive();
     let logs = [running.hub.process.log(), running.node.process.log()];
-    let errors: Vec<&str> = logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains("ERROR")).collect();
+    let errors = logs.iter().flat_map(|log| log.lines()).filter(|line| line.contains("ERROR"));
+    let errors: Vec<&str> = errors.filter(|line| !line.contains(REVOKED)).collect();
     errors.iter().take(20).for_each(|line| eprintln!("{line}"));
-    println!("OpenAPI requests tried: {tried}");
-    if is_well && alive && errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    alive && errors.is_empty()
 }
 
 /// Plays one part; gives the number of its requests, unless a server failed.

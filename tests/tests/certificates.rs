@@ -121,8 +121,10 @@ fn a_node_renews_without_a_restart_is_revoked_and_comes_back_with_another_key() 
     assert!(refused.contains("the hub is not connected"), "{refused}");
     let list = world.ask("hub", &["ca", "list"]);
     assert_eq!(list.matches("revoked: disk lost").count(), list.matches("node 1").count(), "{list}");
-    drop(node);
     world.ask("node", &["request"]);
+    let early = ["enrol", "--certificate", "node.pem", "--ca", "node/ca.pem"];
+    assert!(world.tell("node", &early).1.contains("stop it first"), "a running node has its secrets");
+    drop(node);
     world.enrol();
     let (_node, _) = world.run("node");
     world.until("node", &["renew"], |succeeded, _| succeeded);

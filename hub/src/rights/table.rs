@@ -216,6 +216,14 @@ mod tests {
     }
 
     #[test]
+    fn who_decides_what_another_proposed_proves_who_it_is_twice() {
+        for role in Role::ALL {
+            let decides = permissions_of(role).iter().any(|(verb, _)| *verb == Approve);
+            assert!(!decides || role.needs_second_factor(), "{role:?}");
+        }
+    }
+
+    #[test]
     fn the_machines_token_reaches_no_account_no_right_and_no_approval() {
         for (verb, resource) in CONSOLE {
             assert!(!matches!(resource, StaffAccounts | StaffRights | StaffSessions | Support), "{resource:?}");

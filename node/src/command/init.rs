@@ -8,6 +8,7 @@ use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{create_private_dir, verify_node};
 use jikai_sync::secrets::Secrets;
 
+use super::keys::take;
 use super::{EnrolArgs, InitArgs};
 use crate::config::Config;
 use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request, request_key};
@@ -57,7 +58,7 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
         |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let (certificate, authority) = (read(&args.certificate)?, read(&args.ca)?);
     let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
-    let secrets = Secrets::open(&secrets_place(data, &config))?;
+    let secrets = take(data, &config)?;
     let key = request_key(&secrets)?.context("there is no request of this node: run `jikai-node request` first")?;
     let hint = "the certificate is not good for this node's last request: sign that one, and take the authority's own certificate";
     let (certified, _) = verify_node(&certificate, &key, &authority, node, TimeMs::now()).context(hint)?;
@@ -66,7 +67,7 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     NodeIdentity::install(&secrets, &key, &certificate)?;
     forget_renewal(&secrets)?;
     println!("Enrolled node {node} until {}.", certified.not_after_ms.business_day());
-    println!("Next: jikai-node run --data {}   (a running node has to be started again)", data.display());
+    println!("Next: jikai-node run --data {}", data.display());
     Ok(())
 }
 

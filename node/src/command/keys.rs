@@ -111,7 +111,7 @@ fn rewrap(data: &Path, config: &Config, to: &MasterSource) -> anyhow::Result<()>
 }
 
 /// Takes the secrets for a change; a running node has them.
-fn take(data: &Path, config: &Config) -> anyhow::Result<Secrets> {
+pub(super) fn take(data: &Path, config: &Config) -> anyhow::Result<Secrets> {
     match Secrets::take(&secrets_place(data, config)) {
         Err(SecretsError::Busy(_)) => bail!("a node runs on {}: stop it first, then ask again", data.display()),
         taken => Ok(taken?),

@@ -42,7 +42,9 @@ enum Command {
     )]
     Init(InitArgs),
     /// Install the certificate that the hub signed.
-    #[command(after_help = "Example:\n  jikai-node enrol --data ./node-3 --certificate node-3.pem --ca ca.pem")]
+    #[command(
+        after_help = "Example:\n  jikai-node enrol --data ./node-3 --certificate node-3.pem --ca ca.pem\nStop the node first."
+    )]
     Enrol(EnrolArgs),
     /// Serve terminals and sync with the hub until SIGTERM.
     #[command(
@@ -53,7 +55,9 @@ enum Command {
     #[command(after_help = "Example:\n  jikai-node renew --data ./node-3")]
     Renew(DataArg),
     /// Make a new key and the request to have it certified, where the certificate was revoked or has expired.
-    #[command(after_help = "Example:\n  jikai-node request --data ./node-3")]
+    #[command(
+        after_help = "Example:\n  jikai-node request --data ./node-3\nWorks beside a running node: what it runs on stays until the next is enrolled."
+    )]
     Request(DataArg),
     /// The keys under which all secrets of this machine are encrypted.
     #[command(subcommand)]

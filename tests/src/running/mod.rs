@@ -128,6 +128,8 @@ pub struct Running {
     pub auditor: Person,
     /// Looks after outlets, proposes parameters and deposits.
     pub maker: Person,
+    /// Decides what the maker proposes.
+    pub checker: Person,
     _data: TempDir,
 }
 
@@ -156,9 +158,11 @@ impl Running {
         let auditor = staff::colleague(&hub, &system, &security, "auditor", &["audit_administrator"]);
         let roles = ["market_manager", "parameter_maker", "finance_maker"];
         let maker = staff::colleague(&hub, &system, &security, "maker", &roles);
+        let roles = ["parameter_checker", "finance_checker", "prize_data_b"];
+        let checker = staff::colleague(&hub, &system, &security, "checker", &roles);
         let outlet = first_cell(&world.join("outlets.csv"));
         let terminal = Terminal::enrol(&hub, &node, &maker, &outlet);
-        Running { node, hub, terminal, system, security, auditor, maker, _data: folder }
+        Running { node, hub, terminal, system, security, auditor, maker, checker, _data: folder }
     }
 
     /// Waits until both have each other's log.
@@ -197,7 +201,7 @@ impl Running {
             forget_countdowns(&mut answer);
             picture.push(answer.to_string());
         }
-        for login in ["admin", "guard", "auditor", "maker"] {
+        for login in ["admin", "guard", "auditor", "maker", "checker"] {
             picture.push(self.auditor.get(&format!("/v1/staff/{login}/grants")).to_string());
         }
         picture

@@ -199,7 +199,7 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: another person's account → known.
+    /// Checks: another person's account → known → the one-time password is not all that it takes to act: who resets it knows it.
     pub(super) fn reset_password(
         &mut self,
         stamp: Stamp<'_>,
@@ -209,6 +209,10 @@ impl Machine<'_> {
         check_other_person(stamp, login)?;
         let row = self.staff_row(login)?;
         check_hash(password_hash)?;
+        if row.factor_sealed.is_none() && row.grants.iter().any(|grant| grant.role.needs_second_factor()) {
+            let text = "this account's rights need a second factor and it has none: a security administrator takes them off first";
+            return Err(rule("second_factor_missing", text).into());
+        }
         // After this point the command must succeed.
         self.keep_password(&row)?;
         let row = StaffRow {

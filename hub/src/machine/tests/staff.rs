@@ -118,6 +118,20 @@ fn a_login_name_is_given_once_and_must_be_plain() {
 }
 
 #[test]
+fn nobody_becomes_a_checker_by_resetting_a_password_where_no_second_factor_stands_in_the_way() {
+    let mut hub = hub_with_staff();
+    let reset = || StaffCommand::ResetPassword { login: "wei".into(), password_hash: OTHER_HASH.into() };
+    grant(&mut hub, "guard", "wei", &[Grant::everywhere(Role::FinanceChecker)]);
+    assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, reset())), "second_factor_missing");
+    let set = StaffCommand::SetSecondFactor { login: "wei".into(), sealed: vec![1], step: 1, recovery: Vec::new() };
+    done(ask_as(&mut hub, "wei", NOW_MS, set));
+    done(ask_as(&mut hub, "root", NOW_MS, reset()));
+    grant(&mut hub, "guard", "wei", &[Grant::everywhere(Role::MarketManager)]);
+    done(ask_as(&mut hub, "guard", NOW_MS, StaffCommand::ClearSecondFactor { login: "wei".into() }));
+    done(ask_as(&mut hub, "root", NOW_MS, reset()));
+}
+
+#[test]
 fn nobody_grants_to_the_own_account_or_resets_it_or_puts_it_out_of_use() {
     let mut hub = hub_with_staff();
     let own = |login: &str| login.to_string();
