@@ -6,6 +6,7 @@
 //! once, with the place up to which the log was applied.
 
 mod access;
+mod answered;
 mod batches;
 mod certificates;
 mod changes;
@@ -124,8 +125,18 @@ impl<'tx> Machine<'tx> {
             return Err(StorageError::OutOfOrder { at, applied: self.position });
         }
         self.position = at;
+        if let Some(request) = &proposal.request
+            && let Some(outcome) = self.answered(request)?
+        {
+            return Ok(outcome);
+        }
         match self.dispatch(proposal) {
-            Ok(outcome) => Ok(outcome),
+            Ok(outcome) => {
+                if let Some(request) = &proposal.request {
+                    self.remember(request, &outcome)?;
+                }
+                Ok(outcome)
+            }
             Err(Stop::Refused(refusal)) => Ok(Outcome::Refused(refusal)),
             Err(Stop::Storage(error)) => Err(error),
         }

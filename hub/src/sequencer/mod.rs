@@ -16,6 +16,7 @@ use jikai_schema::command::{By, COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Out
 use jikai_schema::event::{RequestId, RequestKey};
 use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
+use rand::RngExt;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -125,7 +126,10 @@ impl Sequencer {
         let kib = weight.div_ceil(1024) as u32;
         let room = self.room_kib.clone().acquire_many_owned(kib).await.map_err(|_| ProposeError::Stopped)?;
         let By { actor, request } = by.into();
-        let request = request.map(|id| key_of(id, &command, weight)).transpose()?;
+        let request = match &command {
+            Command::IngestEvents(_) => None,
+            other => Some(key_of(request.unwrap_or_else(drawn), other, weight)?),
+        };
         let proposal = Proposal { at_ms: (self.clock)(), actor, request, command };
         let (answer, outcome) = oneshot::channel();
         let task = Task { proposal, weight, answer, _room: room };
@@ -162,6 +166,11 @@ impl Sequencer {
     pub fn now_ms(&self) -> TimeMs {
         (self.clock)()
     }
+}
+
+/// An id for what the system does by itself.
+fn drawn() -> RequestId {
+    RequestId(rand::rng().random())
 }
 
 /// The key that the events of a request's command bear.

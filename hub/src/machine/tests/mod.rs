@@ -1,6 +1,7 @@
 //! Every command's success beside its refusals.
 
 mod access;
+mod answered;
 mod batches;
 mod changes;
 mod determinism;
