@@ -18,7 +18,7 @@ use jikai_node::store::{self, DownCursor, OwnLog};
 use jikai_node::writer::{BATCH_MAX, Core, DownBatch, Reply, Request, WriteError, Writer};
 use jikai_schema::barcode::{PackRef, parse_pack};
 use jikai_schema::chain::ChainHash;
-use jikai_schema::codec::{decode_event, encode_event};
+use jikai_schema::codec::{EVENT_VERSION, decode_event, encode_event};
 use jikai_schema::event::*;
 use jikai_schema::id::*;
 use jikai_schema::money::Money;
@@ -228,7 +228,7 @@ async fn bytes_that_are_no_event_are_set_aside_but_a_newer_version_stops_the_str
     let store = store::open_reader(data.path()).unwrap();
     assert_eq!(count(&store, "SELECT count(*) FROM quarantine"), 4);
     let before = DownCursor::load(&store).unwrap();
-    let newer = writer.apply_down(raw(data.path(), vec![2, 0, 0])).await;
+    let newer = writer.apply_down(raw(data.path(), vec![EVENT_VERSION + 1, 0, 0])).await;
     assert!(matches!(newer, Err(WriteError::Storage(reason)) if reason.contains("upgrade")));
     assert_eq!(DownCursor::load(&store).unwrap(), before, "it is asked for again after the upgrade");
     assert_eq!(outcome(&writer.ask(request(owner(1), "receive-00000001", packs(&[1]))).await), "done");

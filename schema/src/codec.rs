@@ -11,8 +11,8 @@ use crate::event::Event;
 pub const VERSION: u8 = 1;
 
 /// Newest version byte of an event that this build reads. An event carries the version that first knew its variant
-/// ([`EventBody::since`](crate::event::EventBody::since)): an older build takes a new fact for too new, never for a bad one.
-pub const EVENT_VERSION: u8 = 1;
+/// ([`Event::since`]): an older build takes a new fact for too new, never for a bad one.
+pub const EVENT_VERSION: u8 = 2;
 
 /// Largest encoded event: a shipped pack of 1000 tickets × 24-byte records, and room for its envelope.
 pub const EVENT_BYTES_MAX: usize = 32 * 1024;
@@ -75,14 +75,14 @@ fn decode_up_to<T: DeserializeOwned>(newest: u8, bytes: &[u8], bytes_max: usize)
 
 /// Encodes an event as its log holds it.
 pub fn encode_event(event: &Event) -> Result<Vec<u8>, CodecError> {
-    encode_as(event.body.since(), event, EVENT_BYTES_MAX)
+    encode_as(event.since(), event, EVENT_BYTES_MAX)
 }
 
 /// Reads an event from its log.
 pub fn decode_event(bytes: &[u8]) -> Result<Event, CodecError> {
     let event: Event = decode_up_to(EVENT_VERSION, bytes, EVENT_BYTES_MAX)?;
     // One fact has one writing: its bytes are hashed.
-    if bytes.first() == Some(&event.body.since()) { Ok(event) } else { Err(CodecError::Malformed) }
+    if bytes.first() == Some(&event.since()) { Ok(event) } else { Err(CodecError::Malformed) }
 }
 
 /// Whether an event was written by a newer build: it is refused, never taken for a bad one.

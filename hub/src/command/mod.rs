@@ -9,6 +9,7 @@ mod init;
 mod keys;
 mod report;
 mod run;
+mod staff;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ enum Command {
     /// Devices of outlets: one-time codes, and devices that are lost.
     #[command(subcommand)]
     Terminal(TerminalCommand),
+    /// Accounts of the centre's staff.
+    #[command(subcommand)]
+    Staff(staff::StaffCommand),
     /// Import a list, a printed batch or a node into the running hub.
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
@@ -332,6 +336,7 @@ impl Command {
             Command::Terminal(TerminalCommand::Revoke(args)) => &args.data,
             Command::Ca(CaCommand::Sign(args)) => &args.data,
             Command::Keys(command) => command.data(),
+            Command::Staff(command) => command.data(),
             Command::Import(args) => &args.data,
             Command::Report(args) => &args.data,
             Command::Digest(args) => &args.data,
@@ -374,6 +379,7 @@ impl Cli {
             Command::Terminal(TerminalCommand::Enrol(args)) => terminal::enrol(&args),
             Command::Terminal(TerminalCommand::Revoke(args)) => terminal::revoke(&args),
             Command::Keys(command) => keys::keys(&command),
+            Command::Staff(command) => staff::staff(&command),
             Command::Import(args) => import::import(&args.data.data, &args.what),
             Command::Report(args) => report::report(&args),
             Command::Digest(args) => digest::digest(&args),

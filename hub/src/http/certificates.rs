@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{AccessCommand, Command, Outcome};
+use jikai_schema::command::{AccessCommand, Command};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::certified_by_pem;
@@ -64,7 +64,9 @@ pub(super) async fn sign(
     let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
     let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
     let (serial, not_after_ms) = (certified.serial, certified.not_after_ms);
-    propose(&app, &caller, AccessCommand::RecordCertificate { node, serial: serial.clone(), not_after_ms }).await?;
+    caller
+        .ask(&app, Command::Access(AccessCommand::RecordCertificate { node, serial: serial.clone(), not_after_ms }))
+        .await?;
     Ok(Json(SignedView { certificate, serial, not_after_ms: not_after_ms.ms() }))
 }
 
@@ -149,7 +151,7 @@ pub(super) async fn revoke(
     Json(body): Json<RevocationBody>,
 ) -> Result<StatusCode, Problem> {
     let serial = serial.to_ascii_lowercase();
-    propose(&app, &caller, AccessCommand::RevokeCertificate { serial, reason: body.reason }).await
+    caller.ask(&app, Command::Access(AccessCommand::RevokeCertificate { serial, reason: body.reason })).await
 }
 
 /// Lets no certificate of a node open a session any more, also those that nobody has recorded; its session ends at once. A newly
@@ -166,12 +168,5 @@ pub(super) async fn revoke_all_of(
 ) -> Result<StatusCode, Problem> {
     let node = NodeId::new(node).ok().filter(|node| !node.is_hub());
     let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
-    propose(&app, &caller, AccessCommand::RevokeCertificatesOf { node, reason: body.reason }).await
-}
-
-async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.by(), Command::Access(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
+    caller.ask(&app, Command::Access(AccessCommand::RevokeCertificatesOf { node, reason: body.reason })).await
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Outcome};
+use jikai_schema::command::{ChangeCommand, ChangeSubject, Command};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -101,7 +101,7 @@ pub(super) struct ChangesView {
     next: Option<u32>,
 }
 
-/// Changes of the kinds that the caller may propose, decide or see.
+/// Changes of the kinds that the caller may propose, decide or see in the province, and the own ones.
 #[utoipa::path(get, path = "/v1/changes", params(ChangeParams),
     responses((status = 200, body = ChangesView), (status = 401, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn list(
@@ -113,7 +113,7 @@ pub(super) async fn list(
     let rows = app.pool.read(move |store| ChangeRow::page(store, before, limit)).await??;
     let next = rows.last().filter(|_| rows.len() == limit).map(|row| row.number);
     let now_ms = app.sequencer.now_ms();
-    let shown = |row: &ChangeRow| caller.concerns(resource_of(row.subject.kind()));
+    let shown = |row: &ChangeRow| caller.is(&row.maker) || caller.concerns(resource_of(row.subject.kind()));
     let changes = rows.into_iter().filter(shown).map(|row| ChangeView::of(row, &caller, now_ms)).collect();
     Ok(Json(ChangesView { changes, next }))
 }
@@ -130,7 +130,7 @@ pub(super) async fn propose(
 ) -> Result<StatusCode, Problem> {
     let subject = app.pool.read(move |store| body.subject.read(store)).await??;
     check_proposer(&app, &caller, &subject).await?;
-    ask(&app, &caller, ChangeCommand::Propose { subject, reason: body.reason }).await
+    caller.ask(&app, Command::Change(ChangeCommand::Propose { subject, reason: body.reason })).await
 }
 
 /// Approves a change and applies it. Errors: 403 `not_permitted`; 404; 409 `same_person`, `change_closed`,
@@ -144,7 +144,7 @@ pub(super) async fn approve(
     Path(number): Path<u32>,
 ) -> Result<StatusCode, Problem> {
     check_kind(&app, &caller, number).await?;
-    ask(&app, &caller, ChangeCommand::Approve { number }).await
+    caller.ask(&app, Command::Change(ChangeCommand::Approve { number })).await
 }
 
 /// Why.
@@ -166,7 +166,7 @@ pub(super) async fn refuse(
     Json(body): Json<RefusalBody>,
 ) -> Result<StatusCode, Problem> {
     check_kind(&app, &caller, number).await?;
-    ask(&app, &caller, ChangeCommand::Refuse { number, reason: body.reason }).await
+    caller.ask(&app, Command::Change(ChangeCommand::Refuse { number, reason: body.reason })).await
 }
 
 /// Takes the own change back. Errors: 404; 409 `not_own_change`, `change_closed`.
@@ -178,7 +178,7 @@ pub(super) async fn withdraw(
     caller: Caller,
     Path(number): Path<u32>,
 ) -> Result<StatusCode, Problem> {
-    ask(&app, &caller, ChangeCommand::Withdraw { number }).await
+    caller.ask(&app, Command::Change(ChangeCommand::Withdraw { number })).await
 }
 
 /// A hold may be proposed for packs of the own area; everything else concerns the province.
@@ -186,11 +186,12 @@ async fn check_proposer(app: &App, caller: &Caller, subject: &ChangeSubject) -> 
     let ChangeSubject::Hold { pack, .. } = subject else {
         return caller.check(app, Verb::Ask, resource_of(subject.kind())).await;
     };
-    // Whoever may ask for changes only in an area is one who may ask for holds there.
-    if caller.scope().is_everywhere() {
-        return caller.check(app, Verb::Ask, Resource::Holds).await;
-    }
-    let (pack, scope) = (*pack, caller.scope().clone());
+    let scope = match caller.scope_for(app, Verb::Ask, Resource::Holds) {
+        Some(scope) if !scope.is_everywhere() => scope,
+        // Nowhere, or everywhere.
+        _ => return caller.check(app, Verb::Ask, Resource::Holds).await,
+    };
+    let pack = *pack;
     let within = app.pool.read(move |store| pack_is_within(store, pack, &scope)).await??;
     match within {
         true => Ok(()),
@@ -209,13 +210,6 @@ async fn check_kind(app: &App, caller: &Caller, number: u32) -> Result<(), Probl
     match row {
         Some(row) => caller.check(app, Verb::Approve, resource_of(row.subject.kind())).await,
         None => Ok(()),
-    }
-}
-
-async fn ask(app: &App, caller: &Caller, command: ChangeCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.by(), Command::Change(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
     }
 }
 

@@ -10,9 +10,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use jikai_schema::command::{By, Command, StaffCommand};
+use jikai_schema::command::{By, Command, Outcome, Refusal, StaffCommand};
 use jikai_schema::crypto::equal;
 use jikai_schema::event::{Actor, RequestId};
+use jikai_schema::staff::Grant;
 
 use super::problem::Problem;
 use super::standing::Standing;
@@ -26,6 +27,18 @@ use crate::staff::SessionToken;
 pub(super) const COOKIE: &str = "__Host-jikai";
 /// Header that a page of ours sends with everything that changes.
 const CSRF_HEADER: &str = "x-csrf-token";
+/// Refusals of the machine that are about persons: who tried what takes another one, or who acts for the own good.
+const ABOUT_PERSONS: [&str; 9] = [
+    "same_person",
+    "own_account",
+    "not_own_account",
+    "not_own_change",
+    "not_a_person",
+    "two_persons_required",
+    "maker_out_of_use",
+    "security_administrator_decides",
+    "confirmation_refused",
+];
 /// On whose behalf the machine's token acts. No login name has an `@`.
 const CONSOLE_NAME: &str = "@console";
 
@@ -39,12 +52,30 @@ pub(super) struct Caller {
     scope: Scope,
     /// All that the caller may do now in the whole province.
     whole: Arc<[Permission]>,
+    /// What is granted to the caller, and whether an access of the vendor is open; nothing to the machine.
+    granted: Arc<(Vec<Grant>, bool)>,
 }
 
 impl Caller {
     /// On whose behalf commands are proposed.
     pub(super) fn by(&self) -> By {
         self.origin.by(&self.name)
+    }
+
+    /// Proposes on behalf of the caller. What the machine refuses is told, and noted where it is about persons.
+    pub(super) async fn propose(&self, app: &App, command: Command) -> Result<Outcome, Problem> {
+        match app.sequencer.propose(self.by(), command).await? {
+            Outcome::Refused(refusal) => {
+                note_rule(app, &self.name, &self.request, self.origin, &refusal).await?;
+                Err(refusal.into())
+            }
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The same, of what is answered by nothing but that it was done.
+    pub(super) async fn ask(&self, app: &App, command: Command) -> Result<StatusCode, Problem> {
+        self.propose(app, command).await.map(|_| StatusCode::NO_CONTENT)
     }
 
     /// Whether this is the caller.
@@ -76,6 +107,15 @@ impl Caller {
     pub(super) async fn refuse<T>(&self, app: &App, needed: &str, problem: Problem) -> Result<T, Problem> {
         note_refusal(app, &self.name, &self.request, self.origin, needed).await?;
         Err(problem)
+    }
+
+    /// Where the caller may do something else now; `None` if nowhere.
+    pub(super) fn scope_for(&self, app: &App, verb: Verb, resource: Resource) -> Option<Scope> {
+        if self.may(verb, resource) {
+            return Some(Scope::Everywhere);
+        }
+        let (grants, support_is_open) = &*self.granted;
+        scope_of(grants, (verb, resource), app.sequencer.now_ms(), self.origin.address, *support_is_open)
     }
 
     /// Where the caller may do this.
@@ -164,9 +204,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
     match route.needs {
         // What only reads costs nothing; a login costs a hash.
         Needs::Nothing if parts.method == Method::POST && !app.strangers.allow(origin.address) => {
-            let hint = "Wait some seconds before the next request.";
-            let detail = "Too many requests without a session come from this address.";
-            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint));
+            return Err(too_many_requests());
         }
         Needs::Nothing => {}
         Needs::Session => {
@@ -175,7 +213,8 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
         }
         Needs::May(permission) => {
             let request = format!("{} {}", parts.method, parts.uri.path());
-            let asked = Asked { app: &app, route, permission, request, origin };
+            let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+            let asked = Asked { app: &app, route, permission, request, query, origin };
             let caller = asked.admit(&parts).await?;
             parts.extensions.insert(caller);
         }
@@ -189,6 +228,8 @@ struct Asked<'a> {
     route: &'static Route,
     permission: Permission,
     request: String,
+    /// With its question mark; empty where there is none.
+    query: String,
     origin: Origin,
 }
 
@@ -210,6 +251,7 @@ impl Asked<'_> {
         let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         if !self.origin.address.is_loopback() || !self.app.token.is_of(token.trim()) {
             metrics::counter!("jikai_tokens_refused_total").increment(1);
+            note_stranger(self.app, &self.request, self.origin, "the machine's token").await?;
             let hint = "Use the token in admin.token of the hub's data directory, on the hub's machine.";
             return Err(unauthorized("token_invalid", "This is not the machine's token.", hint));
         }
@@ -219,14 +261,22 @@ impl Asked<'_> {
         }
         let request = self.request.as_str().into();
         let origin = self.origin;
-        Ok(Caller { name: CONSOLE_NAME.into(), request, origin, scope: Scope::Everywhere, whole: CONSOLE.into() })
+        Ok(Caller {
+            name: CONSOLE_NAME.into(),
+            request,
+            origin,
+            scope: Scope::Everywhere,
+            whole: CONSOLE.into(),
+            granted: Arc::default(),
+        })
     }
 
     async fn admit_staff(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Problem> {
         let standing = signed_in(self.app, self.origin, method, headers).await?;
         let row = &standing.row;
         if let Some(missing) = standing.missing.first() {
-            return Err(forbidden(missing.code(), missing.sentence(), missing.hint()));
+            let problem = forbidden(missing.code(), missing.sentence(), missing.hint());
+            return self.refuse(&row.login, problem).await;
         }
         let now_ms = self.app.sequencer.now_ms();
         let scope = scope_of(&row.grants, self.permission, now_ms, self.origin.address, standing.support_is_open);
@@ -244,7 +294,8 @@ impl Asked<'_> {
         }
         let whole = whole_permissions(&row.grants, now_ms, self.origin.address, standing.support_is_open);
         let (name, request) = (row.login.as_str().into(), self.request.as_str().into());
-        Ok(Caller { name, request, origin: self.origin, scope, whole: whole.into() })
+        let granted = Arc::new((row.grants.clone(), standing.support_is_open));
+        Ok(Caller { name, request, origin: self.origin, scope, whole: whole.into(), granted })
     }
 
     fn not_permitted(&self, detail: &str, hint: &str) -> Problem {
@@ -263,10 +314,13 @@ impl Asked<'_> {
 
     /// Notes a read: each one of the vendor's, others once a minute for each person and thing.
     async fn note(&self, name: &str, each: bool) -> Result<(), Problem> {
-        if each || self.app.notes.is_due(&format!("reading {name} {}", self.request), self.app.sequencer.now_ms()) {
-            let (request, address) = (self.request.clone(), self.origin.address);
-            let note = Command::Staff(StaffCommand::NoteReading { request, address });
-            self.app.sequencer.propose(self.origin.by(name), note).await?;
+        let (note, now_ms) = (format!("reading {name} {}", self.request), self.app.sequencer.now_ms());
+        if each || self.app.notes.is_due(&note, now_ms) {
+            let request = format!("{}{}", self.request, self.query);
+            let address = self.origin.address;
+            let fact = Command::Staff(StaffCommand::NoteReading { request, address });
+            self.app.sequencer.propose(self.origin.by(name), fact).await?;
+            self.app.notes.written(note, now_ms);
         }
         Ok(())
     }
@@ -274,11 +328,42 @@ impl Asked<'_> {
 
 /// Notes that a person (by name) was refused a request, once a minute for each person and request.
 async fn note_refusal(app: &App, name: &str, request: &str, origin: Origin, needed: &str) -> Result<(), Problem> {
+    write_refusal(app, (name, request), origin.by(name), (needed, origin.address)).await
+}
+
+/// Notes that the machine refused what takes another person.
+pub(super) async fn note_rule(
+    app: &App,
+    name: &str,
+    request: &str,
+    origin: Origin,
+    refusal: &Refusal,
+) -> Result<(), Problem> {
+    match ABOUT_PERSONS.contains(&refusal.code()) {
+        true => note_refusal(app, name, request, origin, refusal.code()).await,
+        false => Ok(()),
+    }
+}
+
+/// Notes that somebody was refused who has not proved who it is, once a minute for each address and request.
+async fn note_stranger(app: &App, request: &str, origin: Origin, needed: &str) -> Result<(), Problem> {
+    let address = origin.address.to_string();
+    write_refusal(app, (&address, request), origin.by_nobody(), (needed, origin.address)).await
+}
+
+async fn write_refusal(
+    app: &App,
+    (who, request): (&str, &str),
+    by: By,
+    (needed, address): (&str, IpAddr),
+) -> Result<(), Problem> {
     metrics::counter!("jikai_requests_refused_total").increment(1);
-    if app.notes.is_due(&format!("refusal {name} {request}"), app.sequencer.now_ms()) {
-        let (request, needed, address) = (request.to_string(), needed.to_string(), origin.address);
-        let note = Command::Staff(StaffCommand::NoteRefusal { request, needed, address });
-        app.sequencer.propose(origin.by(name), note).await?;
+    let (note, now_ms) = (format!("refusal {who} {request} {needed}"), app.sequencer.now_ms());
+    if app.notes.is_due(&note, now_ms) {
+        let (request, needed) = (request.to_string(), needed.to_string());
+        let refused = Command::Staff(StaffCommand::NoteRefusal { request, needed, address });
+        app.sequencer.propose(by, refused).await?;
+        app.notes.written(note, now_ms);
     }
     Ok(())
 }
@@ -289,21 +374,28 @@ async fn signed_in(app: &App, origin: Origin, method: &Method, headers: &HeaderM
     let required = || unauthorized("session_required", "This address needs a session of a member of staff.", hint);
     let token = session_token(headers).ok_or_else(required)?;
     let expired = || unauthorized("session_expired", "The session has ended.", hint);
-    let standing = Standing::load(app, token.tag(), origin).await?.ok_or_else(expired)?;
+    let Some(standing) = Standing::load(app, token.tag(), origin).await? else {
+        // Who guesses at tokens uses up what the address may do without a session.
+        return Err(if app.strangers.allow(origin.address) { expired() } else { too_many_requests() });
+    };
     if !app.accounts.allow_account(&standing.row.login) {
         let detail = "Too many requests come from this account.";
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, "Wait some seconds."));
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        check_same_site(headers)?;
+        let login = &standing.row.login;
+        let refused = |problem: Problem| async move {
+            note_refusal(app, login, &format!("{method} of another page"), origin, "this session's page").await?;
+            Err(problem)
+        };
+        if let Err(problem) = check_same_site(headers) {
+            return refused(problem).await;
+        }
         let sent = headers.get(CSRF_HEADER).map(|value| value.as_bytes()).unwrap_or_default();
         if !equal(sent, token.csrf().as_bytes()) {
             let hint = "Send `csrf_token` of GET /v1/session as the header X-CSRF-Token.";
-            return Err(forbidden(
-                "csrf_token_invalid",
-                "The header X-CSRF-Token is missing or not this session's.",
-                hint,
-            ));
+            let detail = "The header X-CSRF-Token is missing or not this session's.";
+            return refused(forbidden("csrf_token_invalid", detail, hint)).await;
         }
     }
     standing.keep_open(app).await?;
@@ -323,6 +415,12 @@ pub(super) fn check_same_site(headers: &HeaderMap) -> Result<(), Problem> {
         None | Some(b"same-origin" | b"none") => Ok(()),
         Some(_) => Err(forbidden("other_site", "A page of another site sent this.", "Open the console itself.")),
     }
+}
+
+fn too_many_requests() -> Problem {
+    let hint = "Wait some seconds before the next request.";
+    let detail = "Too many requests without a session come from this address.";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, hint)
 }
 
 fn forbidden(code: &str, detail: impl Into<String>, hint: &str) -> Problem {

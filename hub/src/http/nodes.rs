@@ -94,11 +94,7 @@ pub(super) async fn register(
     let prefectures = prefectures.map_err(|error| Problem::invalid("prefecture", error.to_string()))?;
     let definition = MasterEvent::NodeDefined { node, name: body.name, prefectures };
     let command = Command::DefineMaster(vec![definition]);
-    match app.sequencer.propose(caller.by(), command).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        outcome => {
-            let changed = matches!(outcome, Outcome::Done { events: 1.., .. });
-            Ok(Json(RegisteredView { changed, applied_index: app.sequencer.applied().get() }))
-        }
-    }
+    let outcome = caller.propose(&app, command).await?;
+    let changed = matches!(outcome, Outcome::Done { events: 1.., .. });
+    Ok(Json(RegisteredView { changed, applied_index: app.sequencer.applied().get() }))
 }

@@ -1,5 +1,7 @@
 //! `/v1/own`: what a person does to the own account: password, second factor, sessions.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -8,12 +10,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
-use super::guard::SignedIn;
+use super::guard::{SignedIn, note_rule};
 use super::problem::Problem;
 use super::session::{SessionsView, end, find, sessions_of};
-use super::standing::Standing;
+use super::standing::{Missing, Standing};
 use crate::app::App;
-use crate::staff::{FactorError, Factors, Passwords};
+use crate::machine::{FAILURES_FREE, LoginLock};
+use crate::staff::{ConfirmationCode, FactorError, Factors, Passwords};
+
+/// Longest code that is looked at. Bytes.
+const CODE_BYTES_MAX: usize = 64;
 
 /// The own open sessions.
 #[utoipa::path(get, path = "/v1/own/sessions",
@@ -67,7 +73,8 @@ pub(super) async fn password(
     if let Some(fault) = Passwords::fault(&new, &row.login, standing.settings.password_characters_min) {
         return Err(Problem::invalid("password", format!("{fault}.")));
     }
-    if !app.passwords.is_of(old, vec![row.password_hash.clone()]).await? {
+    let locked = lock_at(&app, row.login.clone(), standing.origin.address).await?.until_ms > app.sequencer.now_ms();
+    if locked || !app.passwords.is_of(old, vec![row.password_hash.clone()]).await? {
         return Err(wrong_password(&app, &standing).await?);
     }
     let hashes = app
@@ -92,16 +99,22 @@ pub(super) async fn password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A wrong old password counts like a failed login, and the fifth in a row ends the session: it may be a stolen one.
+/// A wrong old password counts like a failed login from the same place, and the fifth in a row ends the session: it may be a
+/// stolen one.
 async fn wrong_password(app: &App, standing: &Standing) -> Result<Problem, Problem> {
-    let address = standing.origin.address;
-    let command = StaffCommand::NoteFailure { given: standing.row.login.clone(), address };
+    let (login, address) = (standing.row.login.clone(), standing.origin.address);
+    let command = StaffCommand::NoteFailure { given: login.clone(), address };
     app.sequencer.propose(standing.origin.by_nobody(), Command::Staff(command)).await?;
-    if standing.row.failure_count + 1 >= crate::machine::FAILURES_FREE {
+    if lock_at(app, login, address).await?.failures >= FAILURES_FREE {
         end(app, standing, &standing.session).await?;
     }
     let hint = "Type the password with which you logged in.";
     Ok(Problem::new(StatusCode::FORBIDDEN, "old_password_wrong", "The old password is not right.", hint))
+}
+
+/// Failures in a row of an account from one place.
+async fn lock_at(app: &App, login: String, address: IpAddr) -> Result<LoginLock, Problem> {
+    Ok(app.pool.read(move |store| LoginLock::read(store, &login, address)).await??.unwrap_or_default())
 }
 
 /// A second factor to set up. Shown once.
@@ -159,9 +172,43 @@ pub(super) async fn set_factor(
     Ok(Json(RecoveryView { recovery_codes: codes.iter().map(|code| code.to_string()).collect() }))
 }
 
+/// The code by which a security administrator knows the person.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConfirmationBody {
+    /// As it was handed over.
+    code: String,
+}
+
+/// Confirms that the person behind the account is the one it was made for. Errors: 403 `second_factor_unproven`; 409
+/// `confirmation_refused`, `second_factor_missing`.
+#[utoipa::path(put, path = "/v1/own/confirmation", request_body = ConfirmationBody,
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
+pub(super) async fn confirm(
+    State(app): State<App>,
+    SignedIn(standing): SignedIn,
+    Json(body): Json<ConfirmationBody>,
+) -> Result<StatusCode, Problem> {
+    if body.code.len() > CODE_BYTES_MAX {
+        return Err(Problem::invalid("code", "A code has 16 letters in four groups."));
+    }
+    if !standing.session.proven_twice {
+        let proof = Missing::Proof;
+        return Err(Problem::new(StatusCode::FORBIDDEN, proof.code(), proof.sentence(), proof.hint()));
+    }
+    let login = standing.row.login.clone();
+    let code_hash = ConfirmationCode::hash(&login, &body.code);
+    propose(&app, &standing, StaffCommand::Confirm { login, code_hash }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn propose(app: &App, standing: &Standing, command: StaffCommand) -> Result<(), Problem> {
     match app.sequencer.propose(standing.by(), Command::Staff(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
+        Outcome::Refused(refusal) => {
+            note_rule(app, &standing.row.login, "of the own account", standing.origin, &refusal).await?;
+            Err(refusal.into())
+        }
         _ => Ok(()),
     }
 }

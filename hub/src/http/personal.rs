@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{Command, Outcome, PersonalCommand};
+use jikai_schema::command::{Command, PersonalCommand};
 use jikai_schema::id::OutletId;
 use jikai_schema::personal::PersonalField;
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub(super) async fn keep(
     field.check(&value).map_err(|error| Problem::invalid("value", error.to_string()))?;
     let sealed = app.personal.seal(outlet, field, &value).map_err(|error| Problem::internal(&error))?;
     let masked = field.mask(&value);
-    ask(&app, &caller, PersonalCommand::Keep { outlet, field, sealed, masked }).await
+    caller.ask(&app, Command::Personal(PersonalCommand::Keep { outlet, field, sealed, masked })).await
 }
 
 /// Forgets a field. Errors: 404 `unknown_outlet`; 422 `invalid_field`.
@@ -84,7 +84,7 @@ pub(super) async fn clear(
 ) -> Result<StatusCode, Problem> {
     let (outlet, field) = (parse("outlet", &outlet)?, read_field(&field)?);
     check_area(&app, &caller, outlet).await?;
-    ask(&app, &caller, PersonalCommand::Clear { outlet, field }).await
+    caller.ask(&app, Command::Personal(PersonalCommand::Clear { outlet, field })).await
 }
 
 /// Which fields are read, and what for.
@@ -124,7 +124,7 @@ pub(super) async fn read(
     let fields: Vec<PersonalField> = body.fields.iter().map(|field| read_field(field)).collect::<Result<_, _>>()?;
     check_area(&app, &caller, outlet).await?;
     let note = PersonalCommand::NoteReading { outlet, fields: fields.clone(), reason: body.reason, address };
-    ask(&app, &caller, note).await?;
+    caller.ask(&app, Command::Personal(note)).await?;
     let rows = app.pool.read(move |store| PersonalRow::of(store, outlet)).await??;
     let mut values = Vec::new();
     for row in rows.into_iter().filter(|row| fields.contains(&row.field)) {
@@ -136,11 +136,4 @@ pub(super) async fn read(
 
 fn read_field(text: &str) -> Result<PersonalField, Problem> {
     text.parse().map_err(|error: jikai_schema::personal::UnknownField| Problem::invalid("field", error.to_string()))
-}
-
-async fn ask(app: &App, caller: &Caller, command: PersonalCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.by(), Command::Personal(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
 }

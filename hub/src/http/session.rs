@@ -16,7 +16,7 @@ use super::guard::{COOKIE, Origin, SignedIn, check_same_site, unauthorized};
 use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
-use crate::machine::{LoginLock, SessionRow, StaffRow, StorageError};
+use crate::machine::{CODE_FAILURES_MAX, LoginLock, SessionRow, StaffRow, StorageError};
 use crate::staff::{Factors, SessionToken, TEMPORARY_PASSWORD_MS_MAX};
 
 /// Longest password that is compared. Bytes.
@@ -39,7 +39,8 @@ pub(super) struct SessionView {
     name: String,
     /// To be sent as the header `X-CSRF-Token` with everything that changes.
     csrf_token: Option<String>,
-    /// What must be done before anything else: password_must_change, second_factor_missing, second_factor_unproven.
+    /// What must be done before anything else: password_must_change, second_factor_missing, second_factor_unproven,
+    /// confirmation_missing.
     missing: Vec<&'static str>,
     grants: Vec<GrantView>,
     /// What may be done now and where: a screen offers nothing else.
@@ -67,8 +68,8 @@ impl SessionView {
     }
 }
 
-/// Opens a session of a member of staff; its token is in the cookie. Errors: 401 `login_failed` whatever was wrong,
-/// `code_required` where the password was right and the account has a second factor; 503 `busy`.
+/// Opens a session of a member of staff; its token is in the cookie. Errors: 401 `login_failed` whatever was wrong or missing;
+/// 503 `busy`.
 #[utoipa::path(post, path = "/v1/session", request_body = LoginBody,
     responses((status = 200, body = SessionView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
@@ -103,26 +104,15 @@ pub(super) async fn open(
     let hashes = usable.iter().map(|row| row.password_hash.clone()).collect();
     let fits = app.passwords.is_of(password, hashes).await?;
     let Some(row) = usable.filter(|_| fits) else { return Err(failed(&app, &login, origin).await?) };
-    let factor = match (&row.factor_sealed, body.code.as_deref()) {
-        (None, _) => Factor::None,
-        (Some(_), None | Some("")) => {
-            let hint = "Send `code`: six digits of the authenticator, or a recovery code.";
-            return Err(unauthorized("code_required", "This account needs a one-time code.", hint));
-        }
-        (Some(_), Some(code)) if Factors::looks_like_recovery(code) => {
-            Factor::RecoveryCode { hash: Factors::recovery_hash(code) }
-        }
-        (Some(sealed), Some(code)) => match app.factors.check(&row.login, sealed, code, now_ms) {
-            Some(step) => Factor::OneTimeCode { step },
-            None => return Err(failed(&app, &login, origin).await?),
-        },
+    let Some(factor) = factor_of(&app, &row, body.code.as_deref().unwrap_or_default(), now_ms) else {
+        return Err(code_failed(&app, &row.login, origin).await?);
     };
     let token = SessionToken::draw()?;
     let (by, tag) = (origin.by(&row.login), token.tag());
     let (login_name, seen_hash, address) = (row.login, row.password_hash, origin.address);
     let command = StaffCommand::OpenSession { login: login_name, seen_hash, tag, address, factor };
     if let Outcome::Refused(_) = app.sequencer.propose(by, Command::Staff(command)).await? {
-        return Err(failed(&app, &login, origin).await?);
+        return Err(code_failed(&app, &login, origin).await?);
     }
     let gone = || unauthorized("session_expired", "The session has ended already.", "Log in again.");
     let standing = Standing::load(&app, tag, origin).await?.ok_or_else(gone)?;
@@ -132,19 +122,38 @@ pub(super) async fn open(
     Ok(response)
 }
 
+/// What was shown besides the password; `None` where it does not suffice.
+fn factor_of(app: &App, row: &StaffRow, code: &str, now_ms: TimeMs) -> Option<Factor> {
+    let Some(sealed) = &row.factor_sealed else { return Some(Factor::None) };
+    if Factors::looks_like_recovery(code) {
+        return Some(Factor::RecoveryCode { hash: Factors::recovery_hash(code) });
+    }
+    app.factors.check(&row.login, sealed, code, now_ms).map(|step| Factor::OneTimeCode { step })
+}
+
 fn may_log_in(row: &StaffRow, now_ms: TimeMs) -> bool {
     let unused_ms = now_ms.ms() - row.password_set_at_ms.ms();
     let void = row.password_temporary && unused_ms > TEMPORARY_PASSWORD_MS_MAX;
-    row.active && !void
+    row.active && !void && row.code_failure_count < CODE_FAILURES_MAX
 }
 
-/// Notes a failed login and gives the one answer to all of them.
+/// Notes a wrong, used or missing code behind a right password; the answer does not tell that the password was right.
+async fn code_failed(app: &App, login: &str, origin: Origin) -> Result<Problem, Problem> {
+    note_failed(app, origin, StaffCommand::NoteCodeFailure { login: login.to_string(), address: origin.address }).await
+}
+
+/// Notes a failed login.
 async fn failed(app: &App, given: &str, origin: Origin) -> Result<Problem, Problem> {
-    let command = StaffCommand::NoteFailure { given: given.chars().take(64).collect(), address: origin.address };
+    let given = given.chars().take(64).collect();
+    note_failed(app, origin, StaffCommand::NoteFailure { given, address: origin.address }).await
+}
+
+/// The one answer to all failed logins.
+async fn note_failed(app: &App, origin: Origin, command: StaffCommand) -> Result<Problem, Problem> {
     app.sequencer.propose(origin.by_nobody(), Command::Staff(command)).await?;
     metrics::counter!("jikai_logins_failed_total").increment(1);
-    let hint = "Check name, password and code. After five failures login waits, longer each time; an administrator can \
-                reset the password.";
+    let hint = "Check name, password and code: six digits of the authenticator, or a recovery code, where a second factor is \
+                set up. After five failures login waits, longer each time; an administrator can reset the password.";
     Ok(unauthorized("login_failed", "Name, password or code is not right.", hint))
 }
 

@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{Command, NewStaff, Outcome, StaffCommand};
+use jikai_schema::command::{Command, NewStaff, StaffCommand};
+use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -15,7 +16,10 @@ use super::problem::Problem;
 use super::session::{SessionsView, find, sessions_of};
 use crate::app::App;
 use crate::machine::StaffRow;
-use crate::staff::Passwords;
+use crate::staff::{Busy, ConfirmationCode, Passwords};
+
+/// How long a code that confirms an account is good. Milliseconds.
+const CONFIRMATION_MS: i64 = 72 * 3_600_000;
 
 /// Page of accounts.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,6 +41,8 @@ pub(super) struct StaffView {
     password_temporary: bool,
     password_set_at_ms: i64,
     has_second_factor: bool,
+    /// Whether the person behind it is known to who grants rights.
+    confirmed: bool,
     /// No login before then; 0 if never locked.
     locked_until_ms: i64,
 }
@@ -67,6 +73,7 @@ pub(super) async fn list(
         password_temporary: row.password_temporary,
         password_set_at_ms: row.password_set_at_ms.ms(),
         has_second_factor: row.factor_sealed.is_some(),
+        confirmed: row.confirmed,
         locked_until_ms: row.locked_until_ms.ms(),
     };
     Ok(Json(StaffPage { staff: rows.into_iter().map(view).collect(), next }))
@@ -106,7 +113,7 @@ pub(super) async fn create(
     let password = Passwords::one_time()?;
     let password_hash = app.passwords.hash(password.clone()).await?;
     let staff = NewStaff { login: body.login, name: body.name, password_hash };
-    propose(&app, &caller, StaffCommand::Create(staff)).await?;
+    caller.ask(&app, Command::Staff(StaffCommand::Create(staff))).await?;
     Ok(Json(OneTimePasswordView::of(&password)))
 }
 
@@ -130,7 +137,7 @@ pub(super) async fn change(
     Path(login): Path<String>,
     Json(body): Json<StaffBody>,
 ) -> Result<StatusCode, Problem> {
-    propose(&app, &caller, StaffCommand::Change { login, name: body.name, active: body.active }).await
+    caller.ask(&app, Command::Staff(StaffCommand::Change { login, name: body.name, active: body.active })).await
 }
 
 /// Gives a person a password that must be changed, and ends the open sessions. Errors: 404; 409 `own_account`.
@@ -144,7 +151,7 @@ pub(super) async fn reset_password(
 ) -> Result<Json<OneTimePasswordView>, Problem> {
     let password = Passwords::one_time()?;
     let password_hash = app.passwords.hash(password.clone()).await?;
-    propose(&app, &caller, StaffCommand::ResetPassword { login, password_hash }).await?;
+    caller.ask(&app, Command::Staff(StaffCommand::ResetPassword { login, password_hash })).await?;
     Ok(Json(OneTimePasswordView::of(&password)))
 }
 
@@ -158,7 +165,7 @@ pub(super) async fn grant_first_security(
     caller: Caller,
     Path(login): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    propose(&app, &caller, StaffCommand::GrantFirstSecurity { login }).await
+    caller.ask(&app, Command::Staff(StaffCommand::GrantFirstSecurity { login })).await
 }
 
 /// What is granted to a person.
@@ -197,7 +204,7 @@ pub(super) async fn set_grants(
     Json(body): Json<GrantsBody>,
 ) -> Result<StatusCode, Problem> {
     let (seen, grants) = (GrantView::read_all(&body.seen)?, GrantView::read_all(&body.grants)?);
-    propose(&app, &caller, StaffCommand::SetGrants { login, seen, grants }).await
+    caller.ask(&app, Command::Staff(StaffCommand::SetGrants { login, seen, grants })).await
 }
 
 /// Takes a lost second factor off, to be set up anew; the sessions end. Errors: 404; 409 `own_account`.
@@ -209,7 +216,32 @@ pub(super) async fn clear_factor(
     caller: Caller,
     Path(login): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    propose(&app, &caller, StaffCommand::ClearSecondFactor { login }).await
+    caller.ask(&app, Command::Staff(StaffCommand::ClearSecondFactor { login })).await
+}
+
+/// A code that proves who a person is. Shown once.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConfirmationView {
+    code: String,
+    expires_at_ms: i64,
+}
+
+/// Draws the code by which the person behind an account is known: hand it over in person. An earlier one is void. Errors: 404; 409
+/// `own_account`, `account_out_of_use`, `security_administrator_exists`.
+#[utoipa::path(post, path = "/v1/staff/{login}/confirmation", params(("login" = String, Path)),
+    responses((status = 200, body = ConfirmationView), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn offer_confirmation(
+    State(app): State<App>,
+    caller: Caller,
+    Path(login): Path<String>,
+) -> Result<Json<ConfirmationView>, Problem> {
+    let code = ConfirmationCode::draw().ok_or(Busy)?;
+    let code_hash = ConfirmationCode::hash(&login, &code);
+    let expires_at_ms = TimeMs::from_ms(app.sequencer.now_ms().ms() + CONFIRMATION_MS);
+    let offer = StaffCommand::OfferConfirmation { login, code_hash, expires_at_ms };
+    caller.ask(&app, Command::Staff(offer)).await?;
+    Ok(Json(ConfirmationView { code: code.to_string(), expires_at_ms: expires_at_ms.ms() }))
 }
 
 /// Open sessions of a person.
@@ -230,18 +262,10 @@ pub(super) async fn end_session(
 ) -> Result<StatusCode, Problem> {
     let rows = sessions_of(&app, &login).await?;
     let tag = find(&rows, &session).ok_or_else(no_such_session)?.tag;
-    propose(&app, &caller, StaffCommand::EndSession { tag }).await
+    caller.ask(&app, Command::Staff(StaffCommand::EndSession { tag })).await
 }
 
 fn no_such_staff() -> Problem {
     let hint = "GET /v1/staff lists the accounts.";
     Problem::new(StatusCode::NOT_FOUND, "unknown_staff", "There is no account of this name.", hint)
-}
-
-/// Proposes on behalf of the caller.
-pub(super) async fn propose(app: &App, caller: &Caller, command: StaffCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.by(), Command::Staff(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
-    }
 }

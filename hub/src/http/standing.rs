@@ -29,6 +29,8 @@ pub(super) enum Missing {
     Factor,
     /// A role needs a second factor, it was set up after this login.
     Proof,
+    /// A role needs to know the person: nobody has confirmed who is behind the account.
+    Confirmation,
 }
 
 impl Missing {
@@ -37,6 +39,7 @@ impl Missing {
             Missing::Password => "password_must_change",
             Missing::Factor => "second_factor_missing",
             Missing::Proof => "second_factor_unproven",
+            Missing::Confirmation => "confirmation_missing",
         }
     }
 
@@ -45,6 +48,7 @@ impl Missing {
             Missing::Password => "The password is temporary or too old.",
             Missing::Factor => "Your role needs a second factor, and none is set up.",
             Missing::Proof => "Your role needs a login with password and one-time code.",
+            Missing::Confirmation => "Your role needs the code by which a security administrator knows you.",
         }
     }
 
@@ -53,6 +57,9 @@ impl Missing {
             Missing::Password => "Choose another: PUT /v1/own/password.",
             Missing::Factor => "Set one up: POST /v1/own/second-factor/offer, then PUT /v1/own/second-factor.",
             Missing::Proof => "Log out and in again with a code of the authenticator.",
+            Missing::Confirmation => {
+                "Ask a security administrator for the code, in person; then PUT /v1/own/confirmation."
+            }
         }
     }
 }
@@ -127,6 +134,7 @@ fn missing(row: &StaffRow, proven_twice: bool, settings: &StaffSettings, now_ms:
     match row.factor_sealed {
         None if needed => missing.push(Missing::Factor),
         Some(_) if needed && !proven_twice => missing.push(Missing::Proof),
+        Some(_) if needed && !row.confirmed => missing.push(Missing::Confirmation),
         _ => {}
     }
     missing
@@ -137,20 +145,19 @@ fn missing(row: &StaffRow, proven_twice: bool, settings: &StaffSettings, now_ms:
 pub struct Notes(Mutex<HashMap<String, TimeMs>>);
 
 impl Notes {
-    /// Whether a note is to be written now; it counts as written.
+    /// Whether a note is to be written now.
     pub(super) fn is_due(&self, note: &str, now_ms: TimeMs) -> bool {
+        self.0.lock().get(note).is_none_or(|at_ms| now_ms.ms() - at_ms.ms() >= NOTE_MS)
+    }
+
+    /// Remembers that a note is in the log.
+    pub(super) fn written(&self, note: String, now_ms: TimeMs) {
         let mut written = self.0.lock();
         if written.len() >= NOTES_MAX {
             written.retain(|_, at_ms| now_ms.ms() - at_ms.ms() < NOTE_MS);
         }
-        match written.get(note) {
-            Some(at_ms) if now_ms.ms() - at_ms.ms() < NOTE_MS => false,
-            _ => {
-                if written.len() < NOTES_MAX {
-                    written.insert(note.to_string(), now_ms);
-                }
-                true
-            }
+        if written.len() < NOTES_MAX {
+            written.insert(note, now_ms);
         }
     }
 }
@@ -163,10 +170,12 @@ mod tests {
     fn a_note_is_due_once_a_minute_and_the_memory_is_bounded() {
         let notes = Notes::default();
         let at = |ms| TimeMs::from_ms(ms);
-        assert!(notes.is_due("a", at(0)) && notes.is_due("b", at(0)));
+        assert!(notes.is_due("a", at(0)) && notes.is_due("a", at(0)), "it is not in the log yet");
+        notes.written("a".to_string(), at(0));
+        assert!(notes.is_due("b", at(0)));
         assert!(!notes.is_due("a", at(59_999)) && notes.is_due("a", at(60_000)));
         for number in 0..2 * NOTES_MAX {
-            assert!(notes.is_due(&format!("x{number}"), at(60_000)));
+            notes.written(format!("x{number}"), at(60_000));
         }
         assert!(notes.0.lock().len() <= NOTES_MAX);
     }

@@ -3,14 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::StaffCommand;
+use jikai_schema::command::{Command, StaffCommand};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::guard::Caller;
 use super::page_rows;
 use super::problem::Problem;
-use super::staff::propose;
 use crate::app::App;
 use crate::machine::SupportRow;
 
@@ -89,7 +88,7 @@ pub(super) async fn ask(
     Json(body): Json<SupportBody>,
 ) -> Result<StatusCode, Problem> {
     let SupportBody { login, reason, minutes } = body;
-    propose(&app, &caller, StaffCommand::AskSupport { login, reason, minutes }).await
+    caller.ask(&app, Command::Staff(StaffCommand::AskSupport { login, reason, minutes })).await
 }
 
 /// Opens an access that another person asked for. Errors: 404; 409 `not_waiting`, `same_person`.
@@ -101,7 +100,7 @@ pub(super) async fn approve(
     caller: Caller,
     Path(number): Path<u32>,
 ) -> Result<StatusCode, Problem> {
-    propose(&app, &caller, StaffCommand::ApproveSupport { number }).await
+    caller.ask(&app, Command::Staff(StaffCommand::ApproveSupport { number })).await
 }
 
 /// Refuses an access that waits, or ends an open one; the account's sessions end. Errors: 404.
@@ -112,5 +111,5 @@ pub(super) async fn end(
     caller: Caller,
     Path(number): Path<u32>,
 ) -> Result<StatusCode, Problem> {
-    propose(&app, &caller, StaffCommand::EndSupport { number }).await
+    caller.ask(&app, Command::Staff(StaffCommand::EndSupport { number })).await
 }

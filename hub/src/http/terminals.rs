@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{AccessCommand, Command, Outcome};
+use jikai_schema::command::{AccessCommand, Command};
 use jikai_schema::event::{OperatorRole, TerminalKind};
 use jikai_schema::id::{IdError, OperatorId, OutletId, TerminalId};
 use jikai_schema::peer::Enrolment;
@@ -121,7 +121,9 @@ pub(super) async fn offer(
     let hours = i64::from(body.hours.unwrap_or(CODE_HOURS_DEFAULT));
     let expires_at_ms = TimeMs::from_ms(app.sequencer.now_ms().ms() + hours * 3_600_000);
     let code_hash = Enrolment::code_hash(terminal, &code);
-    propose(&app, &caller, AccessCommand::OfferEnrolment { terminal, kind, code_hash, expires_at_ms }).await?;
+    caller
+        .ask(&app, Command::Access(AccessCommand::OfferEnrolment { terminal, kind, code_hash, expires_at_ms }))
+        .await?;
     Ok(Json(OfferedView { code: code.to_string(), expires_at_ms: expires_at_ms.ms() }))
 }
 
@@ -146,7 +148,7 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let terminal: TerminalId = parse("terminal", &terminal)?;
     check_area(&app, &caller, terminal.outlet()).await?;
-    propose(&app, &caller, AccessCommand::RevokeTerminal { terminal, reason: body.reason }).await
+    caller.ask(&app, Command::Access(AccessCommand::RevokeTerminal { terminal, reason: body.reason })).await
 }
 
 /// A person of an outlet.
@@ -180,7 +182,7 @@ pub(super) async fn define_operator(
     let password = Passwords::one_time()?;
     let password_hash = app.passwords.hash(password.clone()).await?;
     let command = AccessCommand::DefineOperator { operator, name: body.name, role, password_hash };
-    propose(&app, &caller, command).await?;
+    caller.ask(&app, Command::Access(command)).await?;
     Ok(Json(OneTimePasswordView::of(&password)))
 }
 
@@ -195,7 +197,7 @@ pub(super) async fn disable_operator(
 ) -> Result<StatusCode, Problem> {
     let operator: OperatorId = parse("operator", &operator)?;
     check_area(&app, &caller, operator.outlet()).await?;
-    propose(&app, &caller, AccessCommand::DisableOperator { operator }).await
+    caller.ask(&app, Command::Access(AccessCommand::DisableOperator { operator })).await
 }
 
 /// Refuses an outlet outside the caller's area as if it did not exist.
@@ -208,13 +210,6 @@ pub(super) async fn check_area(app: &App, caller: &Caller, outlet: OutletId) -> 
             let text = "There is no such outlet in your area.";
             caller.refuse(app, "another area", Problem::new(StatusCode::NOT_FOUND, "unknown_outlet", text, hint)).await
         }
-    }
-}
-
-async fn propose(app: &App, caller: &Caller, command: AccessCommand) -> Result<StatusCode, Problem> {
-    match app.sequencer.propose(caller.by(), Command::Access(command)).await? {
-        Outcome::Refused(refusal) => Err(refusal.into()),
-        _ => Ok(StatusCode::NO_CONTENT),
     }
 }
 

@@ -126,13 +126,17 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// A wrong code for a number that waits for none leaves no trace: it costs the sender more than us.
+    /// A wrong code for a number that waits for none, or at a node that does not serve it, leaves no trace: it costs the sender
+    /// more than us, and nobody makes a code void from elsewhere.
     fn note_enrolment_failure(
         &mut self,
         stamp: Stamp<'_>,
         node: NodeId,
         terminal: TerminalId,
     ) -> Result<Outcome, Stop> {
+        if !matches!(self.node_of(terminal.outlet()), Ok(serving) if serving == node) {
+            return Ok(NOTHING);
+        }
         let update =
             "UPDATE enrolment SET failure_count = failure_count + 1 WHERE terminal = ?1 AND failure_count < ?2";
         if self.tx.prepare_cached(update)?.execute((terminal.get() as i64, FAILURES_MAX))? == 0 {

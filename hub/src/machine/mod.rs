@@ -46,7 +46,9 @@ pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
 pub use personal::PersonalRow;
-pub use staff::{FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no};
+pub use staff::{
+    CODE_FAILURES_MAX, FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no,
+};
 
 /// Longest staff name that an event remembers. Bytes.
 const STAFF_BYTES_MAX: usize = 64;

@@ -79,6 +79,8 @@ pub enum Resource {
     StaffAccounts,
     /// What is granted to staff.
     StaffRights,
+    /// That the person behind an account is the one it was made for.
+    Confirmations,
     /// Open sessions of staff.
     StaffSessions,
     /// The vendor's access.
@@ -127,6 +129,7 @@ impl Resource {
             Resource::Changes => "changes",
             Resource::StaffAccounts => "staff_accounts",
             Resource::StaffRights => "staff_rights",
+            Resource::Confirmations => "confirmations",
             Resource::StaffSessions => "staff_sessions",
             Resource::Support => "support",
         }

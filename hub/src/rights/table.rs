@@ -27,6 +27,8 @@ pub const CONSOLE: &[Permission] = &[
     (See, Deposits),
     (See, Ledger),
     (See, Trail),
+    // Of the first security administrator only: the machine refuses it for anybody else.
+    (Change, Confirmations),
 ];
 
 const SYSTEM: &[Permission] = &[
@@ -58,6 +60,7 @@ const SECURITY: &[Permission] = &[
     (Change, StaffRights),
     (Ask, StaffRights),
     (Approve, StaffRights),
+    (Change, Confirmations),
     (See, StaffSessions),
     (Revoke, StaffSessions),
     (See, Support),
@@ -216,10 +219,13 @@ mod tests {
     }
 
     #[test]
-    fn who_decides_what_another_proposed_proves_who_it_is_twice() {
+    fn who_decides_what_another_proposed_or_puts_devices_and_persons_in_use_proves_who_it_is_twice() {
+        let weighty = |(verb, resource): &Permission| match resource {
+            Terminals | Operators | Personal => matches!(verb, Change | Revoke | Reveal),
+            _ => *verb == Approve,
+        };
         for role in Role::ALL {
-            let decides = permissions_of(role).iter().any(|(verb, _)| *verb == Approve);
-            assert!(!decides || role.needs_second_factor(), "{role:?}");
+            assert!(!permissions_of(role).iter().any(weighty) || role.needs_second_factor(), "{role:?}");
         }
     }
 

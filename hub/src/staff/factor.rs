@@ -2,14 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jikai_schema::crypto::{CipherError, KeyRing, KeyVersion, Suite, hash};
+use jikai_schema::crypto::{CipherError, KeyRing, KeyVersion, Suite};
 use jikai_schema::time::TimeMs;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use totp_rs::{Builder, Totp};
 use zeroize::Zeroizing;
 
-use super::{Busy, spoken};
+use super::{Busy, code};
 
 /// Bytes of a secret: RFC 4226 asks for 160 bits.
 const SECRET_BYTES: usize = 20;
@@ -123,23 +123,19 @@ impl Factors {
         Ok(Some(self.keys.seal(Suite::configured(), random()?, &context, &secret)))
     }
 
-    /// Fresh recovery codes, 50 bits each.
+    /// Fresh recovery codes.
     pub fn recovery_codes() -> Result<Vec<Zeroizing<String>>, FactorError> {
-        let code = |_| {
-            let letters = Zeroizing::new(spoken(&*Zeroizing::new(random::<10>()?)));
-            Ok(Zeroizing::new(format!("{}-{}", &letters[..5], &letters[5..])))
-        };
-        (0..RECOVERY_CODES).map(code).collect()
+        (0..RECOVERY_CODES).map(|_| code::draw().ok_or(FactorError::Random)).collect()
     }
 
     /// What is kept of a recovery code.
     pub fn recovery_hash(code: &str) -> [u8; 32] {
-        hash(Suite::configured(), &[b"jikai recovery\n", code.trim().to_lowercase().as_bytes()])
+        code::kept("recovery", code)
     }
 
     /// Whether a text could be a recovery code rather than a one-time code.
     pub fn looks_like_recovery(code: &str) -> bool {
-        code.trim().len() == 11
+        code.trim().len() == code::CODE_CHARS
     }
 }
 

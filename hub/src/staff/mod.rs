@@ -1,6 +1,7 @@
 //! What a member of staff proves with: passwords, second factors, session tokens. Rules about persons live in the machine;
 //! here is what is slow, secret or random, and is done before a command is proposed.
 
+mod code;
 mod factor;
 mod password;
 mod token;
@@ -9,6 +10,7 @@ use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
+pub use code::ConfirmationCode;
 #[cfg(test)]
 pub use factor::code_of;
 pub use factor::{FactorError, Factors, Offer};

@@ -9,6 +9,8 @@ mod refusal;
 mod sessions;
 mod tickets;
 
+use std::net::IpAddr;
+
 use jikai_schema::barcode::{PackRef, SecurityBarcode, TicketRef};
 use jikai_schema::event::{Actor, EventBody, OperatorRole, RequestKey, TokenTag};
 use jikai_schema::id::{NodeId, OperatorId, OutletId, PackId, TerminalId};
@@ -35,6 +37,8 @@ pub struct Caller {
     pub operator: OperatorId,
     /// What the person may do.
     pub role: OperatorRole,
+    /// The address that the request came from; `None` where it came over no network.
+    pub address: Option<IpAddr>,
 }
 
 impl Caller {
@@ -45,7 +49,11 @@ impl Caller {
 
     /// The actor of the events.
     pub fn actor(&self) -> Actor {
-        Actor::Terminal { terminal: self.terminal, operator: self.operator }
+        let (terminal, operator) = (self.terminal, self.operator);
+        match self.address {
+            Some(address) => Actor::TerminalAt { terminal, operator, address },
+            None => Actor::Terminal { terminal, operator },
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who asks, and how a body is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -16,11 +17,14 @@ use crate::session::Session;
 
 /// A request that the guard found to have a live session.
 #[derive(Clone)]
-pub(super) struct SignedIn(pub Arc<Session>);
+pub(super) struct SignedIn {
+    pub session: Arc<Session>,
+    pub address: IpAddr,
+}
 
 impl SignedIn {
     pub(super) fn caller(&self) -> Caller {
-        self.0.caller
+        Caller { address: Some(self.address), ..self.session.caller }
     }
 }
 

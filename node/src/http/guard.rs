@@ -16,7 +16,7 @@ use jikai_schema::event::TokenTag;
 use super::caller::SignedIn;
 use super::problem::Problem;
 use crate::app::{App, Closed};
-use crate::decide::Refusal;
+use crate::decide::{Caller, Refusal};
 use crate::rights::{self, Needs, Permission, route_of};
 use crate::session::Session;
 
@@ -31,25 +31,43 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
         let detail = "What this address needs is not declared.";
         Problem::new(StatusCode::FORBIDDEN, "not_declared", detail, "Tell the vendor: this is a defect.")
     })?;
+    let address = peer(&mut parts, &app).await?;
     match route.needs {
         Needs::Nothing => {}
-        Needs::Allowance => check_allowance(&app, peer(&mut parts, &app).await?)?,
-        Needs::Machine => check_machine(peer(&mut parts, &app).await?)?,
+        Needs::Allowance => check_allowance(&app, address)?,
+        Needs::Machine => check_machine(address)?,
         Needs::Session => {
-            let session = signed_in(&app, &parts.headers)?;
-            parts.extensions.insert(SignedIn(session));
+            let session = signed_in(&app, &parts.headers, address)?;
+            parts.extensions.insert(session);
         }
         Needs::May(permission) => {
-            let session = signed_in(&app, &parts.headers)?;
-            check_right(&app, &session, permission).await?;
-            parts.extensions.insert(SignedIn(session));
+            let session = signed_in(&app, &parts.headers, address)?;
+            check_right(&app, session.caller(), permission).await?;
+            parts.extensions.insert(session);
         }
     }
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
 /// The session of the request's token, within its terminal's allowance.
-fn signed_in(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
+fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
+    let session =
+        session_of(app, headers).inspect_err(|_| metrics::counter!("jikai_sessions_refused_total").increment(1));
+    let session = match session {
+        Ok(session) => session,
+        // Who guesses at tokens uses up what the address may do without a session.
+        Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
+    };
+    check_open(app)?;
+    if !session.allow() {
+        let hint = "Wait a second before the next request.";
+        let detail = "This terminal asks too often.";
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, hint));
+    }
+    Ok(SignedIn { session, address })
+}
+
+fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
@@ -61,21 +79,15 @@ fn signed_in(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
     if app.now_ms() >= session.expires_at_ms {
         return Err(expired());
     }
-    check_open(app)?;
-    if !session.allow() {
-        let hint = "Wait a second before the next request.";
-        let detail = "This terminal asks too often.";
-        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", detail, hint));
-    }
     Ok(session)
 }
 
 /// Refuses what the person may not do, and notes it.
-async fn check_right(app: &App, session: &Session, permission: Permission) -> Result<(), Problem> {
-    if rights::may(session.caller.role, permission) {
+async fn check_right(app: &App, caller: Caller, permission: Permission) -> Result<(), Problem> {
+    if rights::may(caller.role, permission) {
         return Ok(());
     }
-    app.note_refusal(session.caller, &rights::words(permission)).await?;
+    app.note_refusal(caller, &rights::words(permission)).await?;
     Err(Problem::refused(&Refusal::OwnerRequired, None))
 }
 
@@ -89,7 +101,7 @@ fn check_allowance(app: &App, address: IpAddr) -> Result<(), Problem> {
 }
 
 fn check_machine(address: IpAddr) -> Result<(), Problem> {
-    if address.to_canonical().is_loopback() {
+    if address.is_loopback() {
         return Ok(());
     }
     let hint = "Ask on the node's machine, or through a tunnel.";
@@ -114,7 +126,19 @@ pub(super) fn check_open(app: &App) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint))
 }
 
+/// The address that a request came from.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub IpAddr);
+
+impl FromRequestParts<App> for Peer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        peer(parts, app).await.map(Peer)
+    }
+}
+
 async fn peer(parts: &mut Parts, app: &App) -> Result<IpAddr, Problem> {
     let found = ConnectInfo::<SocketAddr>::from_request_parts(parts, app).await;
-    found.map(|info| info.0.ip()).map_err(|_| Problem::internal(&"no peer address"))
+    found.map(|info| info.0.ip().to_canonical()).map_err(|_| Problem::internal(&"no peer address"))
 }

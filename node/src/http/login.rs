@@ -1,5 +1,7 @@
 //! `/v1/login`, `/v1/logout`.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn};
-use super::guard::check_open;
+use super::guard::{Peer, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
 use crate::app::App;
@@ -82,15 +84,16 @@ pub(super) async fn challenge(
 #[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
+    Peer(address): Peer,
     JsonBody(body): JsonBody<LoginBody>,
 ) -> Result<Json<LoginView>, Problem> {
     check_open(&app)?;
     let credentials = credentials(body)?;
     // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
-    tokio::spawn(prove(app, credentials)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
+    tokio::spawn(prove(app, credentials, address)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
 
-async fn prove(app: App, credentials: Credentials) -> Result<Json<LoginView>, Problem> {
+async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Json<LoginView>, Problem> {
     let (terminal, operator) = (credentials.terminal, credentials.operator);
     let challenge = app.challenges.read(terminal, &credentials.challenge, app.now_ms()).ok_or_else(login_failed)?;
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
@@ -105,7 +108,7 @@ async fn prove(app: App, credentials: Credentials) -> Result<Json<LoginView>, Pr
     let (ground, role, outlet_name) = (secrets.ground(), secrets.role, secrets.outlet_name.clone());
     let proven = tokio::task::spawn_blocking(move || prove_person(&credentials, &secrets)).await;
     drop(room);
-    let caller = Caller { terminal, operator, role };
+    let caller = Caller { terminal, operator, role, address: Some(address) };
     if proven.unwrap_or(Err(LoginError)).is_err() {
         let failures = guess.failed(app.now_ms());
         let key = app.fresh_key(&caller, "note");

@@ -55,7 +55,7 @@ impl SessionView {
 /// Whose session this is, and what may be done in it. Errors: 401.
 #[utoipa::path(get, path = "/v1/session", responses((status = 200, body = SessionView), (status = 401, body = Problem)))]
 pub(super) async fn show(State(app): State<App>, session: SignedIn) -> Result<Json<SessionView>, Problem> {
-    let (caller, expires_at_ms) = (session.caller(), session.0.expires_at_ms);
+    let (caller, expires_at_ms) = (session.caller(), session.session.expires_at_ms);
     let outlet = caller.outlet();
     let name = app.pool.read(move |store| outlet_name(store, outlet)).await??;
     Ok(Json(SessionView::of(&caller, name, expires_at_ms)))

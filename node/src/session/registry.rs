@@ -113,7 +113,7 @@ impl Sessions {
             let ids = (TerminalId::new(terminal as u64), OperatorId::new(operator as u64));
             if let (Ok(terminal), Ok(operator)) = ids {
                 let role = if row.get::<_, i64>(2)? == 0 { OperatorRole::Owner } else { OperatorRole::Clerk };
-                let caller = Caller { terminal, operator, role };
+                let caller = Caller { terminal, operator, role, address: None };
                 self.open(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?));
                 count += 1;
             }
@@ -183,7 +183,7 @@ mod tests {
 
     fn caller(terminal: u64) -> Caller {
         let operator = OperatorId::new(1_301_000_101).unwrap();
-        Caller { terminal: TerminalId::new(terminal).unwrap(), operator, role: OperatorRole::Owner }
+        Caller { terminal: TerminalId::new(terminal).unwrap(), operator, role: OperatorRole::Owner, address: None }
     }
 
     fn sessions(burst: u32) -> Sessions {

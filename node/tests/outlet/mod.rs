@@ -44,12 +44,12 @@ pub fn device_key() -> SigningKey {
 
 pub fn owner(number: u32) -> Caller {
     let operator = OperatorId::new(terminal(number).get()).unwrap();
-    Caller { terminal: terminal(number), operator, role: OperatorRole::Owner }
+    Caller { terminal: terminal(number), operator, role: OperatorRole::Owner, address: None }
 }
 
 pub fn clerk(number: u32) -> Caller {
     let operator = OperatorId::new(terminal(number).get() + 1).unwrap();
-    Caller { terminal: terminal(number), operator, role: OperatorRole::Clerk }
+    Caller { terminal: terminal(number), operator, role: OperatorRole::Clerk, address: None }
 }
 
 pub fn pack(number: u32) -> PackId {

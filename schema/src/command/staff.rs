@@ -6,6 +6,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::staff::Grant;
+use crate::time::TimeMs;
 
 /// What is kept of a session token: its SHA-256.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -143,6 +144,29 @@ pub enum StaffCommand {
     EndSupport {
         /// Which.
         number: u32,
+    },
+    /// Hand a code to the person behind an account, who confirms it by showing the code. An earlier code is void.
+    OfferConfirmation {
+        /// Whose account.
+        login: String,
+        /// SHA-256 of the code.
+        code_hash: [u8; 32],
+        /// Until when it is good.
+        expires_at_ms: TimeMs,
+    },
+    /// Show the code that was handed over for the own account.
+    Confirm {
+        /// Whose account.
+        login: String,
+        /// SHA-256 of the code.
+        code_hash: [u8; 32],
+    },
+    /// Note a login that failed although the password was right: the code was wrong, used before, or not sent.
+    NoteCodeFailure {
+        /// Whose.
+        login: String,
+        /// From where.
+        address: IpAddr,
     },
 }
 

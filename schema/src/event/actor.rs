@@ -29,21 +29,48 @@ pub enum Actor {
         /// The address that the request came from.
         address: IpAddr,
     },
+    /// A person at a terminal of an outlet, and from where.
+    TerminalAt {
+        /// The device.
+        terminal: TerminalId,
+        /// The person.
+        operator: OperatorId,
+        /// The address that the request came from.
+        address: IpAddr,
+    },
 }
 
 impl Actor {
+    /// The release that first wrote this sort of actor.
+    pub(super) const fn since(&self) -> u8 {
+        match self {
+            Actor::System | Actor::Staff(_) | Actor::Terminal { .. } => 1,
+            Actor::StaffAt { .. } | Actor::TerminalAt { .. } => 2,
+        }
+    }
+
     /// The account name, if this is a member of staff.
     pub fn login(&self) -> Option<&str> {
         match self {
             Actor::Staff(login) | Actor::StaffAt { login, .. } => Some(login),
-            Actor::System | Actor::Terminal { .. } => None,
+            Actor::System | Actor::Terminal { .. } | Actor::TerminalAt { .. } => None,
+        }
+    }
+
+    /// The device and the person at it, if this is a terminal.
+    pub fn terminal(&self) -> Option<(TerminalId, OperatorId)> {
+        match self {
+            Actor::Terminal { terminal, operator } | Actor::TerminalAt { terminal, operator, .. } => {
+                Some((*terminal, *operator))
+            }
+            _ => None,
         }
     }
 
     /// The address that the actor acted from, as far as it is known.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
-            Actor::StaffAt { address, .. } => Some(*address),
+            Actor::StaffAt { address, .. } | Actor::TerminalAt { address, .. } => Some(*address),
             _ => None,
         }
     }

@@ -144,6 +144,10 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     };
     bodies.push(("run_at_hub", EventBody::Machine(MachineEvent::RunAtHub(run.clone()))));
     bodies.push(("run_at_node", EventBody::Machine(MachineEvent::RunAtNode(run))));
+    let (login, expires_at_ms) = (text("li.wei"), TimeMs::from_ms(1_790_000_000_000));
+    let offered = StaffEvent::ConfirmationOffered { login: login.clone(), expires_at_ms };
+    bodies.push(("confirmation_offered", EventBody::Staff(offered)));
+    bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies
 }
 
@@ -301,8 +305,11 @@ fn actors_and_a_missing_request_keep_their_bytes() {
     };
     assert_eq!(written(Actor::System, None), "0107ac0280b083c5986800000401a5dfaeec04");
     assert_eq!(written(Actor::Staff("a".into()), None), "0107ac0280b083c59868010161000401a5dfaeec04");
+    let (terminal, operator) = (terminal(), operator());
+    let at = Actor::TerminalAt { terminal, operator, address: [10, 0, 0, 1].into() };
+    assert_eq!(written(at, None), "0207ac0280b083c5986804a5dfaeec04a6dfaeec04000a000001000401a5dfaeec04");
     let at = Actor::StaffAt { login: "a".into(), address: [10, 0, 0, 1].into() };
-    assert_eq!(written(at, None), "0107ac0280b083c59868030161000a000001000401a5dfaeec04");
+    assert_eq!(written(at, None), "0207ac0280b083c59868030161000a000001000401a5dfaeec04");
 }
 
 #[test]

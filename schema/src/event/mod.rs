@@ -63,6 +63,14 @@ pub struct Event {
     pub body: EventBody,
 }
 
+impl Event {
+    /// Its version byte: that of the release that first knew its variant and its sort of actor.
+    pub const fn since(&self) -> u8 {
+        let (body, actor) = (self.body.since(), self.actor.since());
+        if body > actor { body } else { actor }
+    }
+}
+
 /// What happened, by family.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventBody {
@@ -117,8 +125,11 @@ impl EventBody {
 
     /// The version byte of its variant: that of the release that first wrote it. A variant added after release 1 has its
     /// arm here and raises [`EVENT_VERSION`](crate::codec::EVENT_VERSION).
-    pub const fn since(&self) -> u8 {
-        1
+    const fn since(&self) -> u8 {
+        match self {
+            EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
+            _ => 1,
+        }
     }
 
     /// The money that the fact moves or names; `None` where it names none.

@@ -130,6 +130,18 @@ pub enum StaffEvent {
         /// The vendor's account.
         login: String,
     },
+    /// A code was handed to the person behind an account.
+    ConfirmationOffered {
+        /// Whose account.
+        login: String,
+        /// Until when it is good.
+        expires_at_ms: TimeMs,
+    },
+    /// The person behind an account has shown the code: its rights work from now on, until the second factor is taken off.
+    Confirmed {
+        /// Whose account.
+        login: String,
+    },
 }
 
 /// How a person proved to be the one.
@@ -193,6 +205,10 @@ impl StaffEvent {
             StaffEvent::SupportEnded { number, login } => {
                 json!({ "kind": "support_ended", "number": number, "login": login })
             }
+            StaffEvent::ConfirmationOffered { login, expires_at_ms } => {
+                json!({ "kind": "confirmation_offered", "login": login, "expires_at_ms": expires_at_ms.ms() })
+            }
+            StaffEvent::Confirmed { login } => json!({ "kind": "staff_confirmed", "login": login }),
         }
     }
 }

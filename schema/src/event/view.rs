@@ -95,16 +95,19 @@ impl EventView {
 }
 
 fn actor(actor: &Actor) -> serde_json::Value {
-    match actor {
-        Actor::System => "system".into(),
-        Actor::Staff(login) => serde_json::json!({ "staff": login }),
-        Actor::StaffAt { login, address } => serde_json::json!({ "staff": login, "address": address.to_string() }),
-        Actor::Terminal { terminal, operator } => serde_json::json!({
+    let mut view = match (actor.login(), actor.terminal()) {
+        (Some(login), _) => serde_json::json!({ "staff": login }),
+        (None, Some((terminal, operator))) => serde_json::json!({
             "terminal": terminal.to_string(),
             "operator": operator.to_string(),
             "outlet": terminal.outlet().to_string(),
         }),
+        (None, None) => return "system".into(),
+    };
+    if let Some(address) = actor.address() {
+        view["address"] = address.to_string().into();
     }
+    view
 }
 
 fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {

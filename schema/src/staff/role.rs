@@ -131,18 +131,10 @@ impl Role {
         Role::ALL.into_iter().find(|role| role.name() == name)
     }
 
-    /// Whether its holders prove themselves twice: roles that move money, change rights, or see prize data.
+    /// Whether its holders prove themselves twice: roles that move money, change rights, see prize data, or
+    /// put devices and persons of outlets in and out of use.
     pub const fn needs_second_factor(self) -> bool {
-        !matches!(
-            self,
-            MarketManager
-                | WarehouseKeeper
-                | WarehousePicker
-                | WarehouseChecker
-                | WarehouseCounter
-                | CallCentreAgent
-                | Supervisor
-        )
+        !matches!(self, WarehouseKeeper | WarehousePicker | WarehouseChecker | WarehouseCounter | Supervisor)
     }
 }
 

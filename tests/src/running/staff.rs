@@ -83,6 +83,11 @@ impl Person {
         self.log_in(Some(&self.used_code.clone()));
     }
 
+    /// Shows the code by which the person is known.
+    fn confirm(&self, code: &str) {
+        self.send("PUT", "/v1/own/confirmation", &json!({ "code": code }));
+    }
+
     /// The one-time code that an authenticator shows whose clock is ahead by so many seconds.
     ///
     /// # Panics
@@ -102,6 +107,9 @@ pub(super) fn administrators(hub: &Hub) -> (Person, Person) {
     let mut security = Person::new(hub, "guard", &created(&system, "guard"));
     system.send("POST", "/v1/staff/guard/first-security-administrator", &json!({}));
     security.move_in();
+    let words = hub.command(&["staff", "confirm"], &["--login", "guard"]);
+    let code = words.lines().nth(1).unwrap_or_default().trim().to_string();
+    security.confirm(&code);
     (system, security)
 }
 
@@ -112,6 +120,8 @@ pub(super) fn colleague(hub: &Hub, system: &Person, security: &Person, login: &s
     let grants: Vec<Value> = roles.iter().map(grant).collect();
     security.send("PUT", &format!("/v1/staff/{login}/grants"), &json!({ "seen": [], "grants": grants }));
     person.move_in();
+    let offered = security.send("POST", &format!("/v1/staff/{login}/confirmation"), &json!({}));
+    person.confirm(offered["code"].as_str().expect("a code is offered"));
     person
 }
 

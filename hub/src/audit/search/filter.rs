@@ -8,7 +8,7 @@ use serde_json::Value;
 /// What is looked for; what is `None` fits everything.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Staff login or operator number: who did it, or whose account it is about.
+    /// Staff login or operator number: who did it, proposed or decided it, or whose account it is about.
     pub person: Option<String>,
     /// Outlet: where it happened or whom it concerns.
     pub outlet: Option<String>,
@@ -68,10 +68,7 @@ impl Filter {
 
     /// Whether an event fits; `view` is the event as other programs read it, by whose names new kinds are found too.
     pub(super) fn fits(&self, event: &Event, view: &Value) -> bool {
-        let terminal = match &event.actor {
-            Actor::Terminal { terminal, .. } => Some(*terminal),
-            _ => None,
-        };
+        let terminal = event.actor.terminal().map(|(terminal, _)| terminal);
         let is = |wanted: &Option<String>, names: &[&str], actual: Option<String>| match wanted {
             None => true,
             Some(wanted) => actual.as_ref() == Some(wanted) || names.iter().any(|name| view[name] == wanted.as_str()),
@@ -79,7 +76,7 @@ impl Filter {
         is(&self.kind, &["kind"], None)
             && is(&self.request, &[], event.request.map(|request| hex::encode(request.id)))
             && is(&self.address, &["address"], event.actor.address().map(|address| address.to_string()))
-            && is(&self.person, &["login", "given", "operator"], person(&event.actor))
+            && is(&self.person, &["login", "given", "operator", "maker", "checker"], person(&event.actor))
             && is(&self.terminal, &["terminal"], terminal.map(|terminal| terminal.to_string()))
             && is(&self.outlet, &["outlet"], terminal.map(|terminal| terminal.outlet().to_string()))
             && self.fits_item(view)
@@ -107,9 +104,9 @@ impl Filter {
 
 /// Who acted, by the name under which the person is looked for.
 pub(super) fn person(actor: &Actor) -> Option<String> {
-    match actor {
-        Actor::Terminal { operator, .. } => Some(operator.to_string()),
-        other => other.login().map(str::to_string),
+    match actor.terminal() {
+        Some((_, operator)) => Some(operator.to_string()),
+        None => actor.login().map(str::to_string),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
-use jikai_schema::event::{Actor, BatchNames, EventView};
+use jikai_schema::event::{BatchNames, EventView};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -152,10 +152,7 @@ fn found(log: NodeId, seq: u64, hash: ChainHash, event: &jikai_schema::event::Ev
         Value::Null => String::new(),
         other => other.to_string(),
     };
-    let acting = match &event.actor {
-        Actor::Terminal { terminal, .. } => Some(*terminal),
-        _ => None,
-    };
+    let acting = event.actor.terminal().map(|(terminal, _)| terminal);
     let or = |first: String, other: Option<String>| if first.is_empty() { other.unwrap_or_default() } else { first };
     let subjects = ["ticket", "pack", "login", "deposit", "batch", "operator", "code", "node", "request"];
     Found {

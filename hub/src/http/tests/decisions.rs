@@ -3,7 +3,8 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
-use jikai_schema::staff::{Grant, Role};
+use jikai_schema::id::PrefectureCode;
+use jikai_schema::staff::{Area, Grant, Role};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -111,4 +112,46 @@ async fn every_kind_is_read_and_asks_for_its_own_right() {
     let negative = json!({ "kind": "deposit", "deposit_id": 10, "outlet_id": "13010001", "amount_yuan": "-5.00" });
     let (status, _) = ask(&router, &finance, "POST", "/v1/changes", change(negative)).await;
     assert!(matches!(status, 204 | 409 | 422), "{status}");
+}
+
+#[tokio::test]
+async fn a_hold_is_proposed_only_by_who_may_there_and_seen_and_withdrawn_by_its_maker() {
+    let hub = worked().await;
+    let router = router(app(&hub));
+    let at =
+        |role, code| Grant { area: Area::Prefecture(PrefectureCode::new(code).unwrap()), ..Grant::everywhere(role) };
+    let hold = change(json!({ "kind": "hold", "pack": "G0201-26001-0000001", "hold": "stolen" }));
+    let manager = signed_in(&hub, "manager", vec![at(Role::MarketManager, 1301)], Settled::Yes).await;
+    let finance = signed_in(&hub, "finance", vec![at(Role::FinanceMaker, 1301)], Settled::Yes).await;
+    let grants = vec![at(Role::MarketManager, 1302), at(Role::FinanceMaker, 1301)];
+    let elsewhere = signed_in(&hub, "elsewhere", grants, Settled::Yes).await;
+    let grants = vec![at(Role::MarketManager, 1301), Grant::everywhere(Role::FinanceMaker)];
+    let both = signed_in(&hub, "both", grants, Settled::Yes).await;
+    assert_eq!(code(&ask(&router, &finance, "POST", "/v1/changes", hold.clone()).await), (403, "not_permitted"));
+    assert_eq!(code(&ask(&router, &elsewhere, "POST", "/v1/changes", hold.clone()).await), (404, "unknown_pack"));
+    assert_eq!(ask(&router, &both, "POST", "/v1/changes", hold.clone()).await.0, 204, "the other role is wider");
+    assert_eq!(ask(&router, &manager, "POST", "/v1/changes", hold).await.0, 204);
+    let (_, own) = ask(&router, &manager, "GET", "/v1/changes", json!({})).await;
+    let makers: Vec<&str> =
+        own["changes"].as_array().unwrap().iter().map(|row| row["maker"].as_str().unwrap()).collect();
+    assert_eq!(makers, ["manager"], "the own one and no other");
+    assert_eq!(code(&ask(&router, &finance, "DELETE", "/v1/changes/2", json!({})).await), (409, "not_own_change"));
+    assert_eq!(ask(&router, &manager, "DELETE", "/v1/changes/2", json!({})).await.0, 204);
+}
+
+#[tokio::test]
+async fn who_tries_what_takes_another_person_is_named_in_the_trail() {
+    let hub = worked().await;
+    let router = router(app(&hub));
+    let both = [Role::ParameterMaker, Role::ParameterChecker].map(Grant::everywhere).to_vec();
+    let wei = signed_in(&hub, "wei", both, Settled::Yes).await;
+    assert_eq!(ask(&router, &wei, "POST", "/v1/changes", idle(5)).await.0, 204);
+    for _ in 0..3 {
+        let own = ask(&router, &wei, "POST", "/v1/changes/1/approval", json!({})).await;
+        assert_eq!(code(&own), (409, "same_person"));
+    }
+    let events = hub.pool.read(|store| crate::reports::hub_events(store, 0, 1_000)).await.unwrap().unwrap();
+    let text = String::from_utf8(events).unwrap();
+    let noted = text.lines().filter(|line| line.contains("access_refused") && line.contains("same_person"));
+    assert_eq!(noted.count(), 1, "once a minute: {text}");
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use super::super::Allowances;
-use super::{app, router};
+use super::{TOKEN, app, router};
 use crate::app::App;
 use crate::province::{NOW_MS, Running};
 use crate::staff::code_of;
@@ -79,6 +79,11 @@ impl Browser {
         self.ask(Method::DELETE, path, None).await
     }
 
+    /// Shows the code by which the person is known.
+    pub(super) async fn confirm(&mut self, offered: &Answer) -> Answer {
+        self.put("/v1/own/confirmation", json!({ "code": offered.1["code"] })).await
+    }
+
     pub(super) async fn log_in(&mut self, login: &str, password: &str, code: Option<&str>) -> Answer {
         self.post("/v1/session", json!({ "login": login, "password": password, "code": code })).await
     }
@@ -96,6 +101,14 @@ impl Browser {
         assert_eq!(self.log_in(login, password, Some(&code(30_000))).await.0, 200);
         recovery["recovery_codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_string()).collect()
     }
+}
+
+/// The answer to the machine's own token.
+async fn as_machine(browser: &Browser, path: &str) -> Answer {
+    let request = Request::post(path).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
+    let response = browser.router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let status = response.status().as_u16();
+    (status, serde_json::from_slice(&to_bytes(response.into_body(), 1 << 20).await.unwrap()).unwrap_or(Value::Null))
 }
 
 fn refused(answer: &Answer) -> (u16, &str) {
@@ -135,6 +148,17 @@ async fn the_first_administrator_changes_the_password_sets_a_factor_up_and_makes
     assert_eq!(refused(&again), (409, "security_administrator_exists"));
     let mut guard = root.other();
     guard.settle("guard", made["one_time_password"].as_str().unwrap(), PASSWORDS[1]).await;
+    assert_eq!(refused(&guard.get("/v1/staff").await), (403, "confirmation_missing"));
+    let offered = as_machine(&root, "/v1/staff/guard/confirmation").await;
+    assert_eq!(refused(&root.confirm(&offered).await), (409, "confirmation_refused"), "it is guard's");
+    let guess = (200, json!({ "code": "abcd-efgh-jkmn-2345" }));
+    assert_eq!(refused(&guard.confirm(&guess).await), (409, "confirmation_refused"));
+    assert_eq!(guard.confirm(&offered).await.0, 204);
+    assert_eq!(refused(&guard.confirm(&offered).await), (409, "confirmation_refused"), "a code is good once");
+    let again = as_machine(&root, "/v1/staff/second/confirmation").await;
+    assert_eq!(refused(&again), (409, "security_administrator_exists"), "guard confirms the others");
+    assert_eq!(refused(&root.post("/v1/staff/second/confirmation", json!({})).await), (403, "not_permitted"));
+    assert_eq!(guard.post("/v1/staff/second/confirmation", json!({})).await.0, 200);
     let area = json!({ "kind": "prefecture", "code": 1301 });
     let grants = json!([{ "role": "market_manager", "area": area, "hours": "08:00-18:00" }]);
     let (status, text) = guard.put("/v1/staff/second/grants", json!({ "seen": [], "grants": grants })).await;
@@ -171,7 +195,8 @@ async fn an_account_with_a_second_factor_needs_a_fresh_code_or_a_recovery_code()
     let mut root = first(&hub).await;
     let codes = root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     let mut other = root.other();
-    assert_eq!(refused(&other.log_in("root", PASSWORDS[0], None).await), (401, "code_required"));
+    let wrong = other.log_in("root", "not-the-password", None).await;
+    assert_eq!(other.log_in("root", PASSWORDS[0], None).await, wrong, "that the password is right is not told");
     assert_eq!(refused(&other.log_in("root", PASSWORDS[0], Some("000000")).await), (401, "login_failed"));
     assert_eq!(other.log_in("root", PASSWORDS[0], Some(&codes[0])).await.0, 200);
     assert_eq!(refused(&other.log_in("root", PASSWORDS[0], Some(&codes[0])).await), (401, "login_failed"));
@@ -206,6 +231,42 @@ async fn a_password_is_long_new_and_changed_only_by_who_knows_the_old_one() {
     assert_eq!(root.put("/v1/own/password", change(PASSWORDS[0], PASSWORDS[1])).await.0, 204);
     let back = root.put("/v1/own/password", change(PASSWORDS[1], PASSWORDS[0])).await;
     assert_eq!(refused(&back), (409, "password_used_before"));
+}
+
+#[tokio::test]
+async fn the_fifth_wrong_old_password_from_one_place_ends_the_session_whatever_happens_elsewhere() {
+    let hub = Running::empty();
+    let mut root = first(&hub).await;
+    root.log_in("root", ROOT_PASSWORD, None).await;
+    let guess = json!({ "old_password": "not-the-password", "new_password": PASSWORDS[0] });
+    for tried in 1..=5 {
+        assert_eq!(refused(&root.put("/v1/own/password", guess.clone()).await), (403, "old_password_wrong"));
+        // What fails at another place neither ends this session nor makes room for more guesses.
+        let elsewhere = StaffCommand::NoteFailure { given: "root".into(), address: [10, 9, 8, 7].into() };
+        hub.sequencer.propose(Actor::System, Command::Staff(elsewhere)).await.unwrap();
+        assert_eq!(root.get("/v1/session").await.0, if tried < 5 { 200 } else { 401 }, "after {tried}");
+    }
+}
+
+#[tokio::test]
+async fn ten_wrong_codes_behind_the_right_password_close_the_account_until_it_is_reset() {
+    let hub = Running::empty();
+    let mut root = first(&hub).await;
+    let codes = root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
+    for _ in 0..9 {
+        // Past the wait of one place, as from ever new places.
+        let note = StaffCommand::NoteCodeFailure { login: "root".into(), address: [10, 0, 0, 1].into() };
+        hub.sequencer.propose(Actor::System, Command::Staff(note)).await.unwrap();
+    }
+    let mut other = root.other();
+    assert_eq!(refused(&other.log_in("root", PASSWORDS[0], Some("000000")).await), (401, "login_failed"));
+    assert_eq!(refused(&other.log_in("root", PASSWORDS[0], Some(&codes[0])).await), (401, "login_failed"), "the tenth");
+    let reset = StaffCommand::ResetPassword {
+        login: "root".into(),
+        password_hash: app(&hub).passwords.hash_blocking(PASSWORDS[1]).unwrap(),
+    };
+    hub.sequencer.propose(Actor::System, Command::Staff(reset)).await.unwrap();
+    assert_eq!(other.log_in("root", PASSWORDS[1], Some(&codes[0])).await.0, 200);
 }
 
 #[tokio::test]
@@ -293,9 +354,13 @@ async fn the_vendor_enters_only_while_an_access_is_open_and_leaves_a_line_for_ea
     root.post("/v1/staff/guard/first-security-administrator", json!({})).await;
     let (mut guard, mut vendor) = (root.other(), root.other());
     guard.settle("guard", guard_made["one_time_password"].as_str().unwrap(), PASSWORDS[1]).await;
+    let offered = as_machine(&root, "/v1/staff/guard/confirmation").await;
+    assert_eq!(guard.confirm(&offered).await.0, 204);
     let grants = json!([{ "role": "vendor_support", "area": { "kind": "province" } }]);
     assert_eq!(guard.put("/v1/staff/vendor/grants", json!({ "seen": [], "grants": grants })).await.0, 204);
     vendor.settle("vendor", vendor_made["one_time_password"].as_str().unwrap(), PASSWORDS[2]).await;
+    let offered = guard.post("/v1/staff/vendor/confirmation", json!({})).await;
+    assert_eq!(vendor.confirm(&offered).await.0, 204);
     assert_eq!(refused(&vendor.get("/v1/nodes").await), (403, "not_permitted"), "no access is open");
     let ask = |login: &str, minutes: u16| json!({ "login": login, "reason": "slow reports", "minutes": minutes });
     assert_eq!(refused(&root.post("/v1/support", ask("guard", 60)).await), (409, "not_vendor"));

@@ -7,6 +7,7 @@ use jikai_schema::command::{Command, Factor, NewStaff, Outcome, SessionTag, Staf
 use jikai_schema::event::Actor;
 use jikai_schema::id::{OutletId, PrefectureCode};
 use jikai_schema::staff::{Area, Grant, Role};
+use jikai_schema::time::TimeMs;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -47,6 +48,10 @@ pub(super) async fn signed_in(hub: &Running, login: &str, grants: Vec<Grant>, se
     if settled == Settled::Yes {
         let set = StaffCommand::SetSecondFactor { login: name.clone(), sealed: vec![1], step: 1, recovery: Vec::new() };
         commands.push(own(set));
+        let (code_hash, expires_at_ms) = ([7; 32], TimeMs::from_ms(hub.sequencer.now_ms().ms() + 3_600_000));
+        let offer = StaffCommand::OfferConfirmation { login: name.clone(), code_hash, expires_at_ms };
+        commands.push((Actor::System, offer));
+        commands.push(own(StaffCommand::Confirm { login: name.clone(), code_hash }));
         factor = Factor::OneTimeCode { step: 2 };
     }
     let (tag, address): (SessionTag, _) = (token.tag(), [127, 0, 0, 1].into());

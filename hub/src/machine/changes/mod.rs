@@ -8,7 +8,7 @@ use jikai_schema::codec;
 use jikai_schema::command::{ChangeCommand, ChangeSubject, Outcome};
 use jikai_schema::event::{ChangeEvent, EventBody};
 use jikai_schema::parameter::{Parameter, Place};
-use jikai_schema::staff::is_hidden;
+use jikai_schema::staff::{Area, Role, is_hidden};
 use jikai_schema::time::TimeMs;
 
 use super::error::Stop;
@@ -64,11 +64,12 @@ impl Machine<'_> {
         Ok(Outcome::Done { events: 1, existing: 0 })
     }
 
-    /// Checks: open and not void → decided by another person, whose rights it does not change → the subject still is as the maker saw it → its own rules.
+    /// Checks: open and not void → decided by another person, whose rights it does not change, and who may decide about rights if it is about them → the subject still is as the maker saw it → its own rules.
     fn approve_change(&mut self, stamp: Stamp<'_>, number: u32) -> Result<Outcome, Stop> {
         let row = self.open_change(stamp, number)?;
         let checker = other_person(stamp, &row)?.to_string();
         check_not_own(&checker, &row.subject)?;
+        self.check_rights_checker(&row, &checker)?;
         if StaffRow::read(self.tx, &row.maker)?.is_some_and(|maker| !maker.active) {
             let text = "who proposed it is out of use meanwhile: refuse it, and have it proposed anew";
             return Err(rule("maker_out_of_use", text).into());
@@ -83,6 +84,24 @@ impl Machine<'_> {
         self.decide(number, ChangeState::Approved, &checker, None)?;
         self.emit(stamp, EventBody::Change(ChangeEvent::Approved { number, maker: row.maker }))?;
         Ok(Outcome::Done { events: done + 1, existing: 0 })
+    }
+
+    /// Rights are decided by a security administrator; by the system administrator only where no other one is there to decide.
+    fn check_rights_checker(&self, row: &ChangeRow, checker: &str) -> Result<(), Stop> {
+        let ChangeSubject::Grants { login, .. } = &row.subject else { return Ok(()) };
+        let whole = |row: &StaffRow| {
+            row.grants.iter().any(|grant| grant.role == Role::SecurityAdministrator && grant.area == Area::Province)
+        };
+        if StaffRow::read(self.tx, checker)?.is_some_and(|row| whole(&row)) {
+            return Ok(());
+        }
+        let other =
+            |other: &StaffRow| whole(other) && other.active && other.login != row.maker && other.login != *login;
+        if self.has_security_administrator(other)? {
+            let text = "another security administrator decides about rights";
+            return Err(rule("security_administrator_decides", text).into());
+        }
+        Ok(())
     }
 
     /// Checks: a reason is given → open and not void → decided by another person.

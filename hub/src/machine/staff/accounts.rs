@@ -28,6 +28,8 @@ impl Machine<'_> {
         // After this point the command must succeed.
         self.add_staff(stamp, &row)?;
         row.grants = vec![grant.clone()];
+        // Who set the hub up was handed the password at the machine.
+        row.confirmed = true;
         row.write(self.tx)?;
         let (login, after) = (row.login, row.grants);
         self.emit(stamp, EventBody::Staff(StaffEvent::GrantsChanged { login, before: Vec::new(), after }))?;
@@ -62,6 +64,8 @@ impl Machine<'_> {
             locked_until_ms: TimeMs::from_ms(0),
             factor_sealed: None,
             factor_step: 0,
+            confirmed: false,
+            code_failure_count: 0,
         })
     }
 
@@ -104,17 +108,10 @@ impl Machine<'_> {
             let text = "the first security administrator is in use and has no other rights";
             return Err(rule("not_without_rights", text).into());
         }
-        let mut after = String::new();
-        loop {
-            let page = StaffRow::page(self.tx, &after, 500)?;
-            let Some(last) = page.last() else { break };
-            after.clone_from(&last.login);
-            let security = |row: &StaffRow| row.grants.iter().any(|grant| grant.role == Role::SecurityAdministrator);
-            // Also one who was put out of use: else who does that becomes the first one.
-            if page.iter().any(security) {
-                let text = "there is a security administrator: that person grants rights";
-                return Err(rule("security_administrator_exists", text).into());
-            }
+        // Also one who was put out of use: else who does that becomes the first one.
+        if self.has_security_administrator(|_| true)? {
+            let text = "there is a security administrator: that person grants rights";
+            return Err(rule("security_administrator_exists", text).into());
         }
         // After this point the command must succeed.
         let after = vec![Grant::everywhere(Role::SecurityAdministrator)];
@@ -199,7 +196,8 @@ impl Machine<'_> {
         Ok(DONE)
     }
 
-    /// Checks: another person's account → known → the one-time password is not all that it takes to act: who resets it knows it.
+    /// Checks: another person's account → known. Who resets it knows the password: without a second factor in the way, the person
+    /// has to be confirmed again.
     pub(super) fn reset_password(
         &mut self,
         stamp: Stamp<'_>,
@@ -209,10 +207,6 @@ impl Machine<'_> {
         check_other_person(stamp, login)?;
         let row = self.staff_row(login)?;
         check_hash(password_hash)?;
-        if row.factor_sealed.is_none() && row.grants.iter().any(|grant| grant.role.needs_second_factor()) {
-            let text = "this account's rights need a second factor and it has none: a security administrator takes them off first";
-            return Err(rule("second_factor_missing", text).into());
-        }
         // After this point the command must succeed.
         self.keep_password(&row)?;
         let row = StaffRow {
@@ -221,6 +215,8 @@ impl Machine<'_> {
             password_temporary: true,
             failure_count: 0,
             locked_until_ms: TimeMs::from_ms(0),
+            code_failure_count: 0,
+            confirmed: row.confirmed && row.factor_sealed.is_some(),
             ..row
         };
         row.write(self.tx)?;
@@ -260,7 +256,7 @@ impl Machine<'_> {
         self.note(stamp, StaffEvent::SecondFactorSet { login: login.to_string() })
     }
 
-    /// Checks: another person's account → known.
+    /// Checks: another person's account → known. The person is to be confirmed again.
     pub(super) fn clear_second_factor(&mut self, stamp: Stamp<'_>, login: &str) -> Result<Outcome, Stop> {
         check_other_person(stamp, login)?;
         let row = self.staff_row(login)?;
@@ -268,8 +264,9 @@ impl Machine<'_> {
             return Ok(Outcome::Done { events: 0, existing: 1 });
         }
         // After this point the command must succeed.
-        StaffRow { factor_sealed: None, factor_step: 0, ..row }.write(self.tx)?;
+        StaffRow { factor_sealed: None, factor_step: 0, confirmed: false, ..row }.write(self.tx)?;
         self.forget_recovery(login)?;
+        self.forget_confirmation(login)?;
         self.emit(stamp, EventBody::Staff(StaffEvent::SecondFactorCleared { login: login.to_string() }))?;
         self.end_sessions(stamp, login)?;
         Ok(DONE)

@@ -2,6 +2,7 @@
 //! in; here stands what holds for persons, and what two requests at once could race for.
 
 mod accounts;
+mod confirmation;
 mod row;
 mod sessions;
 mod support;
@@ -15,7 +16,7 @@ use super::{Machine, Stamp, StorageError, rule, unknown};
 
 pub(super) use accounts::check_grants;
 pub use row::{SessionRow, StaffRow};
-pub use sessions::{FAILURES_FREE, LoginLock};
+pub use sessions::{CODE_FAILURES_MAX, FAILURES_FREE, LoginLock};
 pub use support::{SupportRow, SupportState};
 
 /// Passwords that may not come back.
@@ -57,6 +58,11 @@ impl Machine<'_> {
             StaffCommand::AskSupport { login, reason, minutes } => self.ask_support(stamp, login, reason, *minutes),
             StaffCommand::ApproveSupport { number } => self.approve_support(stamp, *number),
             StaffCommand::EndSupport { number } => self.end_support(stamp, *number),
+            StaffCommand::OfferConfirmation { login, code_hash, expires_at_ms } => {
+                self.offer_confirmation(stamp, login, code_hash, *expires_at_ms)
+            }
+            StaffCommand::Confirm { login, code_hash } => self.confirm(stamp, login, code_hash),
+            StaffCommand::NoteCodeFailure { login, address } => self.note_code_failure(stamp, login, *address),
         }
     }
 

@@ -37,6 +37,10 @@ pub struct StaffRow {
     pub factor_sealed: Option<Vec<u8>>,
     /// Newest time step whose code was taken.
     pub factor_step: u64,
+    /// Whether the person behind it has shown a code that another person handed over.
+    pub confirmed: bool,
+    /// Wrong codes behind a right password since the last good login, wherever they came from.
+    pub code_failure_count: u32,
 }
 
 impl StaffRow {
@@ -96,6 +100,8 @@ impl StaffRow {
             locked_until_ms: TimeMs::from_ms(row.get(8)?),
             factor_sealed: row.get(9)?,
             factor_step: row.get::<_, i64>(10)? as u64,
+            confirmed: row.get(11)?,
+            code_failure_count: row.get(12)?,
         })
     }
 
@@ -109,7 +115,7 @@ impl StaffRow {
 
     /// Writes the row.
     pub(super) fn write(&self, store: &Connection) -> Result<(), StorageError> {
-        let sql = "INSERT OR REPLACE INTO staff VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let sql = "INSERT OR REPLACE INTO staff VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
         store.prepare_cached(sql)?.execute((
             &self.login,
             &self.name,
@@ -122,6 +128,8 @@ impl StaffRow {
             self.locked_until_ms.ms(),
             &self.factor_sealed,
             self.factor_step as i64,
+            self.confirmed,
+            self.code_failure_count,
         ))?;
         Ok(())
     }

@@ -13,6 +13,8 @@ use crate::machine::{Machine, Stamp, rule};
 
 /// Failures in a row after which login waits.
 pub const FAILURES_FREE: u32 = 5;
+/// Wrong codes behind a right password after which only a reset of the password helps: somebody else knows it.
+pub const CODE_FAILURES_MAX: u32 = 10;
 /// First wait; it doubles with each further failure.
 const LOCK_MS_MIN: i64 = 60_000;
 /// Longest wait.
@@ -25,7 +27,7 @@ const SESSIONS_MAX: i64 = 5;
 const GIVEN_BYTES_MAX: usize = 64;
 
 impl Machine<'_> {
-    /// Checks: known and in use → the password still the one that was compared → not locked → the one-time or recovery code
+    /// Checks: known and in use → the password still the one that was compared → not locked, nor guessed at behind the password → the one-time or recovery code
     /// not used before.
     pub(super) fn open_session(
         &mut self,
@@ -43,9 +45,14 @@ impl Machine<'_> {
         if LoginLock::read(self.tx, login, address)?.is_some_and(|lock| lock.until_ms > stamp.at_ms) {
             return Err(rule("login_locked", "too many logins failed: wait").into());
         }
+        if row.code_failure_count >= CODE_FAILURES_MAX {
+            let text = "too many wrong codes came with the right password: have it reset";
+            return Err(rule("login_locked", text).into());
+        }
         let (proof, factor_step) = self.take_factor(&row, factor)?;
         // After this point the command must succeed.
-        StaffRow { failure_count: 0, locked_until_ms: TimeMs::from_ms(0), factor_step, ..row }.write(self.tx)?;
+        let (failure_count, locked_until_ms) = (0, TimeMs::from_ms(0));
+        StaffRow { failure_count, locked_until_ms, code_failure_count: 0, factor_step, ..row }.write(self.tx)?;
         let forget = "DELETE FROM login_lock WHERE login = ?1 AND place = ?2";
         self.tx.prepare_cached(forget)?.execute((login, place_of(address)))?;
         self.make_room(stamp, login)?;
@@ -124,6 +131,25 @@ impl Machine<'_> {
                 StaffRow { failure_count: failures, locked_until_ms: until_ms, ..row }.write(self.tx)?;
             }
         }
+        self.failed(stamp, given, address, failures)
+    }
+
+    /// A wrong code behind a right password counts for the account wherever it came from: only who knows the password can do
+    /// that, so nobody keeps the person out by it.
+    pub(super) fn note_code_failure(
+        &mut self,
+        stamp: Stamp<'_>,
+        login: &str,
+        address: IpAddr,
+    ) -> Result<Outcome, Stop> {
+        let row = self.staff_row(login)?;
+        // After this point the command must succeed.
+        let code_failure_count = row.code_failure_count.saturating_add(1);
+        StaffRow { code_failure_count, ..row }.write(self.tx)?;
+        self.note_failure(stamp, login, address)
+    }
+
+    fn failed(&mut self, stamp: Stamp<'_>, given: &str, address: IpAddr, failures: u32) -> Result<Outcome, Stop> {
         let given = given[..given.floor_char_boundary(GIVEN_BYTES_MAX)].to_string();
         self.emit(stamp, EventBody::Staff(StaffEvent::LoginFailed { given, address, failures }))?;
         Ok(DONE)

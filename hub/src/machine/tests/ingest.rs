@@ -1,4 +1,5 @@
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::command::{Command, NodeBatch, Outcome, Refusal};
 use jikai_schema::event::{EventBody, EventKey, MasterEvent, MoneyEvent};
 use jikai_schema::ledger::TransferId;
@@ -206,6 +207,6 @@ fn an_event_that_a_table_refuses_in_the_middle_is_rolled_back_and_quarantined_al
 fn events_of_a_newer_version_stop_the_stream_until_the_hub_is_upgraded() {
     let mut hub = Hub::set_up();
     let mut log = NodeLog::new(1);
-    let newer = log.raw_batch(vec![vec![2, 1, 1]]);
+    let newer = log.raw_batch(vec![vec![EVENT_VERSION + 1, 1, 1]]);
     assert_eq!(hub.refuse(Command::IngestEvents(newer)).code(), "event_too_new");
 }
