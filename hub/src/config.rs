@@ -32,6 +32,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where nodes connect (QUIC).
     pub sync_listen: SocketAddr,
+    /// Where the other machines of the hub connect (QUIC); of no use to a hub of one machine.
+    #[serde(default = "peer_listen")]
+    pub peer_listen: SocketAddr,
+    /// What the other machines are told instead, HOST:PORT, where they reach this one under another address.
+    #[serde(default)]
+    pub peer_address: Option<String>,
     /// Ed25519 public keys of trusted printers, hex.
     pub printer_keys: Vec<String>,
     /// Read-only connections.
@@ -121,6 +127,8 @@ impl Config {
             master_key: MasterSource::default(),
             listen,
             sync_listen,
+            peer_listen: peer_listen(),
+            peer_address: None,
             printer_keys,
             readers: 4,
             nodes_max: 256,
@@ -165,6 +173,11 @@ impl Config {
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
+    /// What the other machines of the hub are told.
+    pub fn peer_address(&self) -> String {
+        self.peer_address.clone().unwrap_or_else(|| self.peer_listen.to_string())
+    }
+
     /// Signs now, for as long as is set.
     pub fn signing_terms(&self, now_ms: TimeMs) -> SigningTerms {
         SigningTerms { now_ms, certificate_ms: i64::from(self.certificate_days) * 86_400_000 }
@@ -184,6 +197,11 @@ impl Config {
         crate::import::printer_keys(&self.printer_keys).context("read printer_keys")?;
         Ok(())
     }
+}
+
+/// Any port: nobody connects to a hub of one machine.
+fn peer_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 fn connections_max() -> usize {

@@ -1,8 +1,8 @@
 //! The hub: decides what happens at the centre, takes in what the nodes decided, and reports on both.
 //!
 //! Every change is a `Command` in one totally ordered log. Read in this order: [`config`], [`identity`], [`store`] (what
-//! it stands on) → [`log`] (the ordered log, later replicated) → [`machine`] (what a command does, the same on every
-//! replica) → [`sequencer`] (group commit, replay) → [`ingest`] (the nodes' logs and feeds) → [`import`] (files into
+//! it stands on) → [`log`] (the ordered log), [`raft`] (how it is replicated) → [`machine`] (what a command does, the
+//! same on every machine) → [`replica`] (the tables that it builds here) → [`member`] (both as one machine of the cluster) → [`sequencer`] (group commit) → [`ingest`] (the nodes' logs and feeds) → [`import`] (files into
 //! commands) → [`reports`] (reads) → [`audit`] (proof) → [`staff`] (passwords, second factors), [`keys`] (what lies encrypted in the state) → [`rights`] (who may do
 //! what) → [`http`] (the centre's API) → [`app`] and [`command`] (how it is put together).
 
@@ -18,9 +18,12 @@ pub mod keys;
 pub mod log;
 pub mod machine;
 pub mod machine_log;
+pub mod member;
 pub mod personal;
 #[cfg(test)]
 mod province;
+pub mod raft;
+pub mod replica;
 pub mod reports;
 pub mod rights;
 pub mod sequencer;

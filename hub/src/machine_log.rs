@@ -54,7 +54,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_command_is_noted_once_also_when_its_file_comes_back() {
-        let hub = Running::empty();
+        let hub = Running::empty().await;
         let data = hub.data.path();
         let text = str::to_string;
         let (user, address, command) =
@@ -67,7 +67,7 @@ mod tests {
         }
         MachineCommand { id: 8, ..run }.leave(data, "no such file").unwrap();
         take_waiting(data, &hub.sequencer).await.unwrap();
-        let data = hub.stop();
+        let data = hub.stop().await;
         let mut state = crate::store::open(data.path()).unwrap();
         let log = String::from_utf8(crate::reports::hub_events(&mut state, 0, 9).unwrap()).unwrap();
         assert_eq!(log.matches("machine_command_run").count(), 2, "{log}");

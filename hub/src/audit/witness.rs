@@ -6,7 +6,7 @@ use std::path::Path;
 use jikai_schema::command::{Command, NodeBatch, decode_entry};
 
 use super::node_log::Frames;
-use crate::log::{CommandLog, LocalLog, LogPosition};
+use crate::raft::log_store::CommandReader;
 
 /// Bytes of entries that are read at once.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -38,12 +38,11 @@ impl Witness {
 
     /// Reads the log until every event was seen; `None` when some were not, or the log cannot be read.
     fn read(&mut self, data: &Path) -> Option<()> {
-        let log = LocalLog::open_reader(data).ok()?;
-        let mut position = LogPosition::default();
+        let mut log = CommandReader::open(data).ok()?;
         while self.proposed.contains(&None) {
-            let entries = log.read_from(position.next(), CHUNK_BYTES).ok()?;
-            position = entries.last()?.position;
-            for proposal in entries.iter().filter_map(|entry| decode_entry(&entry.bytes).ok()).flatten() {
+            let entries = log.next(CHUNK_BYTES).ok()?;
+            entries.last()?;
+            for proposal in entries.iter().filter_map(|entry| decode_entry(entry).ok()).flatten() {
                 if let Command::IngestEvents(batch) = proposal.command {
                     self.take(batch);
                 }

@@ -99,3 +99,8 @@ fn read_answer(status: StatusCode, bytes: &[u8]) -> anyhow::Result<Value> {
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("start the runtime")?.block_on(work)
 }
+
+/// Runs a member of the cluster to its end: it has threads of its own, and tasks that must go on while others wait.
+pub(super) fn run_to_end<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?.block_on(work)
+}

@@ -1,5 +1,6 @@
 //! `init`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,24 +9,24 @@ use jikai_schema::command::{Command, NewStaff, Outcome, StaffCommand};
 use jikai_schema::event::Actor;
 use jikai_schema::staff::{Grant, Role, check_login};
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::create_private_dir;
+use jikai_sync::identity::{TlsIdentity, create_private_dir};
 use jikai_sync::secrets::{Secrets, SecretsError};
 use zeroize::Zeroizing;
 
 use super::InitArgs;
-use super::client::block_on;
+use super::client::run_to_end;
 use crate::app::INBOX;
 use crate::audit::checkpoint::{AuditKey, PublicKeys};
 use crate::config::{CONFIG_FILE, Config};
 use crate::identity::{IdentityFiles, secrets_place};
-use crate::log::LocalLog;
-use crate::sequencer::Sequencer;
+use crate::member::{Member, Seat};
+use crate::raft::log_store::LOG_FILE;
+use crate::raft::settings::Settings;
 use crate::staff::Passwords;
-use crate::store;
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let data = &args.data.data;
-    if data.join(CONFIG_FILE).exists() || data.join(crate::log::LOG_FILE).exists() {
+    if data.join(CONFIG_FILE).exists() || data.join(LOG_FILE).exists() {
         bail!(
             "{} holds a hub already: a hub is never made anew over another. Choose an empty directory.",
             data.display()
@@ -49,7 +50,8 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let audit_key = AuditKey::load_or_make(&secrets).context("make the audit key")?;
     PublicKeys::default().add(data, audit_key.public()).context("list the audit key")?;
     create_private_dir(&data.join(INBOX))?;
-    let password = make_administrator(data, &args.administrator)?;
+    let tls = IdentityFiles::new(data).tls(&secrets)?;
+    let password = run_to_end(make_administrator(data, &tls, &args.administrator))?;
     // Last: a directory without settings was not made to the end.
     config.save(data)?;
     let data = data.display();
@@ -81,19 +83,22 @@ fn make_secrets(data: &Path, config: &Config) -> anyhow::Result<Secrets> {
 }
 
 /// Makes log and state with the first account; gives its one-time password.
-fn make_administrator(data: &Path, login: &str) -> anyhow::Result<Zeroizing<String>> {
+async fn make_administrator(data: &Path, tls: &TlsIdentity, login: &str) -> anyhow::Result<Zeroizing<String>> {
     check_login(login).context("--administrator")?;
-    let log = Box::new(LocalLog::open(data).context("make the command log")?);
-    let state = store::open(data).context("make the state")?;
-    let (sequencer, thread) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
+    // Nobody else is there to connect.
+    let (listen, address) = (SocketAddr::from(([127, 0, 0, 1], 0)), String::new());
+    let member = Member::start(data, tls, Seat { machine: 1, listen, address }, Settings::default()).await?;
+    member.found().await?;
+    let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));
     let password = Passwords::one_time()?;
     let password_hash = Passwords::new()?.hash_blocking(&password)?;
     let staff = NewStaff { login: login.to_string(), name: login.to_string(), password_hash };
     let first = StaffCommand::CreateFirst(staff, Grant::everywhere(Role::SystemAdministrator));
-    let outcome = block_on(async { Ok(sequencer.propose(Actor::System, Command::Staff(first)).await?) })?;
+    let outcome = sequencer.propose(Actor::System, Command::Staff(first)).await;
     drop(sequencer);
-    thread.join().map_err(|_| anyhow::anyhow!("the sequencer failed"))?;
-    match outcome {
+    sequencing.await.context("end the proposing")?;
+    member.stop().await;
+    match outcome? {
         Outcome::Refused(refusal) => bail!("the first account was refused: {refusal}"),
         _ => Ok(password),
     }

@@ -30,10 +30,11 @@ use crate::http;
 use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::keys;
-use crate::log::LocalLog;
 use crate::machine_log::take_over;
+use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
-use crate::sequencer::{Clock, Sequencer};
+use crate::raft::settings::Settings;
+use crate::sequencer::Clock;
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
@@ -73,12 +74,15 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let secrets = Arc::new(Secrets::take(&secrets_place(data, &config))?);
     let tls = files.tls(&secrets)?;
     let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
-    let log = Box::new(LocalLog::open(data).context("open the command log")?);
-    let state = store::open(data).context("open the state")?;
     let (steady, clock) = steady_clock();
-    let (sequencer, sequencing) = Sequencer::start(log, state, clock).context("start the sequencer")?;
-    // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
-    keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
+    let member = Member::start(data, &tls, seat(&config, files.machine()?), Settings::default()).await?;
+    let (sequencer, sequencing) = member.sequencer(clock);
+    if member.wait_for_leader().await {
+        // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
+        keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
+    } else {
+        tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
+    }
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let links = Arc::new(Links::new(TimeMs::now()));
     let signer =
@@ -122,19 +126,34 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     drop(sequencer);
     let served = serve_centre(app, server, sync, failed.clone()).await;
     stopping.cancel();
-    let ended = async move {
-        let _ = tokio::join!(syncing, signing, certifying, upkeep, tracing_commands);
-        tokio::task::spawn_blocking(move || sequencing.join()).await
-    };
-    match tokio::time::timeout(STOP_WAIT, ended).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(_) => bail!("the thread that writes panicked: a defect, see the log. Start the hub again: the log wins"),
-        Err(_) => tracing::warn!("something still held the log; what was answered is on disk"),
-    }
+    end(member, sequencing, async { drop(tokio::join!(syncing, signing, certifying, upkeep, tracing_commands)) })
+        .await?;
     if let Some(failure) = failed.borrow().clone() {
         bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
     }
     served
+}
+
+/// Waits for the parts, then for what they proposed, then for the log.
+async fn end(member: Member, sequencing: JoinHandle<()>, parts: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let ended = async {
+        parts.await;
+        sequencing.await
+    };
+    match tokio::time::timeout(STOP_WAIT, ended).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => {
+            bail!("the task that proposes panicked: a defect, see the log. Start the hub again: the log wins")
+        }
+        Err(_) => tracing::warn!("something still held the log; what was answered is on disk"),
+    }
+    member.stop().await;
+    Ok(())
+}
+
+/// Where this machine of the hub sits.
+pub(super) fn seat(config: &Config, machine: u16) -> Seat {
+    Seat { machine, listen: config.peer_listen, address: config.peer_address() }
 }
 
 fn sync_options(config: &Config) -> HubOptions {

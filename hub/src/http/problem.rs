@@ -112,8 +112,17 @@ impl From<ProposeError> for Problem {
             ProposeError::Log(LogError::Full) => {
                 unavailable("storage_full", "Nothing was changed. Make room on the hub's disk, then try again.")
             }
-            ProposeError::Log(LogError::Storage(_)) => {
-                unavailable("storage_failed", "Nothing was changed. Look at the hub's log and disk.")
+            ProposeError::Log(LogError::NotTaken(_)) => {
+                let hint =
+                    "Nothing was changed. Try again in some seconds; `jikai-hub cluster status` shows the machines.";
+                unavailable("no_leader", hint)
+            }
+            ProposeError::Log(LogError::Unknown) => unavailable(
+                "outcome_unknown",
+                "Look whether it was done before you send it again; equal parts are skipped.",
+            ),
+            ProposeError::Log(LogError::Stopped(_)) => {
+                unavailable("stopping", "Try again once the hub runs; equal parts are skipped.")
             }
             ProposeError::Stopped => unavailable("stopping", "Try again once the hub runs; equal parts are skipped."),
         }

@@ -10,7 +10,8 @@ use jikai_schema::crypto::{Suite, equal, hash};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{
-    CertificateAuthority, Certified, Key, TlsIdentity, certified_by_pem, create_private_dir, write_private_file,
+    CertificateAuthority, Certified, Key, TlsIdentity, certified_by_pem, create_private_dir, machine_by_pem,
+    write_private_file,
 };
 use jikai_sync::secrets::{Place, PlainFile, Secrets};
 use rand::TryRng;
@@ -97,7 +98,8 @@ impl IdentityFiles {
     pub fn renew_hub(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<Certified> {
         let key = secrets.key(HUB_KEY)?;
         let hosts = self.certified()?.hosts;
-        let certificate = self.authority(secrets, terms)?.certify_hub(&key, &hosts, terms.now_ms)?;
+        let machine = self.machine()?;
+        let certificate = self.authority(secrets, terms)?.certify_machine(&key, machine, &hosts, terms.now_ms)?;
         self.write("hub.pem", &certificate)?;
         Ok(certified_by_pem(&certificate)?)
     }
@@ -105,6 +107,11 @@ impl IdentityFiles {
     /// What the hub's certificate says.
     pub fn certified(&self) -> anyhow::Result<Certified> {
         Ok(certified_by_pem(&self.read("hub.pem")?)?)
+    }
+
+    /// Which machine of the hub this is, by its certificate.
+    pub fn machine(&self) -> anyhow::Result<u16> {
+        machine_by_pem(&self.read("hub.pem")?)?.context("hub.pem is a node's certificate")
     }
 
     fn authority(&self, secrets: &Secrets, terms: SigningTerms) -> anyhow::Result<CertificateAuthority> {

@@ -39,7 +39,7 @@ async fn refused(hub: &Running, kind: Kind, rows: &str, line: u64, code: &str) {
 
 #[tokio::test]
 async fn lists_of_divisions_and_townships() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     good(
         &hub,
         Kind::Divisions,
@@ -63,7 +63,7 @@ async fn lists_of_divisions_and_townships() {
 
 #[tokio::test]
 async fn lists_of_games_with_whole_prize_lists() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let first = "G0201,燕赵红,2,10,2,100,1,100,1\nG0201,燕赵红,2,10,2,100,2,10,2\nG0201,燕赵红,2,10,2,100,3,5,2\n";
     let second = "J1001,乐翻天,10,50,5,100,1,650,1\n";
     good(&hub, Kind::Games, &format!("{first}{second}"), 2).await;
@@ -137,7 +137,7 @@ async fn lists_of_deposits() {
 
 #[tokio::test]
 async fn lists_of_openings_holds_and_ends_of_redemption() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     for command in set_up().into_iter().filter(|command| *command != open_sale()) {
         hub.ask(command).await;
     }

@@ -167,7 +167,7 @@ async fn a_link_that_is_silent_is_never_caught_up() {
 
 #[tokio::test]
 async fn keys_are_given_for_imported_batches_only() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let wrapped = MasterKey::from_bytes([3; 32]).wrap(batch(), &BatchKey::from_bytes([8; 32]), [1; 12]);
     for command in set_up().into_iter().take(3) {
         let command = match command {

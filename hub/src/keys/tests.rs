@@ -32,7 +32,7 @@ fn version(number: u8) -> KeyVersion {
 
 /// A hub with a batch key and a second factor, both under version 1; gives the secret of the factor.
 async fn hub() -> (Running, String) {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     for command in set_up().into_iter().take(2) {
         hub.ask(command).await;
     }
@@ -97,10 +97,10 @@ async fn secrets_of_the_state_follow_a_rotation_and_stay_what_they_are() {
 async fn a_state_rebuilt_from_its_log_has_its_secrets_under_the_newest_key() {
     let (hub, _) = hub().await;
     bring(&hub, &rotated(), false).await;
-    let data = hub.stop();
+    let data = hub.stop().await;
     let digest = Running::digest(data.path());
     Running::lose_state(data.path());
-    let again = Running::over(data);
+    let again = Running::over(data).await;
     assert_eq!(Running::digest(again.data.path()), digest);
     let counted = Counted::of(&reader(&again), &rotated()).unwrap();
     assert_eq!((counted.batch_keys[&version(2)], counted.unreadable), (1, 0));

@@ -1,10 +1,13 @@
-//! The ordered log of commands. The machine does not know which log it is: today a local file, later a replicated one.
+//! The ordered log of commands, as the hub sees it: an entry goes in, and comes back committed and applied. Which engine
+//! replicates it is behind this seam (`crate::raft`); one machine is a cluster of one voter.
 
-mod local;
+mod room;
+
+use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
 
-pub use local::{LOG_FILE, LocalLog};
+pub use room::DiskRoom;
 
 /// Place of an entry in the log, from 1. Default: before the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -34,33 +37,31 @@ impl core::fmt::Display for LogPosition {
     }
 }
 
-/// One entry: the proposals that were committed together, encoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    /// Its place.
-    pub position: LogPosition,
-    /// Its bytes, as appended.
-    pub bytes: Vec<u8>,
-}
-
-/// A log that could not be read or written.
+/// An entry that was not committed, or whose fate is not known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// No space left. Nothing was appended.
-    #[error("the command log has no space left on its disk")]
+    /// Too little space left. Nothing was changed.
+    #[error("the disk of the hub is nearly full")]
     Full,
-    /// Anything else. Whether the entry is on disk only the next start tells.
-    #[error("the command log cannot be used: {0}")]
-    Storage(String),
+    /// No leader with a quorum took it in time. Nothing was changed.
+    #[error("no machine of the hub leads with a quorum: {0}")]
+    NotTaken(String),
+    /// It was sent, and its answer got lost: it may be committed, now or later.
+    #[error("the outcome is not known yet")]
+    Unknown,
+    /// The log of this machine has stopped.
+    #[error("the command log has stopped: {0}")]
+    Stopped(String),
 }
 
-/// The seam to replication: an append-only sequence of entries in one order for everybody.
-pub trait CommandLog: Send {
-    /// Appends an entry. Durable (by a quorum, where there is one) when it returns; after
-    /// [`LogError::Full`] nothing was appended, after another error the hub stops and reads the log again.
-    fn append(&mut self, entry: &[u8]) -> Result<LogPosition, LogError>;
-    /// Entries from a place on, in order, until so many bytes are gathered; at least one where there is one.
-    fn read_from(&self, from: LogPosition, bytes_max: usize) -> Result<Vec<LogEntry>, LogError>;
-    /// Place of the newest entry.
-    fn last(&self) -> Result<LogPosition, LogError>;
+/// What a call to the log gives in time.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, LogError>> + Send + 'a>>;
+
+/// The seam to replication.
+pub trait ReplicatedLog: Send + Sync + 'static {
+    /// Has an entry (encoded proposals) committed by a quorum and applied; gives the encoded outcomes of its commands.
+    fn commit(&self, entry: Vec<u8>) -> Reply<'_, Vec<u8>>;
+
+    /// Waits until the state of this machine holds everything that any machine had answered before.
+    fn catch_up(&self) -> Reply<'_, ()>;
 }

@@ -23,9 +23,19 @@ pub fn commit(
     catalog: &mut Catalog,
     entries: &[(LogPosition, Vec<Proposal>)],
 ) -> Result<(Vec<Outcome>, Applied), StorageError> {
+    commit_beside(state, catalog, entries, &|_| Ok(()))
+}
+
+/// The same; `beside` writes what the replication has to remember, in the same transaction.
+pub fn commit_beside(
+    state: &mut Connection,
+    catalog: &mut Catalog,
+    entries: &[(LogPosition, Vec<Proposal>)],
+    beside: &dyn Fn(&Connection) -> rusqlite::Result<()>,
+) -> Result<(Vec<Outcome>, Applied), StorageError> {
     let mut poison = Poison::new();
     loop {
-        match run(state, catalog, entries, &poison) {
+        match run(state, catalog, entries, beside, &poison) {
             Err(StorageError::HalfApplied { key, reason }) => poison.insert(key, reason),
             finished => return finished,
         };
@@ -36,6 +46,7 @@ fn run(
     state: &mut Connection,
     catalog: &mut Catalog,
     entries: &[(LogPosition, Vec<Proposal>)],
+    beside: &dyn Fn(&Connection) -> rusqlite::Result<()>,
     poison: &Poison,
 ) -> Result<(Vec<Outcome>, Applied), StorageError> {
     let tx = state.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -43,11 +54,13 @@ fn run(
     machine.poison.clone_from(poison);
     let mut outcomes = Vec::with_capacity(entries.len());
     for (at, proposals) in entries {
+        machine.enter(*at)?;
         for proposal in proposals {
-            outcomes.push(machine.apply(*at, proposal)?);
+            outcomes.push(machine.apply(proposal)?);
         }
     }
     let (applied, known) = machine.finish()?;
+    beside(&tx)?;
     tx.commit()?;
     *catalog = known;
     Ok((outcomes, applied))

@@ -39,7 +39,7 @@ use crate::log::LogPosition;
 pub use certificates::CertificateRow;
 pub use changes::{ChangeRow, ChangeState};
 use commit::Poison;
-pub use commit::commit;
+pub use commit::{commit, commit_beside};
 use emit::Feeds;
 use error::Stop;
 pub use error::StorageError;
@@ -93,7 +93,8 @@ struct Stamp<'a> {
 /// command is `Ok(Outcome::Refused(_))`.
 pub fn apply(tx: &Transaction<'_>, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
     let mut machine = Machine::begin(tx, Catalog::default())?;
-    let outcome = machine.apply(at, proposal)?;
+    machine.enter(at)?;
+    let outcome = machine.apply(proposal)?;
     machine.finish()?;
     Ok(outcome)
 }
@@ -121,12 +122,17 @@ impl<'tx> Machine<'tx> {
         })
     }
 
-    /// Applies one command of the entry at `at`.
-    fn apply(&mut self, at: LogPosition, proposal: &Proposal) -> Result<Outcome, StorageError> {
+    /// Goes on to the entry at `at`; one without commands counts as applied.
+    fn enter(&mut self, at: LogPosition) -> Result<(), StorageError> {
         if at != self.position && at != self.position.next() {
             return Err(StorageError::OutOfOrder { at, applied: self.position });
         }
         self.position = at;
+        Ok(())
+    }
+
+    /// Applies one command of the entry that was entered.
+    fn apply(&mut self, proposal: &Proposal) -> Result<Outcome, StorageError> {
         if let Some(request) = &proposal.request
             && let Some(outcome) = self.answered(request)?
         {

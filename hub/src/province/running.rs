@@ -1,13 +1,14 @@
 //! A running hub without a network: log, state, sequencer and read pool in a temporary directory.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::Actor;
 use jikai_schema::time::TimeMs;
 use jikai_schema::vault::MasterKey;
+use jikai_sync::identity::{CertificateAuthority, Key, TlsIdentity};
 use jikai_sync::secrets::Secrets;
 use tempfile::TempDir;
 
@@ -15,7 +16,8 @@ use super::{NOW_MS, digest_of, set_up};
 use crate::config::Config;
 use crate::identity::secrets_place;
 use crate::ingest::{KeyVault, Links};
-use crate::log::{CommandLog, LocalLog};
+use crate::member::{Member, Seat};
+use crate::raft::settings::Settings;
 use crate::sequencer::Sequencer;
 use crate::store::{self, ReadPool, STATE_FILE};
 
@@ -26,6 +28,18 @@ pub fn secrets_in(data: &Path) -> Secrets {
     Secrets::create(&place).or_else(|_| Secrets::open(&place)).unwrap()
 }
 
+/// The identity of every test hub's machine: one authority serves all.
+fn tls() -> TlsIdentity {
+    static PEMS: OnceLock<(String, Key, String)> = OnceLock::new();
+    let (certificate, key, authority) = PEMS.get_or_init(|| {
+        let authority = CertificateAuthority::create("test", TimeMs::now()).unwrap();
+        let key = Key::generate().unwrap();
+        let certificate = authority.certify_hub(&key, &[], TimeMs::now()).unwrap();
+        (certificate, key, authority.certificate_pem().to_string())
+    });
+    TlsIdentity::from_pem(certificate, key, authority).unwrap()
+}
+
 /// What a test needs of a running hub.
 pub struct Running {
     pub data: Arc<TempDir>,
@@ -33,37 +47,41 @@ pub struct Running {
     pub pool: ReadPool,
     pub vault: Arc<KeyVault>,
     pub links: Arc<Links>,
-    thread: std::thread::JoinHandle<()>,
+    pub member: Member,
+    sequencing: tokio::task::JoinHandle<()>,
     ticks: Arc<AtomicI64>,
 }
 
 impl Running {
     /// A new hub, still empty.
-    pub fn empty() -> Self {
-        Running::over(Arc::new(tempfile::tempdir().unwrap()))
+    pub async fn empty() -> Self {
+        Running::over(Arc::new(tempfile::tempdir().unwrap())).await
     }
 
-    /// A hub over what is in a directory.
-    pub fn over(data: Arc<TempDir>) -> Self {
-        let log = Box::new(LocalLog::open(data.path()).unwrap());
-        Running::with_log(data, log)
+    /// A hub over what is in a directory: a cluster of one machine.
+    pub async fn over(data: Arc<TempDir>) -> Self {
+        Running::try_over(data).await.unwrap()
     }
 
-    pub fn with_log(data: Arc<TempDir>, log: Box<dyn CommandLog>) -> Self {
-        let state = store::open(data.path()).unwrap();
+    /// The same, where it may fail.
+    pub async fn try_over(data: Arc<TempDir>) -> anyhow::Result<Self> {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let seat = Seat { machine: 1, listen, address: String::new() };
+        let member = Member::start(data.path(), &tls(), seat, Settings::default()).await?;
+        member.found().await?;
         let ticks = Arc::new(AtomicI64::new(NOW_MS));
         let ticking = ticks.clone();
         let clock = Arc::new(move || TimeMs::from_ms(ticking.fetch_add(1, Ordering::Relaxed)));
-        let (sequencer, thread) = Sequencer::start(log, state, clock).unwrap();
+        let (sequencer, sequencing) = member.sequencer(clock);
         let pool = ReadPool::open(data.path(), 2).unwrap();
         let vault = Arc::new(KeyVault::new(MasterKey::from_bytes([3; 32])));
         let links = Arc::new(Links::new(TimeMs::from_ms(NOW_MS)));
-        Running { data, sequencer, pool, vault, links, thread, ticks }
+        Ok(Running { data, sequencer, pool, vault, links, member, sequencing, ticks })
     }
 
     /// A hub whose province has come to life.
     pub async fn set_up() -> Self {
-        let running = Running::empty();
+        let running = Running::empty().await;
         for command in set_up() {
             let outcome = running.ask(command).await;
             assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
@@ -81,10 +99,11 @@ impl Running {
     }
 
     /// Stops everything; the directory stays.
-    pub fn stop(self) -> Arc<TempDir> {
-        let Running { data, sequencer, pool, thread, .. } = self;
+    pub async fn stop(self) -> Arc<TempDir> {
+        let Running { data, sequencer, pool, member, sequencing, .. } = self;
         drop((sequencer, pool));
-        thread.join().unwrap();
+        sequencing.await.unwrap();
+        member.stop().await;
         data
     }
 

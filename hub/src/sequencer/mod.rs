@@ -1,29 +1,24 @@
 //! The sequencer: everything that changes the hub passes through here, in one order.
 //!
-//! Proposals queue; one thread takes what has queued, appends it to the log as **one** entry (one fsync), applies all of
-//! it in **one** transaction, and only then answers all. While an entry is on its way the next one gathers by itself.
+//! Proposals queue; one task takes what has queued and has it committed as **one** entry (one fsync, one transaction), and only
+//! then answers all. While an entry is on its way the next one gathers by itself. An entry whose answer got lost is sent again:
+//! its commands bear their requests, and what was applied is answered and not applied again.
 
-mod feeds;
-mod replay;
+mod batcher;
 #[cfg(test)]
 mod tests;
-mod thread;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use jikai_schema::codec;
 use jikai_schema::command::{By, COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
 use jikai_schema::event::{RequestId, RequestKey};
-use jikai_schema::projection::Catalog;
 use jikai_schema::time::TimeMs;
 use rand::RngExt;
-use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use crate::log::{CommandLog, LogError, LogPosition};
-
-pub use feeds::FeedHeads;
-pub use replay::{ReplayError, replay};
+use crate::log::{DiskRoom, LogError, LogPosition, ReplicatedLog};
+use crate::replica::{FeedHeads, Followed};
 
 /// Proposals that may wait; whoever proposes more waits for room.
 const QUEUE_MAX: usize = 1_024;
@@ -46,7 +41,7 @@ pub enum ProposeError {
         /// Its length with its envelope.
         bytes: usize,
     },
-    /// The log could not take it. Nothing was changed.
+    /// The log did not take it, or its fate is not known.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The hub is shutting down, or has stopped after a failure. After a restart the log tells whether it was committed.
@@ -79,42 +74,24 @@ pub struct Sequencer {
     tasks: mpsc::Sender<Task>,
     room_kib: Arc<Semaphore>,
     clock: Clock,
-    applied: watch::Receiver<LogPosition>,
-    heads: FeedHeads,
-    revocations: watch::Receiver<u64>,
-    failed: watch::Receiver<Option<String>>,
+    followed: Followed,
+    /// Weak: whoever holds a sequencer does not keep the log's files open.
+    log: Weak<dyn ReplicatedLog>,
 }
 
 impl Sequencer {
-    /// Applies what the log is ahead of the state, then starts the thread. It ends when every clone is gone, or when
-    /// the state can no longer follow the log; the handle lets the caller wait for that.
+    /// Starts the task that gathers. It ends when every clone is gone; the handle lets the caller wait for that.
     pub fn start(
-        log: Box<dyn CommandLog>,
-        mut state: Connection,
+        log: Arc<dyn ReplicatedLog>,
+        followed: Followed,
+        room: Arc<DiskRoom>,
         clock: Clock,
-    ) -> Result<(Sequencer, std::thread::JoinHandle<()>), ReplayError> {
-        let position = replay(log.as_ref(), &mut state)?;
-        let heads = FeedHeads::load(&state)?;
+    ) -> (Sequencer, tokio::task::JoinHandle<()>) {
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
-        let (applied, watch_applied) = watch::channel(position);
-        let (failed, watch_failed) = watch::channel(None);
-        let (revocations, watch_revocations) = watch::channel(0);
-        let thread = thread::SequencerThread {
-            log,
-            state,
-            catalog: Catalog::default(),
-            applied,
-            heads: heads.clone(),
-            revocations,
-            failed,
-        };
-        let handle = std::thread::Builder::new()
-            .name("sequencer".into())
-            .spawn(move || thread.run(queue))
-            .expect("a thread can be started at start-up");
+        let failed = followed.failed.clone();
+        let handle = tokio::spawn(batcher::Batcher { log: log.clone(), room, failed }.run(queue));
         let room_kib = Arc::new(Semaphore::new(QUEUE_KIB_MAX as usize));
-        let (applied, revocations, failed) = (watch_applied, watch_revocations, watch_failed);
-        Ok((Sequencer { tasks, room_kib, clock, applied, heads, revocations, failed }, handle))
+        (Sequencer { tasks, room_kib, clock, followed, log: Arc::downgrade(&log) }, handle)
     }
 
     /// Stamps a command and queues it; waits while the queue is full. Commands of one caller keep their order.
@@ -144,22 +121,28 @@ impl Sequencer {
 
     /// Place up to which the log is applied and committed.
     pub fn applied(&self) -> LogPosition {
-        *self.applied.borrow()
+        *self.followed.applied.borrow()
     }
 
     /// Newest positions of the nodes' feeds.
     pub fn heads(&self) -> &FeedHeads {
-        &self.heads
+        &self.followed.heads
     }
 
     /// Changes whenever a certificate was revoked.
     pub fn revocations(&self) -> watch::Receiver<u64> {
-        self.revocations.clone()
+        self.followed.revocations.clone()
+    }
+
+    /// Waits until this machine holds everything that any machine of the hub had answered before.
+    pub async fn catch_up(&self) -> Result<(), ProposeError> {
+        let log = self.log.upgrade().ok_or(ProposeError::Stopped)?;
+        log.catch_up().await.map_err(ProposeError::Log)
     }
 
     /// Becomes `Some` with the reason when the state can no longer follow the log: the process must end.
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
-        self.failed.clone()
+        self.followed.failed.subscribe()
     }
 
     /// The clock that stamps proposals.

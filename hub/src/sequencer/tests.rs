@@ -4,35 +4,11 @@ use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::{Actor, MasterEvent};
 use rusqlite::Connection;
 
-use super::{ProposeError, ReplayError, replay};
-use crate::log::{CommandLog, LocalLog, LogEntry, LogError, LogPosition};
+use super::ProposeError;
+use crate::log::LogError;
 use crate::province::*;
+use crate::raft::log_store::{CommandReader, LOG_FILE};
 use crate::store;
-
-/// A log that can be told to refuse entries.
-struct Moody {
-    log: LocalLog,
-    full: Arc<std::sync::atomic::AtomicBool>,
-    failing: bool,
-}
-
-impl CommandLog for Moody {
-    fn append(&mut self, entry: &[u8]) -> Result<LogPosition, LogError> {
-        match self.full.load(std::sync::atomic::Ordering::SeqCst) {
-            true if self.failing => Err(LogError::Storage("disk I/O error".into())),
-            true => Err(LogError::Full),
-            false => self.log.append(entry),
-        }
-    }
-
-    fn read_from(&self, from: LogPosition, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
-        self.log.read_from(from, bytes_max)
-    }
-
-    fn last(&self) -> Result<LogPosition, LogError> {
-        self.log.last()
-    }
-}
 
 fn define(code: u32) -> Command {
     Command::DefineMaster(vec![define_division(code, 0)])
@@ -40,15 +16,23 @@ fn define(code: u32) -> Command {
 
 const DONE: Outcome = Outcome::Done { events: 1, existing: 0 };
 
+/// Entries with commands in a log.
+fn entry_count(data: &std::path::Path) -> usize {
+    let mut log = CommandReader::open(data).unwrap();
+    std::iter::from_fn(|| Some(log.next(usize::MAX).unwrap()).filter(|entries| !entries.is_empty()))
+        .map(|some| some.len())
+        .sum()
+}
+
 #[tokio::test]
 async fn what_was_answered_is_in_log_and_state() {
     let hub = Running::set_up().await;
+    let before = hub.sequencer.applied();
     let mut log = NodeLog::new(1);
     hub.ask(Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)]))).await;
-    assert_eq!(hub.sequencer.applied(), LogPosition::new(set_up().len() as u64 + 1));
-    let data = hub.stop();
-    let reader = LocalLog::open_reader(data.path()).unwrap();
-    assert_eq!(reader.last(), Ok(LogPosition::new(set_up().len() as u64 + 1)));
+    assert_eq!(hub.sequencer.applied(), before.next());
+    let data = hub.stop().await;
+    assert_eq!(entry_count(data.path()), set_up().len() + 1);
 }
 
 #[tokio::test]
@@ -57,65 +41,57 @@ async fn a_lost_state_is_rebuilt_from_the_log_row_by_row() {
     let mut log = NodeLog::new(1);
     hub.ask(Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001), sell(1, 0, 13_010_001)]))).await;
     hub.ask(ship(1, 13_010_002, 5..=5)).await;
-    let data = hub.stop();
+    let data = hub.stop().await;
     let before = Running::digest(data.path());
     Running::lose_state(data.path());
-    let again = Running::over(data.clone());
-    again.stop();
+    let again = Running::over(data.clone()).await;
+    again.stop().await;
     assert_eq!(Running::digest(data.path()), before);
 }
 
 #[tokio::test]
 async fn a_crash_between_append_and_apply_loses_nothing_and_doubles_nothing() {
-    let (data, whole) = {
-        let hub = Running::set_up().await;
-        hub.ask(ship(3, 13_010_002, 4..=6)).await;
-        let data = hub.stop();
-        let whole = Running::digest(data.path());
-        (data, whole)
-    };
-    // The state as it was before the last entries: a crash in between.
-    for applied in [0, 1, 3, set_up().len()] {
-        Running::lose_state(data.path());
-        let mut state = store::open(data.path()).unwrap();
-        let log = LocalLog::open(data.path()).unwrap();
-        let entries = log.read_from(LogPosition::new(1), usize::MAX).unwrap();
-        super::replay::apply_entries(&mut state, &entries[..applied]).unwrap();
-        drop((state, log));
-        Running::over(data.clone()).stop();
-        assert_eq!(Running::digest(data.path()), whole, "crash after {applied} entries");
+    let hub = Running::set_up().await;
+    hub.ask(ship(3, 13_010_002, 4..=6)).await;
+    let data = hub.stop().await;
+    let whole = Running::digest(data.path());
+    let entries = entry_count(data.path()) as i64;
+    // The state as it was before the last entries: a log cut short is taken in, then the whole one.
+    let copy = tempfile::tempdir().unwrap();
+    for applied in [1, 3, entries - 1] {
+        let short = Arc::new(tempfile::tempdir_in(copy.path()).unwrap());
+        std::fs::copy(data.path().join(LOG_FILE), short.path().join(LOG_FILE)).unwrap();
+        let log = Connection::open(short.path().join(LOG_FILE)).unwrap();
+        let cut = "DELETE FROM entry WHERE log_index > (SELECT log_index FROM entry WHERE kind = 1 ORDER BY log_index LIMIT 1 OFFSET ?1)";
+        log.execute(cut, [applied - 1]).unwrap();
+        log.execute("UPDATE position SET log_index = (SELECT max(log_index) FROM entry)", []).unwrap();
+        drop(log);
+        Running::over(short.clone()).await.stop().await;
+        for file in [LOG_FILE, "raft.db-wal", "raft.db-shm"] {
+            let _ = std::fs::remove_file(short.path().join(file));
+        }
+        std::fs::copy(data.path().join(LOG_FILE), short.path().join(LOG_FILE)).unwrap();
+        Running::over(short.clone()).await.stop().await;
+        assert_eq!(Running::digest(short.path()), whole, "crash after {applied} entries");
     }
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_the_command_and_the_hub_goes_on_when_space_returns() {
-    let data = Arc::new(tempfile::tempdir().unwrap());
-    let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let log = Moody { log: LocalLog::open(data.path()).unwrap(), full: full.clone(), failing: false };
-    let hub = Running::with_log(data, Box::new(log));
+async fn a_disk_that_is_nearly_full_refuses_the_command_and_the_hub_goes_on_when_space_returns() {
+    let hub = Running::empty().await;
+    let before = hub.sequencer.applied();
+    hub.member.room.reserve(u64::MAX);
     let refused = hub.sequencer.propose(Actor::System, define(1301)).await;
     assert_eq!(refused, Err(ProposeError::Log(LogError::Full)));
-    assert_eq!(hub.sequencer.applied(), LogPosition::default());
-    full.store(false, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(hub.sequencer.applied(), before);
+    hub.member.room.reserve(0);
     assert_eq!(hub.ask(define(1301)).await, DONE);
     assert_eq!(*hub.sequencer.failed().borrow(), None);
 }
 
 #[tokio::test]
-async fn a_log_that_fails_otherwise_stops_the_hub_for_only_the_next_start_tells_what_is_on_disk() {
-    let data = Arc::new(tempfile::tempdir().unwrap());
-    let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let log = Moody { log: LocalLog::open(data.path()).unwrap(), full, failing: true };
-    let hub = Running::with_log(data, Box::new(log));
-    let mut failed = hub.sequencer.failed();
-    assert_eq!(hub.sequencer.propose(Actor::System, define(1301)).await, Err(ProposeError::Stopped));
-    assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
-    assert_eq!(hub.sequencer.propose(Actor::System, define(1301)).await, Err(ProposeError::Stopped));
-}
-
-#[tokio::test]
 async fn a_state_that_cannot_follow_the_log_stops_the_hub_and_the_log_wins() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     assert_eq!(hub.ask(define(1301)).await, DONE);
     let mut failed = hub.sequencer.failed();
     // Somebody else's hands on the state: the next event finds its place taken.
@@ -126,15 +102,29 @@ async fn a_state_that_cannot_follow_the_log_stops_the_hub_and_the_log_wins() {
     failed.wait_for(Option::is_some).await.unwrap();
     assert_eq!(hub.sequencer.propose(Actor::System, define(1303)).await, Err(ProposeError::Stopped));
     drop(meddler);
-    let data = hub.stop();
+    let data = hub.stop().await;
     Running::lose_state(data.path());
-    let again = Running::over(data);
+    let again = Running::over(data).await;
     assert_eq!(again.ask(define(1302)).await, Outcome::Done { events: 0, existing: 1 }, "the log had it");
+}
+
+#[tokio::test]
+async fn a_log_that_fails_stops_the_hub() {
+    let hub = Running::empty().await;
+    assert_eq!(hub.ask(define(1301)).await, DONE);
+    let mut failed = hub.sequencer.failed();
+    let meddler = Connection::open(hub.data.path().join(LOG_FILE)).unwrap();
+    meddler.execute("INSERT INTO entry SELECT max(log_index) + 1, 9, 9, 0, x'' FROM entry", []).unwrap();
+    let outcome = hub.sequencer.propose(Actor::System, define(1302)).await;
+    assert!(matches!(outcome, Err(ProposeError::Stopped | ProposeError::Log(LogError::Unknown))), "{outcome:?}");
+    assert!(failed.wait_for(Option::is_some).await.unwrap().is_some());
+    assert_eq!(hub.sequencer.propose(Actor::System, define(1302)).await, Err(ProposeError::Stopped));
 }
 
 #[tokio::test]
 async fn commands_that_queue_together_share_an_entry_and_keep_their_order() {
     let hub = Running::set_up().await;
+    let before = hub.sequencer.applied().get();
     let mut pending = Vec::new();
     for number in 0..200 {
         let command = Command::CreditDeposits(vec![deposit(100 + number, 13_010_001, "1.00")]);
@@ -143,7 +133,7 @@ async fn commands_that_queue_together_share_an_entry_and_keep_their_order() {
     for pending in pending {
         assert_eq!(pending.outcome().await, Ok(DONE));
     }
-    let entries = hub.sequencer.applied().get() - set_up().len() as u64;
+    let entries = hub.sequencer.applied().get() - before;
     assert!(entries < 200, "{entries} entries for 200 commands");
     let ordered = hub.pool.read(|store| -> Result<bool, rusqlite::Error> {
         let mut statement = store.prepare("SELECT deposit FROM deposit WHERE deposit >= 100 ORDER BY at_ms")?;
@@ -155,7 +145,7 @@ async fn commands_that_queue_together_share_an_entry_and_keep_their_order() {
 
 #[tokio::test]
 async fn a_command_over_its_limit_is_refused_before_it_queues() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let packs = (1..=50).map(|number| (number, vec![0; 24_000])).collect();
     let outcome = hub.sequencer.propose(Actor::System, Command::StockPacks { batch: batch(), packs }).await;
     assert!(matches!(outcome, Err(ProposeError::TooLong { .. })));
@@ -163,7 +153,7 @@ async fn a_command_over_its_limit_is_refused_before_it_queues() {
 
 #[tokio::test]
 async fn feeds_are_published_once_they_are_committed() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     assert!(hub.sequencer.heads().watch(node(1)).is_none());
     hub.ask(Command::DefineMaster(master_data())).await;
     let mut head = hub.sequencer.heads().watch(node(1)).unwrap();
@@ -174,16 +164,15 @@ async fn feeds_are_published_once_they_are_committed() {
     assert_eq!(hub.sequencer.heads().head(node(2)), before - 3, "another node's outlets are not its business");
 }
 
-#[test]
-fn a_log_behind_its_state_and_an_unreadable_entry_stop_the_start() {
-    let data = tempfile::tempdir().unwrap();
-    let mut log = LocalLog::open(data.path()).unwrap();
-    let mut hub = Hub::set_up();
-    assert!(matches!(replay(&log, &mut hub.state), Err(ReplayError::LogBehind { .. })));
-    log.append(&[9, 9, 9]).unwrap();
-    let mut empty = Hub::empty();
-    let error = replay(&log, &mut empty.state).unwrap_err();
-    assert!(matches!(error, ReplayError::Entry { at, .. } if at == LogPosition::new(1)));
+#[tokio::test]
+async fn a_log_that_is_gone_is_not_taken_for_a_new_one() {
+    let hub = Running::set_up().await;
+    let data = hub.stop().await;
+    for file in [LOG_FILE, "raft.db-wal", "raft.db-shm"] {
+        let _ = std::fs::remove_file(data.path().join(file));
+    }
+    let error = Running::try_over(data).await.err().unwrap();
+    assert!(format!("{error:#}").contains("the log of this machine is gone"), "{error:#}");
 }
 
 #[tokio::test]

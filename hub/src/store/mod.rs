@@ -22,6 +22,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0009_login_lock.sql"),
     include_str!("0010_answered.sql"),
     include_str!("0011_confirmation.sql"),
+    include_str!("0012_replicated.sql"),
 ];
 
 /// File name of the state inside the data directory.

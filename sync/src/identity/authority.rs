@@ -5,7 +5,7 @@ use jikai_schema::time::TimeMs;
 use rand::RngExt;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber, SigningKey,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType, SerialNumber, SigningKey,
 };
 
 use super::IdentityError;
@@ -27,6 +27,11 @@ const SKEW_MS: i64 = DAY_MS + 3_600_000;
 /// Name that node `N`'s certificate carries.
 pub fn node_name(node: NodeId) -> String {
     format!("node-{node}{SUFFIX}")
+}
+
+/// Name that machine `N` of the hub carries besides the hub's.
+pub fn machine_name(machine: u16) -> String {
+    format!("hub-{machine}{SUFFIX}")
 }
 
 /// A private key as PEM, wiped when dropped. `Debug` hides it.
@@ -137,9 +142,22 @@ impl CertificateAuthority {
         Ok(request.signed_by(&issuer).map_err(failed("sign the request"))?.pem())
     }
 
-    /// Makes a certificate for the hub's own key.
+    /// Makes a certificate for the key of the hub's first machine.
     pub fn certify_hub(&self, key: &Key, hosts: &[String], now_ms: TimeMs) -> Result<String, IdentityError> {
-        let params = self.leaf_params(HUB_NAME, hosts, now_ms)?;
+        self.certify_machine(key, 1, hosts, now_ms)
+    }
+
+    /// Makes a certificate for the key of a machine of the hub: all of them are the hub, its number tells it from the others.
+    pub fn certify_machine(
+        &self,
+        key: &Key,
+        machine: u16,
+        hosts: &[String],
+        now_ms: TimeMs,
+    ) -> Result<String, IdentityError> {
+        let mut params = self.leaf_params(HUB_NAME, hosts, now_ms)?;
+        let name = machine_name(machine).try_into().map_err(failed("name the machine"))?;
+        params.subject_alt_names.push(SanType::DnsName(name));
         let issuer = self.issuer()?;
         Ok(params.signed_by(&key.pair()?, &issuer).map_err(failed("certify the hub"))?.pem())
     }

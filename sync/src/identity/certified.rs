@@ -68,6 +68,29 @@ pub fn node_of_certificate(der: &[u8]) -> Result<NodeId, IdentityError> {
     node_named(&certificate)
 }
 
+/// The machine of the hub whose certificate (DER, already verified by TLS) this is; `None` for a node's.
+pub fn machine_of_certificate(der: &[u8]) -> Result<Option<u16>, IdentityError> {
+    let (_, certificate) = X509Certificate::from_der(der).map_err(|_| IdentityError::NoNode)?;
+    if !node_named(&certificate)?.is_hub() {
+        return Ok(None);
+    }
+    let machine = names(&certificate).find_map(|name| match name {
+        GeneralName::DNSName(name) => machine_named(name),
+        _ => None,
+    });
+    // Made before machines had numbers: there was one.
+    Ok(Some(machine.unwrap_or(1)))
+}
+
+/// The same of a certificate in PEM.
+pub fn machine_by_pem(pem: &str) -> Result<Option<u16>, IdentityError> {
+    machine_of_certificate(&der_of(pem)?)
+}
+
+fn machine_named(name: &str) -> Option<u16> {
+    name.strip_prefix("hub-")?.strip_suffix(SUFFIX)?.parse().ok()
+}
+
 /// When a certificate in PEM expires, an authority's too.
 pub fn not_after_ms(pem: &str) -> Result<TimeMs, IdentityError> {
     let der = der_of(pem)?;
@@ -102,7 +125,7 @@ fn node_named(certificate: &X509Certificate<'_>) -> Result<NodeId, IdentityError
 
 /// Who a reserved name means.
 fn holder_of_name(name: &str) -> Option<NodeId> {
-    if name == HUB_NAME {
+    if name == HUB_NAME || machine_named(name).is_some() {
         return Some(NodeId::HUB);
     }
     let number = name.strip_prefix("node-")?.strip_suffix(SUFFIX)?;

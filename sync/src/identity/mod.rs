@@ -9,8 +9,10 @@ mod files;
 mod tls;
 mod verify;
 
-pub use authority::{CERTIFICATE_MS, CertificateAuthority, HUB_NAME, Key, KeyAndRequest, node_name};
-pub use certified::{Certified, certified, certified_by_pem, node_of_certificate, not_after_ms};
+pub use authority::{CERTIFICATE_MS, CertificateAuthority, HUB_NAME, Key, KeyAndRequest, machine_name, node_name};
+pub use certified::{
+    Certified, certified, certified_by_pem, machine_by_pem, machine_of_certificate, node_of_certificate, not_after_ms,
+};
 pub use files::{create_private_dir, write_private_file};
 pub use tls::{TlsIdentity, client_only_trust, https_server, sync_client, sync_server};
 pub use verify::verify_node;

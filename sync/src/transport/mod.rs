@@ -13,6 +13,7 @@ mod store;
 pub use hub::{HubEndpoint, HubIdentity, HubOptions};
 pub use node::{NodeUplink, UplinkIdentity, UplinkOptions};
 pub use requests::{RequestError, Requester};
+pub use reset::endpoint_settings;
 pub use store::{Admission, Future, HubStore, LogError, NodeStore};
 
 /// A transport that cannot be set up.

@@ -36,7 +36,7 @@ pub(in crate::audit) fn small_hub() -> Arc<TempDir> {
             let outcome = hub.ask(command).await;
             assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
         }
-        hub.stop()
+        hub.stop().await
     })
 }
 

@@ -13,13 +13,14 @@ use jikai_schema::time::TimeMs;
 use jikai_sync::secrets::{MasterSource, Secrets, SecretsError};
 
 use super::DataArg;
-use super::client::block_on;
-use super::run::Lock;
+use super::client::run_to_end;
+use super::run::{Lock, seat};
 use crate::audit::checkpoint::Journal;
 use crate::config::{CONFIG_FILE, Config};
-use crate::identity::secrets_place;
+use crate::identity::{IdentityFiles, secrets_place};
 use crate::keys::{Counted, Resealed, reseal};
-use crate::log::LocalLog;
+use crate::member::Member;
+use crate::raft::settings::Settings;
 use crate::sequencer::Sequencer;
 use crate::store;
 
@@ -107,12 +108,7 @@ fn list(data: &Path, config: &Config) -> anyhow::Result<()> {
 fn rotate(data: &Path, config: &Config) -> anyhow::Result<()> {
     let (_only_one, mut secrets) = take(data, config)?;
     let _no_new_audit_key_meanwhile = Journal::new(data).lock()?;
-    let log = Box::new(LocalLog::open(data).context("open the command log")?);
-    let state = store::open(data).context("open the state")?;
-    let (sequencer, thread) = Sequencer::start(log, state, Arc::new(TimeMs::now)).context("start the sequencer")?;
-    let rotated = rotate_with(&sequencer, data, &mut secrets);
-    drop(sequencer);
-    thread.join().map_err(|_| anyhow::anyhow!("the sequencer failed"))?;
+    let rotated = run_to_end(rotate_alone(data, config, &mut secrets));
     let (done, files) = (rotated?, secrets.list()?.len());
     let Resealed { batch_keys, factors, personal } = done;
     println!(
@@ -124,13 +120,28 @@ fn rotate(data: &Path, config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Takes part in the hub's log for as long as it takes.
+async fn rotate_alone(data: &Path, config: &Config, secrets: &mut Secrets) -> anyhow::Result<Resealed> {
+    let files = IdentityFiles::new(data);
+    let member = Member::start(data, &files.tls(secrets)?, seat(config, files.machine()?), Settings::default()).await?;
+    let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));
+    let rotated = match member.wait_for_leader().await {
+        true => rotate_with(&sequencer, data, secrets).await,
+        false => Err(anyhow::anyhow!("the hub has no leader: a majority of its machines has to run")),
+    };
+    drop(sequencer);
+    sequencing.await.context("end the proposing")?;
+    member.stop().await;
+    rotated
+}
+
 /// First the ring and the files, then the rows: whatever is cut off, the ring has the keys of all that lies anywhere.
-fn rotate_with(sequencer: &Sequencer, data: &Path, secrets: &mut Secrets) -> anyhow::Result<Resealed> {
+async fn rotate_with(sequencer: &Sequencer, data: &Path, secrets: &mut Secrets) -> anyhow::Result<Resealed> {
     let state = store::open_reader(data)?;
     let in_use = Counted::of(&state, secrets.ring()).context("count the secrets of the state")?.in_use();
     secrets.rotate(&in_use)?;
     let console = Actor::Staff(CONSOLE.into());
-    block_on(reseal(sequencer, &state, secrets.ring(), &console, true))
+    reseal(sequencer, &state, secrets.ring(), &console, true).await
 }
 
 fn rewrap(data: &Path, config: &Config, to: &MasterSource) -> anyhow::Result<()> {

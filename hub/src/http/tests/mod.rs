@@ -160,7 +160,7 @@ async fn reports_have_the_shape_that_other_programs_read() {
             "charge_yuan": "20.00", "commission_yuan": "1.60", "return_yuan": "0.00", "net_sales_yuan": "20.00" }])
     );
     assert_eq!(sales["totals"]["charge_yuan"], "20.00");
-    assert_eq!((sales["applied_index"].as_u64(), &sales["next"]), (Some(9), &Value::Null));
+    assert_eq!((sales["applied_index"].as_u64(), &sales["next"]), (Some(11), &Value::Null));
     let claims = get(&hub, "/v1/reports/claims?by=game&from=2026-11-23&to=2026-11-23").await;
     assert_eq!(claims["rows"], json!([{ "key": "G0201", "name": "燕赵红", "claims": 1, "prize_yuan": "10.00" }]));
     let stock = get(&hub, "/v1/reports/stock?by=outlet&limit=1").await;

@@ -132,7 +132,7 @@ const PASSWORDS: [&str; 3] = ["violet-mountain-7", "Spring-in-Hebei-26", "quiet-
 
 #[tokio::test]
 async fn the_first_administrator_changes_the_password_sets_a_factor_up_and_makes_the_others() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     let (status, session) = root.log_in("root", ROOT_PASSWORD, None).await;
     assert_eq!((status, &session["missing"]), (200, &json!(["password_must_change", "second_factor_missing"])));
@@ -172,7 +172,7 @@ async fn the_first_administrator_changes_the_password_sets_a_factor_up_and_makes
 
 #[tokio::test]
 async fn a_failed_login_tells_nothing_and_five_lock_the_account_for_the_right_password_too() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     let wrong = root.log_in("root", "not-the-password", None).await;
     for other in ["nobody", "", "Root", "root'--", "../root", "ro\u{200b}ot"] {
@@ -191,7 +191,7 @@ async fn a_failed_login_tells_nothing_and_five_lock_the_account_for_the_right_pa
 
 #[tokio::test]
 async fn an_account_with_a_second_factor_needs_a_fresh_code_or_a_recovery_code() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     let codes = root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     let mut other = root.other();
@@ -210,7 +210,7 @@ async fn an_account_with_a_second_factor_needs_a_fresh_code_or_a_recovery_code()
 
 #[tokio::test]
 async fn a_password_is_long_new_and_changed_only_by_who_knows_the_old_one() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     root.log_in("root", ROOT_PASSWORD, None).await;
     let change = |old: &str, new: &str| json!({ "old_password": old, "new_password": new });
@@ -235,7 +235,7 @@ async fn a_password_is_long_new_and_changed_only_by_who_knows_the_old_one() {
 
 #[tokio::test]
 async fn the_fifth_wrong_old_password_from_one_place_ends_the_session_whatever_happens_elsewhere() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     root.log_in("root", ROOT_PASSWORD, None).await;
     let guess = json!({ "old_password": "not-the-password", "new_password": PASSWORDS[0] });
@@ -250,7 +250,7 @@ async fn the_fifth_wrong_old_password_from_one_place_ends_the_session_whatever_h
 
 #[tokio::test]
 async fn ten_wrong_codes_behind_the_right_password_close_the_account_until_it_is_reset() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     let codes = root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     for _ in 0..9 {
@@ -271,7 +271,7 @@ async fn ten_wrong_codes_behind_the_right_password_close_the_account_until_it_is
 
 #[tokio::test]
 async fn sessions_end_by_logout_by_others_by_age_and_by_not_being_used() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     let mut elsewhere = root.other();
     for browser in [&mut root, &mut elsewhere] {
@@ -303,7 +303,7 @@ async fn sessions_end_by_logout_by_others_by_age_and_by_not_being_used() {
 
 #[tokio::test]
 async fn one_account_has_one_allowance_in_all_its_sessions_and_others_have_theirs() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let one_a_second = Arc::new(Allowances::new(NonZeroU32::MIN));
     let mut root = first(&hub).await;
     root.router = router(App { accounts: one_a_second.clone(), ..app(&hub) });
@@ -325,7 +325,7 @@ async fn one_account_has_one_allowance_in_all_its_sessions_and_others_have_their
 
 #[tokio::test]
 async fn what_changes_needs_the_token_of_our_own_page_and_no_cookie_of_another_name() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     root.log_in("root", ROOT_PASSWORD, None).await;
     let csrf = std::mem::take(&mut root.csrf);
@@ -346,7 +346,7 @@ async fn what_changes_needs_the_token_of_our_own_page_and_no_cookie_of_another_n
 
 #[tokio::test]
 async fn the_vendor_enters_only_while_an_access_is_open_and_leaves_a_line_for_each_step() {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     let mut root = first(&hub).await;
     root.settle("root", ROOT_PASSWORD, PASSWORDS[0]).await;
     let (_, guard_made) = root.post("/v1/staff", json!({ "login": "guard", "name": "李伟" })).await;

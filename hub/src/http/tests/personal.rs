@@ -52,7 +52,7 @@ async fn an_owners_data_are_kept_encrypted_shown_masked_and_read_with_a_reason_t
     assert_eq!(left["fields"].as_array().map(Vec::len), Some(1));
     // The router holds the hub open.
     drop(router);
-    let data = hub.stop();
+    let data = hub.stop().await;
     let mut state = crate::store::open(data.path()).unwrap();
     let log = String::from_utf8(crate::reports::hub_events(&mut state, 0, 1_000).unwrap()).unwrap();
     let noted = log.lines().find(|line| line.contains("personal_data_read")).unwrap();

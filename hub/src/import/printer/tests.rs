@@ -91,7 +91,7 @@ fn printer() -> SigningKey {
 }
 
 async fn hub() -> Running {
-    let hub = Running::empty();
+    let hub = Running::empty().await;
     hub.ask(set_up().remove(0)).await;
     hub
 }

@@ -16,16 +16,20 @@ impl FeedHeads {
     /// Reads the committed heads.
     pub fn load(state: &Connection) -> Result<Self, rusqlite::Error> {
         let heads = FeedHeads::default();
+        heads.reload(state)?;
+        Ok(heads)
+    }
+
+    /// Reads the committed heads again, after another machine's state took the place of this one's.
+    pub(super) fn reload(&self, state: &Connection) -> Result<(), rusqlite::Error> {
         let mut statement = state.prepare("SELECT node, seq FROM feed_head WHERE node > 0 ORDER BY node")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             if let Ok(node) = NodeId::new(row.get(0)?) {
-                heads.publish(node, row.get::<_, i64>(1)? as u64);
+                self.publish(node, row.get::<_, i64>(1)? as u64);
             }
         }
-        drop(rows);
-        drop(statement);
-        Ok(heads)
+        Ok(())
     }
 
     /// Follows a node's feed; `None` for a node that is not registered.

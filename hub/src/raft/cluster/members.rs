@@ -1,0 +1,134 @@
+//! Who belongs to the cluster.
+
+use std::collections::BTreeSet;
+
+use openraft::ChangeMembers;
+use openraft::error::{ClientWriteError, RaftError};
+use openraft::raft::ClientWriteResponse;
+
+use super::{ChangeError, Cluster, Shared, Status};
+use crate::raft::network::{Call, Reply};
+use crate::raft::types::{Machine, Membership, Types};
+
+type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Machine>>>;
+
+impl Cluster {
+    /// Takes in a machine that follows and does not vote; returns when it has nearly caught up. Asks the machine at the
+    /// address who it is: an id that was in the cluster with another log is refused. Only at the leader; may be asked
+    /// for again.
+    pub async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let _changing = shared.changing.lock().await;
+        let membership = shared.led_membership()?;
+        let unknown = Machine { peer_address: peer_address.to_owned(), ..Machine::default() };
+        let Status { id: found, instance, .. } = shared.ask_status(id, &unknown).await?;
+        if found != id {
+            return Err(ChangeError::OtherMachine { expected: id, found });
+        }
+        if membership.get_node(&id).is_some_and(|known| known.instance != instance) {
+            return Err(ChangeError::Wiped(id));
+        }
+        let machine = Machine { instance, ..unknown };
+        let added = shared.raft.add_learner(id, machine, true);
+        let added = tokio::time::timeout(shared.settings.catch_up_wait, added).await;
+        written(added.map_err(|_| ChangeError::TooSlow(id))?)
+    }
+
+    /// Gives a machine a vote; it should have caught up. Only at the leader.
+    pub async fn promote(&self, id: u64) -> Result<(), ChangeError> {
+        let _changing = self.shared.changing.lock().await;
+        let membership = self.shared.led_membership()?;
+        if membership.get_node(&id).is_none() {
+            return Err(ChangeError::NotMember(id));
+        }
+        self.shared.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
+    }
+
+    /// Removes a machine for ever: its id must not be used again. Only at the leader, which must be another one. The
+    /// machine itself need not be reachable, and does not notice; it should be stopped.
+    pub async fn remove(&self, id: u64) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let _changing = shared.changing.lock().await;
+        let membership = shared.led_membership()?;
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        if membership.get_node(&id).is_none() {
+            return Err(ChangeError::NotMember(id));
+        }
+        if voters.len() == 1 && voters.contains(&id) {
+            return Err(ChangeError::LastVoter(id));
+        }
+        if id == shared.id {
+            return Err(ChangeError::Leads(id));
+        }
+        let leaving = BTreeSet::from([id]);
+        shared
+            .change(match voters.contains(&id) {
+                true => ChangeMembers::RemoveVoters(leaving),
+                false => ChangeMembers::RemoveNodes(leaving),
+            })
+            .await?;
+        let membership = shared.led_membership()?;
+        shared.peers.keep_only(|peer| membership.get_node(&peer).is_some());
+        Ok(())
+    }
+
+    /// State of another machine, asked now.
+    pub async fn status_of(&self, id: u64) -> Result<Status, ChangeError> {
+        if id == self.shared.id {
+            return Ok(self.status());
+        }
+        let membership = self.shared.membership();
+        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
+        self.shared.ask_status(id, machine).await
+    }
+}
+
+impl Shared {
+    async fn ask_status(&self, id: u64, machine: &Machine) -> Result<Status, ChangeError> {
+        // A peer of its own for a machine that is not in the cluster yet.
+        let reply = match self.membership().get_node(&id) {
+            Some(known) if known == machine => {
+                self.peers.get(id, machine).call(Call::Status, self.settings.propose_wait).await
+            }
+            _ => self.peers.make(id, machine).call(Call::Status, self.settings.propose_wait).await,
+        };
+        let why = match reply {
+            Ok(Reply::Status(status)) => return Ok(*status),
+            Ok(Reply::Failed(why)) => why,
+            Ok(_) => "an answer to something else".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        Err(ChangeError::Unreachable { id, why })
+    }
+
+    fn membership(&self) -> Membership {
+        self.raft.metrics().borrow().membership_config.membership().clone()
+    }
+
+    /// The membership, if this machine leads.
+    pub(super) fn led_membership(&self) -> Result<Membership, ChangeError> {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow();
+        if metrics.current_leader != Some(self.id) {
+            return Err(ChangeError::NotLeader { leader: metrics.current_leader });
+        }
+        Ok(metrics.membership_config.membership().clone())
+    }
+
+    async fn change(&self, change: ChangeMembers<u64, Machine>) -> Result<(), ChangeError> {
+        // Without `retain` a voter that leaves does not stay behind as a learner.
+        let changed = self.raft.change_membership(change, false);
+        let changed = tokio::time::timeout(self.settings.catch_up_wait, changed).await;
+        written(changed.map_err(|_| ChangeError::TooSlow(self.id))?)
+    }
+}
+
+fn written(written: Written) -> Result<(), ChangeError> {
+    match written {
+        Ok(_) => Ok(()),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
+            Err(ChangeError::NotLeader { leader: to.leader_id })
+        }
+        Err(error) => Err(ChangeError::Engine(error.to_string())),
+    }
+}

@@ -1,0 +1,54 @@
+//! Answers what the peers ask.
+
+use std::sync::{Arc, Weak};
+
+use openraft::error::{InstallSnapshotError, RaftError};
+
+use super::Shared;
+use crate::raft::network::{Call, Handler, Reply, Request};
+use crate::raft::types::InstanceId;
+
+/// The machine, as long as it runs. Weak: calls under way do not keep a stopped machine's files open.
+pub(super) struct Served(pub Weak<Shared>);
+
+impl Handler for Served {
+    async fn handle(&self, from: u64, request: Request) -> Reply {
+        let Some(shared) = self.0.upgrade() else { return Reply::Failed("it is stopping".to_owned()) };
+        let to = request.to_instance;
+        if to != InstanceId::default() && to != shared.instance {
+            // Whatever this machine promised before it was wiped is forgotten: as a voter it would break promises.
+            tracing::error!(from, "the cluster knows this machine with another log: it must join under a new id");
+            return Reply::OtherInstance;
+        }
+        shared.answer(request.call).await
+    }
+}
+
+impl Shared {
+    async fn answer(self: Arc<Self>, call: Call) -> Reply {
+        match call {
+            Call::Append(append) => match self.raft.append_entries(append).await {
+                Ok(response) => Reply::Append(response),
+                Err(fatal) => Reply::Failed(fatal.to_string()),
+            },
+            Call::Vote(vote) => match self.raft.vote(vote).await {
+                Ok(response) => Reply::Vote(response),
+                Err(fatal) => Reply::Failed(fatal.to_string()),
+            },
+            Call::Snapshot(piece) => match self.raft.install_snapshot(piece).await {
+                Ok(response) => Reply::Snapshot(response),
+                Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
+                    Reply::SnapshotMismatch(mismatch)
+                }
+                Err(RaftError::Fatal(fatal)) => Reply::Failed(fatal.to_string()),
+            },
+            Call::Propose(entry) => Reply::Proposed(self.append_here(entry, self.settings.propose_wait).await),
+            Call::Status => Reply::Status(Box::new(self.status())),
+            Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
+            Call::Elect => match self.raft.trigger().elect().await {
+                Ok(()) => Reply::Elected,
+                Err(fatal) => Reply::Failed(fatal.to_string()),
+            },
+        }
+    }
+}

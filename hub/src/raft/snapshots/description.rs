@@ -1,0 +1,75 @@
+//! Descriptions and checksums of snapshots.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{COPY, DESCRIPTION, Kept};
+use crate::raft::state::StateError;
+use crate::raft::types::{LogId, SnapshotMeta};
+
+/// Longest description. Bytes; a membership of a few machines is below 1 KiB.
+const DESCRIPTION_BYTES_MAX: u64 = 64 * 1024;
+
+/// Contents of a description.
+#[derive(Serialize, Deserialize)]
+enum Description {
+    V1 { meta: SnapshotMeta, length_bytes: u64 },
+}
+
+/// Name of a snapshot: its place and the checksum of its file.
+pub(super) fn snapshot_id(last: Option<LogId>, sum: &str) -> String {
+    match last {
+        Some(LogId { leader_id, index }) => format!("{}-{}-{index}-{sum}", leader_id.term, leader_id.node_id),
+        None => format!("empty-{sum}"),
+    }
+}
+
+/// SHA-256 of a file, in hexadecimal digits.
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
+    let (mut file, mut hash, mut piece) = (fs::File::open(path)?, Sha256::new(), vec![0; 256 * 1024]);
+    loop {
+        let read_bytes = file.read(&mut piece)?;
+        if read_bytes == 0 {
+            return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        hash.update(&piece[..read_bytes]);
+    }
+}
+
+pub(super) fn path_of(kept: &Kept) -> PathBuf {
+    kept.path.with_extension(DESCRIPTION)
+}
+
+/// Writes the description: complete under a passing name, then renamed.
+pub(super) fn write(kept: &Kept, passing: &Path) -> Result<(), StateError> {
+    let description = Description::V1 { meta: kept.meta.clone(), length_bytes: kept.length_bytes };
+    let mut file = fs::File::create(passing)?;
+    file.write_all(&postcard::to_stdvec(&description)?)?;
+    file.sync_all()?;
+    Ok(fs::rename(passing, path_of(kept))?)
+}
+
+pub(super) fn read(path: &Path) -> Result<Kept, StateError> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(DESCRIPTION_BYTES_MAX).read_to_end(&mut bytes)?;
+    let Description::V1 { meta, length_bytes } = postcard::from_bytes(&bytes)?;
+    Ok(Kept { meta, path: path.with_extension(COPY), length_bytes })
+}
+
+/// Compares the file with its description; length first, that is cheap.
+pub(super) fn verify(kept: &Kept) -> Result<(), StateError> {
+    let length_bytes = fs::metadata(&kept.path)?.len();
+    if length_bytes != kept.length_bytes {
+        let found = format!("{length_bytes} bytes");
+        return Err(StateError::Checksum { found, expected: format!("{} bytes", kept.length_bytes) });
+    }
+    let found = snapshot_id(kept.meta.last_log_id, &sha256(&kept.path)?);
+    if found != kept.meta.snapshot_id {
+        return Err(StateError::Checksum { found, expected: kept.meta.snapshot_id.clone() });
+    }
+    Ok(())
+}

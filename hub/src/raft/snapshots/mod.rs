@@ -1,0 +1,182 @@
+//! The folder of snapshots: copies of the state as files, each with a small description beside it.
+//!
+//! `<id>.db` is the copy, `<id>.meta` its description; the id ends in the SHA-256 of the copy, so that the checksum
+//! travels with it. A description is written last: a copy without one does not count. Only the newest is kept.
+
+mod description;
+#[cfg(test)]
+mod tests;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::fs::File;
+
+use crate::raft::state::{Applied, StateError, View};
+use crate::raft::types::SnapshotMeta;
+
+/// Ending of files that are not complete; they are removed at a start.
+const UNFINISHED: &str = "tmp";
+/// Ending of copies.
+const COPY: &str = "db";
+/// Ending of descriptions.
+const DESCRIPTION: &str = "meta";
+
+/// A complete snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What it holds.
+    pub meta: SnapshotMeta,
+    /// Its file. Never written again.
+    pub path: PathBuf,
+    /// Length of the file. Bytes.
+    pub length_bytes: u64,
+}
+
+/// The folder of one machine.
+#[derive(Debug)]
+pub struct Snapshots {
+    folder: PathBuf,
+    current: Mutex<Option<Arc<Kept>>>,
+    /// Makes the names of unfinished files differ.
+    counter: AtomicU64,
+}
+
+impl Snapshots {
+    /// Opens the folder, making it where it is missing: keeps the newest copy whose checksum is right and removes the
+    /// rest. Blocks; reads the copy once.
+    pub fn open(folder: &Path) -> Result<Self, StateError> {
+        fs::create_dir_all(folder)?;
+        let (mut described, mut files) = (Vec::new(), Vec::new());
+        for found in fs::read_dir(folder)? {
+            let path = found?.path();
+            if path.extension().is_some_and(|ending| ending == DESCRIPTION) {
+                match description::read(&path) {
+                    Ok(kept) => described.push(kept),
+                    Err(error) => tracing::error!(path = %path.display(), %error, "a snapshot is left out"),
+                }
+            }
+            files.push(path);
+        }
+        described.sort_by_key(|kept| kept.meta.last_log_id.map(|last| last.index));
+        let mut current = None;
+        while let Some(kept) = described.pop() {
+            match description::verify(&kept) {
+                Ok(()) => {
+                    current = Some(Arc::new(kept));
+                    break;
+                }
+                Err(error) => tracing::error!(path = %kept.path.display(), %error, "a snapshot is left out"),
+            }
+        }
+        for path in files {
+            let is_current = current.as_ref().is_some_and(|kept| kept.path.file_stem() == path.file_stem());
+            if !is_current || path.extension().is_some_and(|ending| ending == UNFINISHED) {
+                remove(&path);
+            }
+        }
+        Ok(Snapshots { folder: folder.into(), current: Mutex::new(current), counter: AtomicU64::new(0) })
+    }
+
+    /// The newest complete snapshot.
+    pub fn current(&self) -> Option<Arc<Kept>> {
+        self.locked().clone()
+    }
+
+    /// Copies a view and keeps it, unless a newer one was received meanwhile; the newest one. Blocks for long.
+    pub fn build(&self, view: Box<dyn View>) -> Result<Arc<Kept>, StateError> {
+        let Applied { last, membership } = view.applied().clone();
+        let path = self.unfinished("building");
+        let kept = view.copy(&path).and_then(|()| {
+            let sum = description::sha256(&path)?;
+            let snapshot_id = description::snapshot_id(last, &sum);
+            self.keep(&path, SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id })
+        });
+        if kept.is_err() {
+            remove(&path);
+        }
+        kept
+    }
+
+    /// Keeps a received copy if its checksum is the one in its id. Blocks.
+    pub fn accept(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
+        // The id is made again and not taken over: it becomes a file name.
+        let found = description::snapshot_id(meta.last_log_id, &description::sha256(path)?);
+        if found != meta.snapshot_id {
+            remove(path);
+            return Err(StateError::Checksum { found, expected: meta.snapshot_id });
+        }
+        self.keep(path, meta)
+    }
+
+    /// Makes the file for a snapshot that is about to be received.
+    pub async fn receive(&self) -> io::Result<(File, PathBuf)> {
+        let path = self.unfinished("receiving");
+        let file = File::options().read(true).write(true).create_new(true).open(&path).await?;
+        Ok((file, path))
+    }
+
+    /// Copies a file into the folder.
+    pub async fn copy_of(&self, file: &mut File) -> Result<PathBuf, StateError> {
+        use tokio::io::{AsyncSeekExt, AsyncWriteExt};
+        let (mut copy, path) = self.receive().await?;
+        file.rewind().await?;
+        tokio::io::copy(file, &mut copy).await?;
+        copy.flush().await?;
+        Ok(path)
+    }
+
+    /// Gives a complete file its name: file, then name, then description, each on disk before the next.
+    fn keep(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
+        let mut current = self.locked();
+        let index = |meta: &SnapshotMeta| meta.last_log_id.map(|last| last.index);
+        if let Some(newer) = current.as_ref().filter(|kept| index(&kept.meta) > index(&meta)) {
+            remove(path);
+            return Ok(newer.clone());
+        }
+        let file = fs::File::open(path)?;
+        file.sync_all()?;
+        let named = self.folder.join(format!("{}.{COPY}", meta.snapshot_id));
+        fs::rename(path, &named)?;
+        let kept = Arc::new(Kept { meta, path: named, length_bytes: file.metadata()?.len() });
+        description::write(&kept, &self.unfinished("describing"))?;
+        fs::File::open(&self.folder)?.sync_all()?;
+        // Whoever still sends the old one keeps its open file.
+        if let Some(old) = current.replace(kept.clone()).filter(|old| old.path != kept.path) {
+            remove(&description::path_of(&old));
+            remove(&old.path);
+        }
+        Ok(kept)
+    }
+
+    fn unfinished(&self, what: &str) -> PathBuf {
+        let number = self.counter.fetch_add(1, Ordering::Relaxed);
+        self.folder.join(format!("{what}-{number}.{UNFINISHED}"))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Option<Arc<Kept>>> {
+        // Set in one step: a panic elsewhere leaves it whole.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether an open file is the one with this path.
+pub(crate) async fn is_same_file(file: &File, path: &Path) -> bool {
+    match (file.metadata().await, tokio::fs::metadata(path).await) {
+        (Ok(open), Ok(named)) => (open.dev(), open.ino()) == (named.dev(), named.ino()),
+        _ => false,
+    }
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        // It costs space until the next start tries again.
+        tracing::warn!(path = %path.display(), %error, "a file of a snapshot could not be removed");
+    }
+}

@@ -1,0 +1,204 @@
+//! openraft's view of a [`State`]: calls go to the state's own thread, copies to threads that may block for long.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use openraft::{AnyError, EntryPayload, OptionalSend, StorageIOError};
+use tokio::fs::File;
+use tokio::sync::watch;
+
+use super::{Applied, Payload, State, StateError, View};
+use crate::raft::settings::READ_BYTES_MAX;
+use crate::raft::snapshots::{Kept, Snapshots, is_same_file};
+use crate::raft::types::{Answer, Entry, EntryBytes, LogId, SnapshotMeta, StorageError, StoredMembership, Types};
+use crate::raft::worker::Worker;
+
+type Entries = Vec<(LogId, Payload)>;
+
+/// Runs a [`State`] for openraft.
+pub struct StateMachine<S> {
+    state: Worker<S>,
+    snapshots: Arc<Snapshots>,
+    /// The file that is being received.
+    receiving: Option<PathBuf>,
+}
+
+/// Copies one view into the folder of snapshots.
+pub struct SnapshotBuilder {
+    /// In a lock only because openraft asks for `Sync`, which a database connection is not.
+    view: Mutex<Option<Result<Box<dyn View>, StateError>>>,
+    snapshots: Arc<Snapshots>,
+}
+
+impl<S: State> StateMachine<S> {
+    /// Starts the thread of the state.
+    pub fn start(state: S, snapshots: Snapshots) -> Result<Self, StateError> {
+        let state = Worker::start("raft-state", state)?;
+        Ok(StateMachine { state, snapshots: Arc::new(snapshots), receiving: None })
+    }
+
+    /// Up to where the log is applied.
+    pub async fn applied(&self) -> Result<Applied, StateError> {
+        self.state.call(State::applied).await?
+    }
+
+    /// Resolves its `changed` with an error when the state is gone.
+    pub fn closed(&self) -> watch::Receiver<()> {
+        self.state.ended()
+    }
+
+    /// Applies entries, as many at once as fit into [`READ_BYTES_MAX`].
+    pub async fn apply_all(&self, entries: impl IntoIterator<Item = Entry>) -> Result<Vec<Answer>, StateError> {
+        let (mut answers, mut gathered, mut gathered_bytes) = (Vec::new(), Entries::new(), 0usize);
+        for entry in entries {
+            let (payload, bytes) = match entry.payload {
+                EntryPayload::Blank => (Payload::Blank, 0),
+                EntryPayload::Normal(EntryBytes(commands)) => {
+                    let bytes = commands.len();
+                    (Payload::Commands(commands), bytes)
+                }
+                EntryPayload::Membership(membership) => (Payload::Membership(membership), 0),
+            };
+            if gathered_bytes.saturating_add(bytes) > READ_BYTES_MAX && !gathered.is_empty() {
+                answers.append(&mut self.apply_together(std::mem::take(&mut gathered)).await?);
+                gathered_bytes = 0;
+            }
+            gathered_bytes = gathered_bytes.saturating_add(bytes);
+            gathered.push((entry.log_id, payload));
+        }
+        if !gathered.is_empty() {
+            answers.append(&mut self.apply_together(gathered).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn apply_together(&self, entries: Entries) -> Result<Vec<Answer>, StateError> {
+        let count = entries.len();
+        let answers = self.state.call(move |state| state.apply(entries)).await??;
+        if answers.len() != count {
+            return Err(StateError::Answers { entries: count, answers: answers.len() });
+        }
+        Ok(answers)
+    }
+
+    /// Replaces the state by the newest snapshot in the folder, if there is one; what is applied then.
+    pub async fn restore(&self) -> Result<Applied, StateError> {
+        if let Some(kept) = self.snapshots.current() {
+            self.replace(kept).await?;
+        }
+        self.applied().await
+    }
+
+    async fn replace(&self, kept: Arc<Kept>) -> Result<(), StateError> {
+        self.state
+            .call(move |state| {
+                let applied = state.applied()?.last;
+                if applied.map(|applied| applied.index) > kept.meta.last_log_id.map(|offered| offered.index) {
+                    return Err(StateError::Older { offered: kept.meta.last_log_id, applied });
+                }
+                state.install(&kept.path, &kept.meta)?;
+                let found = state.applied()?.last;
+                if found != kept.meta.last_log_id {
+                    return Err(StateError::OtherPlace { found, expected: kept.meta.last_log_id });
+                }
+                Ok(())
+            })
+            .await?
+    }
+
+    async fn install(&mut self, meta: SnapshotMeta, mut received: File) -> Result<(), StateError> {
+        let snapshots = self.snapshots.clone();
+        let path = match self.receiving.take() {
+            Some(path) if is_same_file(&received, &path).await => path,
+            // openraft may hand over any file: then its bytes are copied.
+            _ => snapshots.copy_of(&mut received).await?,
+        };
+        drop(received);
+        let kept = blocking(move || snapshots.accept(&path, meta)).await?;
+        self.replace(kept).await
+    }
+}
+
+impl<S: State> RaftStateMachine<Types> for StateMachine<S> {
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
+        let applied =
+            self.applied().await.map_err(|error| StorageIOError::read_state_machine(AnyError::new(&error)))?;
+        Ok((applied.last, applied.membership))
+    }
+
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Answer>, StorageError>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        // Collected, because the iterator of the caller is not promised to live across an await.
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let last = entries.last().map(|entry| entry.log_id);
+        self.apply_all(entries).await.map_err(|error| {
+            let cause = AnyError::new(&error);
+            match last {
+                Some(last) => StorageIOError::apply(last, cause).into(),
+                None => StorageIOError::write_state_machine(cause).into(),
+            }
+        })
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        // Here, between two applies, and not when it is copied: the copy must not be ahead of what openraft knows.
+        let view = match self.state.call(State::view).await {
+            Ok(view) => view,
+            Err(ended) => Err(ended.into()),
+        };
+        SnapshotBuilder { view: Mutex::new(Some(view)), snapshots: self.snapshots.clone() }
+    }
+
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<File>, StorageError> {
+        let (file, path) = self.snapshots.receive().await.map_err(writing)?;
+        if let Some(abandoned) = self.receiving.replace(path) {
+            // The sender began again; a file that stays is removed at the next start.
+            let _ = tokio::fs::remove_file(abandoned).await;
+        }
+        Ok(Box::new(file))
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Box<File>) -> Result<(), StorageError> {
+        self.install(meta.clone(), *snapshot).await.map_err(writing)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
+        match self.snapshots.current() {
+            Some(kept) => open(&kept).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    async fn build_snapshot(&mut self) -> Result<Snapshot<Types>, StorageError> {
+        let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let view = view.unwrap_or(Err(StateError::Ended(crate::raft::worker::Ended)));
+        let snapshots = self.snapshots.clone();
+        let kept = blocking(move || snapshots.build(view?)).await.map_err(writing)?;
+        open(&kept).await
+    }
+}
+
+async fn open(kept: &Kept) -> Result<Snapshot<Types>, StorageError> {
+    let file = File::open(&kept.path).await.map_err(|error| {
+        StorageError::from(StorageIOError::read_snapshot(Some(kept.meta.signature()), AnyError::new(&error)))
+    })?;
+    Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(file) })
+}
+
+async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, StateError> + Send + 'static,
+) -> Result<R, StateError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Ended(crate::raft::worker::Ended))?
+}
+
+fn writing(error: impl std::error::Error + 'static) -> StorageError {
+    StorageIOError::write_snapshot(None, AnyError::new(&error)).into()
+}

@@ -1,0 +1,169 @@
+//! The state of this machine as the replicated log builds it: entries in, outcomes out, one transaction for all that came together.
+//!
+//! Every machine of the hub applies the same entries to the same tables. Here also stands what the rest of the machine follows: the
+//! applied place, the nodes' feeds, revocations, and that the state cannot follow any more.
+
+mod feeds;
+mod place;
+mod snapshot;
+
+use std::path::{Path, PathBuf};
+
+use jikai_schema::codec;
+use jikai_schema::command::{ENTRY_BYTES_MAX, Outcome, Proposal, decode_entry};
+use jikai_schema::projection::Catalog;
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use crate::log::LogPosition;
+use crate::machine::{self, Applied as Committed, applied_position};
+use crate::raft::state::{Applied, Payload, State, StateError, View};
+use crate::raft::types::{Answer, LogId, SnapshotMeta};
+use crate::store::{self, STATE_FILE};
+
+pub use feeds::FeedHeads;
+use place::Place;
+
+/// The tables, and who follows them.
+pub struct Replica {
+    path: PathBuf,
+    state: Connection,
+    /// Master data as of the last commit.
+    catalog: Catalog,
+    place: Place,
+    applied: watch::Sender<LogPosition>,
+    heads: FeedHeads,
+    revocations: watch::Sender<u64>,
+    failed: watch::Sender<Option<String>>,
+}
+
+/// What the rest of the machine follows. Cheap to clone.
+#[derive(Clone)]
+pub struct Followed {
+    /// Place up to which the log is applied and committed.
+    pub applied: watch::Receiver<LogPosition>,
+    /// Newest positions of the nodes' feeds.
+    pub heads: FeedHeads,
+    /// Changes whenever a certificate was revoked.
+    pub revocations: watch::Receiver<u64>,
+    /// Becomes `Some` with the reason when this machine can no longer follow the log: the process must end.
+    pub failed: watch::Sender<Option<String>>,
+}
+
+impl Replica {
+    /// Opens the state in `data`, making it where it is missing.
+    pub fn open(data: &Path) -> Result<(Replica, Followed), StateError> {
+        let state = store::open(data).map_err(StateError::storage)?;
+        let place = Place::read(&state)?;
+        let position = applied_position(&state).map_err(StateError::storage)?;
+        let heads = FeedHeads::load(&state).map_err(StateError::storage)?;
+        let (applied, watch_applied) = watch::channel(position);
+        let (revocations, watch_revocations) = watch::channel(0);
+        let failed = watch::Sender::new(None);
+        let followed = Followed {
+            applied: watch_applied,
+            heads: heads.clone(),
+            revocations: watch_revocations,
+            failed: failed.clone(),
+        };
+        let (path, catalog) = (data.join(STATE_FILE), Catalog::default());
+        Ok((Replica { path, state, catalog, place, applied, heads, revocations, failed }, followed))
+    }
+
+    fn apply_all(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
+        let mut place = self.place.clone();
+        let mut decoded: Vec<(LogPosition, Vec<Proposal>)> = Vec::with_capacity(entries.len());
+        for (id, payload) in entries {
+            let proposals = match payload {
+                Payload::Blank => Vec::new(),
+                Payload::Commands(bytes) => decode_entry(&bytes).map_err(StateError::storage)?,
+                Payload::Membership(membership) => {
+                    place.join(id, membership);
+                    Vec::new()
+                }
+            };
+            place.last = Some(id);
+            decoded.push((position_of(id.index), proposals));
+        }
+        let beside = |tx: &Connection| place.write(tx);
+        let (outcomes, committed) = machine::commit_beside(&mut self.state, &mut self.catalog, &decoded, &beside)
+            .map_err(StateError::storage)?;
+        self.place = place;
+        self.tell(committed, decoded.iter().map(|(_, proposals)| proposals.len()).sum());
+        let mut outcomes = outcomes.into_iter();
+        decoded.iter().map(|(_, proposals)| encode(outcomes.by_ref().take(proposals.len()).collect())).collect()
+    }
+
+    fn tell(&self, committed: Committed, commands: usize) {
+        self.applied.send_replace(committed.position);
+        for (node, head_seq) in committed.feed_heads {
+            self.heads.publish(node, head_seq);
+        }
+        if committed.revoked {
+            self.revocations.send_modify(|count| *count += 1);
+        }
+        metrics::counter!("jikai_commands_total").increment(commands as u64);
+    }
+
+    /// Told before the answers are dropped: whoever learns that the machine is stopping finds it not ready.
+    fn noting<T>(&self, done: Result<T, StateError>) -> Result<T, StateError> {
+        done.inspect_err(|error| {
+            let text = error.to_string();
+            tracing::error!(
+                error = text,
+                hint = error_hint(&text),
+                "the state cannot follow the log: this machine stops"
+            );
+            self.failed.send_replace(Some(text));
+        })
+    }
+}
+
+impl State for Replica {
+    fn applied(&mut self) -> Result<Applied, StateError> {
+        Ok(self.place.applied())
+    }
+
+    fn apply(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
+        let applied = self.apply_all(entries);
+        self.noting(applied)
+    }
+
+    fn view(&mut self) -> Result<Box<dyn View>, StateError> {
+        let view = snapshot::view(&self.path);
+        self.noting(view)
+    }
+
+    fn install(&mut self, from: &Path, _meta: &SnapshotMeta) -> Result<(), StateError> {
+        let installed = snapshot::install(from, &mut self.state);
+        self.noting(installed)?;
+        self.place = Place::read(&self.state)?;
+        self.catalog = Catalog::default();
+        self.heads.reload(&self.state).map_err(StateError::storage)?;
+        // Whatever was revoked in between.
+        self.revocations.send_modify(|count| *count += 1);
+        self.applied.send_replace(applied_position(&self.state).map_err(StateError::storage)?);
+        Ok(())
+    }
+}
+
+/// The log's first entry has index 0; position 0 is before it.
+pub fn position_of(index: u64) -> LogPosition {
+    LogPosition::new(index).next()
+}
+
+fn encode(outcomes: Vec<Outcome>) -> Result<Answer, StateError> {
+    codec::encode(&outcomes, ENTRY_BYTES_MAX).map(Answer).map_err(StateError::storage)
+}
+
+/// The outcomes of an entry's commands, in their order.
+pub fn decode_outcomes(answer: &Answer) -> Result<Vec<Outcome>, codec::CodecError> {
+    codec::decode(&answer.0, ENTRY_BYTES_MAX)
+}
+
+fn error_hint(text: &str) -> &'static str {
+    match text.contains("full") {
+        true => "make room on its disk, then start the hub again: the log wins",
+        false => "start the hub again: the log wins, and what the state is behind is applied",
+    }
+}
