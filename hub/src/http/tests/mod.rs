@@ -2,6 +2,7 @@ mod certificates;
 mod decisions;
 mod people;
 mod personal;
+mod questions;
 mod rights;
 mod trail;
 mod walk;
