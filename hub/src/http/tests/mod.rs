@@ -1,5 +1,6 @@
 mod certificates;
 mod decisions;
+mod guard;
 mod people;
 mod personal;
 mod questions;
