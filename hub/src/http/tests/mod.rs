@@ -1,6 +1,7 @@
 mod certificates;
 mod decisions;
 mod guard;
+mod imports;
 mod people;
 mod personal;
 mod questions;
