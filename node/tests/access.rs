@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 #[path = "outlet/api.rs"]
+#[expect(dead_code, reason = "each test binary uses its part of the outlet")]
 mod api;
 #[expect(dead_code, reason = "the rest is for the tests of the counter")]
 mod outlet;

@@ -47,7 +47,7 @@ pub(super) async fn list(
         let known: Vec<&str> = Kind::ALL.into_iter().map(Kind::name).collect();
         return Err(Problem::invalid("kind", format!("`{kind}` is none of {}", known.join(", "))));
     };
-    check_persons(&app, kind).await?;
+    check_persons(&app, &caller, kind).await?;
     let _one_at_a_time = app.importing.acquire().await;
     let (game, by) = (app.config.game, caller.by());
     let done = import::import(&app.sequencer, &app.pool, game, &by, kind, body.into()).await?;
@@ -62,14 +62,17 @@ pub(super) async fn list(
 }
 
 /// In production a list does not do alone what two persons of the centre can do together. Errors: 403
-/// `two_persons_required`.
-async fn check_persons(app: &App, kind: Kind) -> Result<(), Problem> {
+/// `two_persons_required`, which is noted.
+async fn check_persons(app: &App, caller: &Caller, kind: Kind) -> Result<(), Problem> {
     let Some(resource) = two_persons_for(kind).filter(|_| app.config.environment == "production") else {
         return Ok(());
     };
+    // Whoever asks for a hold needs the right where the pack lies; everything else is asked for and decided for the province.
+    let reaches =
+        move |grant: &Grant, verb| grant.area == Area::Province || (verb, resource) == (Verb::Ask, Resource::Holds);
     let may = move |row: &StaffRow, verb| {
-        let whole = |grant: &&Grant| grant.area == Area::Province;
-        row.grants.iter().filter(whole).any(|grant| permissions_of(grant.role).contains(&(verb, resource)))
+        let gives = |grant: &Grant| permissions_of(grant.role).contains(&(verb, resource));
+        row.grants.iter().any(|grant| reaches(grant, verb) && gives(grant))
     };
     let read = move |store: &mut Connection| {
         StaffRow::two_persons(store, |row| may(row, Verb::Ask), |row| may(row, Verb::Approve))
@@ -78,7 +81,9 @@ async fn check_persons(app: &App, kind: Kind) -> Result<(), Problem> {
         true => {
             let detail = format!("{} are changed by two persons: one proposes, another one decides.", kind.name());
             let hint = "Propose it: POST /v1/changes.";
-            Err(Problem::new(StatusCode::FORBIDDEN, "two_persons_required", detail, hint))
+            let problem = Problem::new(StatusCode::FORBIDDEN, "two_persons_required", detail, hint);
+            let needed = format!("two persons for {}", resource.name());
+            caller.refuse(app, &needed, problem).await
         }
         false => Ok(()),
     }

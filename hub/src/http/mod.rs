@@ -55,7 +55,6 @@ const PAGE_ROWS_DEFAULT: usize = 200;
 
 /// All routes of the hub.
 pub fn router(app: App) -> Router {
-    let patience = Duration::from_millis(app.config.patience_ms);
     let (body_bytes_max, import_bytes_max) = (app.config.body_bytes_max, app.config.import_bytes_max);
     let imports = OpenApiRouter::new().routes(routes!(imports::list)).layer(DefaultBodyLimit::max(import_bytes_max));
     let addressed = OpenApiRouter::new()
@@ -86,9 +85,14 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::ready))
         .merge(addressed)
         .split_for_parts();
-    router
-        .with_state(app.clone())
-        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api);
+    guarded(router.with_state(app.clone()).merge(docs), app)
+}
+
+/// Puts before these routes what every request passes, the guard last.
+fn guarded(routes: Router, app: App) -> Router {
+    let patience = Duration::from_millis(app.config.patience_ms);
+    routes
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
         .fallback(problem::no_such_route)

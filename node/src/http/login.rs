@@ -178,7 +178,7 @@ fn parse_id<T: std::str::FromStr<Err = jikai_schema::id::IdError>>(what: &str, t
 
 fn too_many_failures(wait_ms: i64) -> Problem {
     let detail = format!("Too many wrong passwords: {} seconds are left to wait.", wait_ms.div_euclid(1_000) + 1);
-    let hint = "Wait, then type the password with care; the owner of the outlet can have it set anew.";
+    let hint = "Wait, then type the password with care; the market manager can set it anew.";
     Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_failures", detail, hint)
 }
 

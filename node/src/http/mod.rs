@@ -45,7 +45,6 @@ const PAGE_ROWS_DEFAULT: u32 = 50;
 
 /// All routes of the node.
 pub fn router(app: App) -> Router {
-    let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
@@ -66,9 +65,14 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .split_for_parts();
-    router
-        .with_state(app.clone())
-        .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api);
+    guarded(router.with_state(app.clone()).merge(docs), app)
+}
+
+/// Puts before these routes what every request passes, the guard last. Tests put it before routes that nobody declared.
+pub fn guarded(routes: Router, app: App) -> Router {
+    let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
+    routes
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
         .fallback(problem::no_such_route)

@@ -14,6 +14,7 @@ use ed25519_dalek::Signer;
 use http_body_util::BodyExt;
 use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
+use jikai_node::decide::Caller;
 use jikai_node::http::{Allowances, router};
 use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
@@ -35,6 +36,7 @@ use tower::ServiceExt;
 use crate::outlet::*;
 
 pub struct Api {
+    pub app: App,
     pub router: axum::Router,
     /// How far the clock has been put forward.
     pub forward_ms: Arc<AtomicI64>,
@@ -59,6 +61,11 @@ fn certificate() -> watch::Receiver<Certified> {
     let (not_before_ms, not_after_ms) = (TimeMs::from_ms(NOW_MS), TimeMs::from_ms(NOW_MS + 10 * 86_400_000));
     let (serial, hosts) = ("0a".to_string(), Vec::new());
     watch::channel(Certified { node: node(), serial, not_before_ms, not_after_ms, hosts }).1
+}
+
+/// Requests come from the machine itself.
+pub fn from_the_machine() -> MockConnectInfo<SocketAddr> {
+    MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000)))
 }
 
 impl Api {
@@ -104,8 +111,8 @@ impl Api {
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
         };
-        let router = router(app).layer(MockConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000))));
-        Api { router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, data }
+        let router = router(app.clone()).layer(from_the_machine());
+        Api { app, router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, data }
     }
 
     /// Facts of the hub arrive.
@@ -152,9 +159,13 @@ impl Api {
     }
 
     pub async fn login(&self, operator: OperatorId, password: &str, challenge: &str) -> Answer {
-        let signature = device_key().sign(signed_text(terminal(1), operator, challenge).as_bytes());
+        self.login_at(terminal(1), operator, password, challenge).await
+    }
+
+    async fn login_at(&self, terminal: TerminalId, operator: OperatorId, password: &str, challenge: &str) -> Answer {
+        let signature = device_key().sign(signed_text(terminal, operator, challenge).as_bytes());
         let body = json!({
-            "terminal_id": terminal(1).to_string(), "operator_id": operator.to_string(), "password": password,
+            "terminal_id": terminal.to_string(), "operator_id": operator.to_string(), "password": password,
             "challenge": challenge, "signature": STANDARD.encode(signature.to_bytes()),
         });
         self.post(None, None, "/v1/login", body.to_string()).await
@@ -162,10 +173,19 @@ impl Api {
 
     pub async fn token(&self, operator: OperatorId) -> String {
         let challenge = self.challenge(terminal(1)).await;
-        let answer = self.login(operator, PASSWORD, &challenge).await;
-        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-        answer.body["token"].as_str().unwrap().to_string()
+        token_in(&self.login(operator, PASSWORD, &challenge).await)
     }
+
+    /// A session of this person at the terminal of the own outlet.
+    pub async fn token_of(&self, caller: Caller) -> String {
+        let challenge = self.challenge(caller.terminal).await;
+        token_in(&self.login_at(caller.terminal, caller.operator, PASSWORD, &challenge).await)
+    }
+}
+
+fn token_in(answer: &Answer) -> String {
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    answer.body["token"].as_str().unwrap().to_string()
 }
 
 fn uplink(

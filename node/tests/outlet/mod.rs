@@ -143,8 +143,12 @@ pub fn master(event: MasterEvent) -> EventBody {
 }
 
 pub fn deposit(number: u64, yuan: &str) -> EventBody {
+    deposit_of(1, number, yuan)
+}
+
+pub fn deposit_of(to: u32, number: u64, yuan: &str) -> EventBody {
     let amount = yuan.parse().unwrap();
-    EventBody::Money(MoneyEvent::DepositCredited { deposit: number, outlet: outlet(1), node: node(), amount })
+    EventBody::Money(MoneyEvent::DepositCredited { deposit: number, outlet: outlet(to), node: node(), amount })
 }
 
 fn game_and_batch() -> Vec<EventBody> {
@@ -177,7 +181,8 @@ fn game_and_batch() -> Vec<EventBody> {
     ]
 }
 
-fn outlet_bodies(number: u32) -> Vec<EventBody> {
+/// An outlet with a terminal, an owner and a clerk.
+pub fn outlet_bodies(number: u32) -> Vec<EventBody> {
     let (outlet, node) = (outlet(number), node());
     let person = |caller: Caller, name: &str| {
         let (operator, role, name) = (caller.operator, caller.role, name.to_string());
@@ -205,12 +210,16 @@ fn password_hash() -> String {
 }
 
 pub fn shipped(number: u32, to: u32) -> EventBody {
+    shipped_in(5, number, to)
+}
+
+pub fn shipped_in(shipment: u64, number: u32, to: u32) -> EventBody {
     let records = (0..TICKETS).flat_map(|ticket| {
         let level = if ticket < 3 { ticket as u8 + 1 } else { 0 };
         seal::seal(&KEY, pack(number).ticket(ticket).unwrap(), &barcode(number, ticket).code, level)
     });
     let records = records.collect();
-    EventBody::Pack(PackEvent::Shipped { pack: pack(number), outlet: outlet(to), node: node(), shipment: 5, records })
+    EventBody::Pack(PackEvent::Shipped { pack: pack(number), outlet: outlet(to), node: node(), shipment, records })
 }
 
 /// The refusal's code, or `done`.

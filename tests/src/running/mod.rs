@@ -161,8 +161,13 @@ impl Running {
         let roles = ["parameter_checker", "finance_checker", "prize_data_b"];
         let checker = staff::colleague(&hub, &system, &security, "checker", &roles);
         let outlet = first_cell(&world.join("outlets.csv"));
-        let terminal = Terminal::enrol(&hub, &node, &maker, &outlet);
+        let terminal = Terminal::enrol(&hub, &node, &maker, &outlet, 90);
         Running { node, hub, terminal, system, security, auditor, maker, checker, _data: folder }
+    }
+
+    /// One more terminal at the outlet of the first one, with an owner of its own: numbers 91 to 99.
+    pub fn another_terminal(&self, number: u8) -> Terminal {
+        Terminal::enrol(&self.hub, &self.node, &self.maker, self.terminal.outlet(), number)
     }
 
     /// Waits until both have each other's log.

@@ -27,9 +27,9 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Enrols device 90 of an outlet, makes person 90 its owner, and logs in.
-    pub(super) fn enrol(hub: &Hub, node: &Node, manager: &Person, outlet: &str) -> Terminal {
-        let (id, operator) = (format!("{outlet}90"), format!("{outlet}90"));
+    /// Enrols the device of this number, two digits, at an outlet, makes the person of this number its owner, and logs in.
+    pub(super) fn enrol(hub: &Hub, node: &Node, manager: &Person, outlet: &str, number: u8) -> Terminal {
+        let (id, operator) = (format!("{outlet}{number}"), format!("{outlet}{number}"));
         let words = hub.command(&["terminal", "enrol"], &["--terminal", &id, "--kind", "dedicated"]);
         let code = word_behind(&words, "shown only now:");
         let key = hex::encode(SigningKey::from_bytes(&KEY).verifying_key().to_bytes());
@@ -46,6 +46,16 @@ impl Terminal {
         let terminal = Terminal { id, operator, password, token: RefCell::default(), server: node.server.clone() };
         wait_until("the first login", || terminal.log_in().status == 200);
         terminal
+    }
+
+    /// Its outlet.
+    pub fn outlet(&self) -> &str {
+        &self.id[..8]
+    }
+
+    /// What the node answers to the session that was opened last.
+    pub fn ask(&self, method: &str, path: &str) -> Answer {
+        self.server.ask(&self.request(method, path))
     }
 
     /// A fresh challenge.

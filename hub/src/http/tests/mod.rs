@@ -1,7 +1,10 @@
 mod certificates;
 mod decisions;
+mod guard;
+mod imports;
 mod people;
 mod personal;
+mod questions;
 mod rights;
 mod trail;
 mod walk;

@@ -11,6 +11,7 @@ use jikai_schema::time::TimeMs;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
+use super::decisions::{ask, code};
 use super::{app, router, worked};
 use crate::province::Running;
 use crate::staff::SessionToken;
@@ -130,4 +131,25 @@ async fn a_right_for_some_outlets_or_a_county_reaches_no_further() {
     assert!(
         keys(&county).await.contains(&"13010001".to_string()) && keys(&county).await.len() < keys(&all).await.len()
     );
+}
+
+#[tokio::test]
+async fn a_hold_is_asked_for_where_that_right_reaches_whatever_else_the_person_may_ask_for_elsewhere() {
+    let hub = worked().await;
+    let router = router(app(&hub));
+    let at = |role, area| Grant { area, ..Grant::everywhere(role) };
+    let hold = |pack: u32| {
+        let subject = json!({ "kind": "hold", "pack": format!("G0201-26001-{pack:07}"), "hold": "lost" });
+        json!({ "subject": subject, "reason": "order 7" })
+    };
+    for (login, elsewhere) in [("wei", Area::Province), ("ming", prefecture(1302))] {
+        let grants = vec![at(Role::FinanceMaker, elsewhere), at(Role::MarketManager, prefecture(1301))];
+        let both = signed_in(&hub, login, grants, Settled::Yes).await;
+        assert_eq!(ask(&router, &both, "POST", "/v1/changes", hold(1)).await.0, 204, "{login}");
+        let outside = ask(&router, &both, "POST", "/v1/changes", hold(3)).await;
+        assert_eq!(code(&outside), (404, "unknown_pack"), "{login}");
+    }
+    let finance = signed_in(&hub, "finance", vec![at(Role::FinanceMaker, prefecture(1302))], Settled::Yes).await;
+    let refused = ask(&router, &finance, "POST", "/v1/changes", hold(3)).await;
+    assert_eq!(code(&refused), (403, "not_permitted"), "a right to ask for something is none to ask for a hold");
 }
