@@ -41,7 +41,7 @@ impl Default for Settings {
             election_min: Duration::from_millis(1_000),
             election_max: Duration::from_millis(2_000),
             snapshot_wait: Duration::from_secs(60),
-            snapshot_entries: 10_000,
+            snapshot_entries: 50_000,
             log_entries_kept: 2_000,
             propose_wait: Duration::from_secs(10),
             catch_up_wait: Duration::from_secs(600),
