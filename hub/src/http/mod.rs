@@ -81,6 +81,7 @@ pub fn router(app: App) -> Router {
         .merge(outlets())
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .merge(imports);
+    let heard_out = front::HearingOut { bytes_max: import_bytes_max.max(body_bytes_max), patience };
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
@@ -97,6 +98,7 @@ pub fn router(app: App) -> Router {
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(axum::middleware::from_fn(front::protect))
+        .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
 }
 

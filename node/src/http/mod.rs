@@ -40,12 +40,16 @@ struct ApiDoc;
 
 /// Most rows of a page.
 const PAGE_ROWS_MAX: u32 = 200;
+/// A body that is longer than allowed is read, and forgotten, up to so many times its limit: its sender shall hear why it
+/// is refused.
+const TOO_LONG_TIMES: usize = 16;
 /// Rows of a page when none are asked for.
 const PAGE_ROWS_DEFAULT: u32 = 50;
 
 /// All routes of the node.
 pub fn router(app: App) -> Router {
     let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
+    let heard_out = front::HearingOut { bytes_max: body_bytes_max.saturating_mul(TOO_LONG_TIMES), patience };
     let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
@@ -78,6 +82,7 @@ pub fn router(app: App) -> Router {
         .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(axum::middleware::from_fn(front::protect))
+        .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
 }
 
