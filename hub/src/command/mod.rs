@@ -340,7 +340,11 @@ impl Command {
             Command::Import(args) => &args.data,
             Command::Report(args) => &args.data,
             Command::Digest(args) => &args.data,
-            Command::Audit(command) => command.data(),
+            // One that only lists words works on none.
+            Command::Audit(command) => match command.data() {
+                Some(data) => data,
+                None => return Path::new(""),
+            },
         };
         &data.data
     }
@@ -360,6 +364,9 @@ impl Cli {
     /// Does what was asked. That it was done stands in the hub's log, for the auditor.
     pub fn execute(self) -> anyhow::Result<()> {
         let data = self.command.data().to_owned();
+        if data.as_os_str().is_empty() {
+            return self.dispatch();
+        }
         Config::choose_suite(&data)?;
         if matches!(self.command, Command::Run(_)) {
             return self.dispatch();

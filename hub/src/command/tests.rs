@@ -32,6 +32,7 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub audit checkpoints --data d --export f",
         "jikai-hub audit key --data d",
         "jikai-hub audit renew-key --data d",
+        "jikai-hub audit kinds",
         "jikai-hub keys list --data d",
         "jikai-hub keys rotate --data d",
         "jikai-hub keys rewrap --data d --new-master env:JIKAI_KEY",
@@ -54,6 +55,12 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub keys rewrap --data d",
         "jikai-hub keys rewrap --data d --new-master JIKAI_KEY",
         "jikai-hub audit search --data d --amount-min 0.001",
+        "jikai-hub audit search --data d --request zz",
+        "jikai-hub audit search --data d --item hello",
+        "jikai-hub audit search --data d --kind nonsense",
+        "jikai-hub audit search --data d --terminal 13010001",
+        "jikai-hub audit search --data d --outlet 1301",
+        "jikai-hub audit export --data d --format csv --address nowhere",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -91,6 +98,9 @@ fn an_audit_needs_no_running_hub_and_fails_on_a_break() {
     let export = format!("audit export --format csv --out {}", out.display());
     run(&export).unwrap();
     assert!(format!("{:#}", run(&export).unwrap_err()).contains("a name that is not taken"));
+    assert!(format!("{:#}", run("audit search --log 9").unwrap_err()).contains("there is no log 9"));
+    run("audit search --log 0 --person nobody").unwrap();
+    parse("jikai-hub audit kinds").unwrap().execute().unwrap();
     let store = rusqlite::Connection::open(data.path().join("hub/state.db")).unwrap();
     store.execute_batch("UPDATE feed_head SET seq = 5").unwrap();
     for line in ["audit verify", &exported] {
