@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use jikai_schema::command::{AccessCommand, Command};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
+use jikai_sync::causes::with_causes;
 use jikai_sync::identity::certified_by_pem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -61,7 +62,7 @@ pub(super) async fn sign(
     let sign = move || files.sign_node(&secrets, &body.request, node, &body.hosts, terms);
     let signed = tokio::task::spawn_blocking(sign).await;
     let signed = signed.map_err(|error| Problem::internal(&error))?;
-    let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
+    let certificate = signed.map_err(|error| Problem::invalid("request", with_causes(error.as_ref())))?;
     let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
     let (serial, not_after_ms) = (certified.serial, certified.not_after_ms);
     caller

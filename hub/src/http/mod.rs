@@ -7,6 +7,7 @@ mod front;
 mod grants;
 mod guard;
 mod health;
+mod hints;
 mod imports;
 mod nodes;
 mod own;
