@@ -70,6 +70,7 @@ fn floods() -> u64 {
         ("many", many, &[late_bodies, streams, resets]),
     ] {
         let hub = Hub::start(&folder.path().join(format!("{name}-hub")), None, settings);
+        hub.command(&["import"], &["node", "--id", "1", "--name", "one", "--prefectures", "1301"]);
         let node = Node::start(&folder.path().join(format!("{name}-node")), &hub, settings);
         let targets = [
             Target { server: &hub.server, open_to_all: "/v1/session", of_a_session: "/v1/changes" },

@@ -74,7 +74,9 @@ fn a_hub_is_made_once_and_says_what_comes_next() {
     assert!(format!("{:#}", init(" --administrator Root").unwrap_err()).contains("login name"));
     init("").unwrap();
     assert!(format!("{:#}", init("").unwrap_err()).contains("holds a hub already"));
-    parse(&format!("jikai-hub digest --data {} --node 3", dir.display())).unwrap().execute().unwrap();
+    let digest = |more: &str| parse(&format!("jikai-hub digest --data {}{more}", dir.display())).unwrap().execute();
+    digest("").unwrap();
+    assert!(format!("{:#}", digest(" --node 3").unwrap_err()).contains("node 3 is not registered"));
     let idle = parse(&format!("jikai-hub report --data {} sales", dir.display())).unwrap().execute();
     assert!(format!("{:#}", idle.unwrap_err()).contains("jikai-hub run"));
 }
@@ -132,4 +134,6 @@ fn a_report_is_printed_as_an_aligned_table_or_as_csv_without_formulas() {
     );
     let empty = json!({ "rows": [], "totals": { "claims": 0, "prize_yuan": "0.00" } });
     assert_eq!(Table::of(&empty).csv().unwrap(), "key,name,claims,prize_yuan\ntotal,,0,0.00\n");
+    assert_eq!(Table::of(&empty).text(), "none\n");
+    assert_eq!(Table::of(&json!({ "rows": [] })).text(), "none\n");
 }

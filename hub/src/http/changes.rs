@@ -87,6 +87,7 @@ impl ChangeView {
 
 /// Page of changes, newest first.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ChangeParams {
     /// Most changes, at most 1000.
     limit: Option<usize>,
