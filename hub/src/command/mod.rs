@@ -109,10 +109,10 @@ struct InitArgs {
     /// Name or address by which browsers reach the hub; goes into its certificate. May be given several times.
     #[arg(long)]
     host: Vec<String>,
-    /// Where the centre's API listens. Port 0 lets the system choose.
+    /// Where the centre's API listens. Port 0 lets the system choose, another one at each start.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where nodes connect (QUIC, UDP).
+    /// Where nodes connect (QUIC, UDP). Nodes are told it once: with port 0 they lose the hub at its next start.
     #[arg(long, default_value = "127.0.0.1:0")]
     sync_listen: SocketAddr,
     /// File with the Ed25519 public key of a trusted printer, hex. May be given several times.

@@ -14,6 +14,7 @@ mod own;
 mod personal;
 mod problem;
 mod reports;
+mod security;
 mod session;
 mod staff;
 mod standing;
@@ -83,11 +84,12 @@ pub fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .merge(imports);
     let heard_out = front::HearingOut { bytes_max: import_bytes_max.max(body_bytes_max), patience };
-    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .merge(addressed)
         .split_for_parts();
+    security::declare(&mut api);
     router
         .with_state(app.clone())
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))

@@ -96,7 +96,7 @@ struct InitArgs {
     /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
     #[arg(long, default_value_t = MasterSource::default())]
     master_key: MasterSource,
-    /// Where terminals connect; port 0 lets the system choose.
+    /// Where terminals connect. Port 0 lets the system choose, another one at each start.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// When a mutation is acknowledged to the terminal.

@@ -13,6 +13,7 @@ mod login;
 mod packs;
 mod problem;
 mod sales;
+mod security;
 mod session;
 mod stock;
 mod tickets;
@@ -50,7 +51,7 @@ const PAGE_ROWS_DEFAULT: u32 = 50;
 pub fn router(app: App) -> Router {
     let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
     let heard_out = front::HearingOut { bytes_max: body_bytes_max.saturating_mul(TOO_LONG_TIMES), patience };
-    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
         .routes(routes!(session::show))
@@ -70,6 +71,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .split_for_parts();
+    security::declare(&mut api);
     router
         .with_state(app.clone())
         .merge(utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api))
