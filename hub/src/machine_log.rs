@@ -58,7 +58,7 @@ mod tests {
         let data = hub.data.path();
         let text = str::to_string;
         let (user, address, command) =
-            (text("root (wei)"), text("10.0.0.7"), text("audit export --kind ticket_claimed"));
+            (text("root (claimed: wei)"), text("10.0.0.7"), text("audit export --kind ticket_claimed"));
         let run = MachineCommand { id: 7, at_ms: 1_000, user, address, command, outcome: String::new() };
         for _ in 0..2 {
             run.clone().leave(data, "done").unwrap();
@@ -74,7 +74,7 @@ mod tests {
         assert!(
             log.contains("audit export --kind ticket_claimed")
                 && log.contains("no such file")
-                && log.contains("root (wei)")
+                && log.contains("root (claimed: wei)")
         );
     }
 }

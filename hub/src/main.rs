@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use jikai_hub::command::Cli;
+use jikai_sync::causes::with_causes;
 use jikai_sync::technical_log;
 
 #[global_allocator]
@@ -13,7 +14,7 @@ fn main() -> std::process::ExitCode {
     match cli.execute() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("jikai-hub: {error:#}");
+            eprintln!("jikai-hub: {}", with_causes(error.as_ref()));
             std::process::ExitCode::FAILURE
         }
     }

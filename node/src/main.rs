@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use jikai_node::command::Cli;
+use jikai_sync::causes::with_causes;
 use jikai_sync::technical_log;
 
 #[global_allocator]
@@ -13,7 +14,7 @@ fn main() -> std::process::ExitCode {
     match cli.execute() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("jikai-node: {error:#}");
+            eprintln!("jikai-node: {}", with_causes(error.as_ref()));
             std::process::ExitCode::FAILURE
         }
     }

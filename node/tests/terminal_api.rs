@@ -35,7 +35,11 @@ async fn only_the_right_key_password_and_a_fresh_challenge_open_a_session() {
     assert_eq!(api.get(&token, "/v1/account").await.body["balance_yuan"], "1000.00");
     assert_eq!(api.post(Some(&token), None, "/v1/logout", "").await.status, StatusCode::NO_CONTENT);
     assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
-    assert_eq!(problem(&api.get("bm90LWEtdG9rZW4", "/v1/account").await, 401), "session_expired");
+    for garbage in ["bm90LWEtdG9rZW4", "not a token", ""] {
+        let answer = api.get(garbage, "/v1/account").await;
+        assert_eq!(problem(&answer, 401), "session_expired");
+        assert_eq!(answer.body["detail"], "This token is of no session.");
+    }
     assert_eq!(problem(&api.post(None, None, "/v1/claims/inquire", "{}").await, 401), "session_required");
 }
 

@@ -5,9 +5,10 @@
 //!
 //! [`wire`] frames and their codec → [`session`] the sans-I/O state machines (bytes and `now_ms` in, actions out) →
 //! [`identity`] the private CA and mutual TLS, [`secrets`] private keys at rest, [`https`] the bounded servers of hub and node → [`backoff`] →
-//! [`transport`] the only code that names quinn → [`machine_log`], [`technical_log`], [`upkeep`].
+//! [`transport`] the only code that names quinn → [`machine_log`], [`technical_log`], [`causes`], [`upkeep`].
 
 pub mod backoff;
+pub mod causes;
 pub mod https;
 pub mod identity;
 pub mod machine_log;

@@ -8,6 +8,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{IdentityError, create_private_dir, write_private_file};
@@ -24,6 +25,10 @@ const BEGUN: &str = "begun, and not ended";
 const RUNNING_MS_MAX: i64 = 3_600_000;
 /// Longest text of each part that is kept. Bytes.
 const TEXT_BYTES_MAX: usize = 500;
+/// Words of the environment that may say who became the account; the first that says another counts.
+const CLAIMS: [&str; 4] = ["SUDO_USER", "DOAS_USER", "LOGNAME", "USER"];
+/// What stands behind an address that only the environment knows.
+pub const CLAIMED: &str = " (claimed)";
 
 /// One command, as it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +38,10 @@ pub struct MachineCommand {
     pub id: u64,
     /// When it began. Unix ms.
     pub at_ms: i64,
-    /// The account of the machine, and who became it, such as `root (wei)`.
+    /// The account of the machine, by the operating system's word, and who the environment claims became it, such as
+    /// `root (claimed: wei)`.
     pub user: String,
-    /// Where that person sat, as the remote shell says; empty at the machine itself.
+    /// Where that person sat, as the environment claims, such as `10.0.0.7 (claimed)`; empty where it says nothing.
     pub address: String,
     /// The words behind the program's name.
     pub command: String,
@@ -44,15 +50,13 @@ pub struct MachineCommand {
 }
 
 impl MachineCommand {
-    /// The command that this process was started with, by the environment's word for who started it.
+    /// The command that this process was started with, by the operating system's word for whose it is. Whatever the
+    /// environment says of persons and places anybody can set: it is kept as a claim.
     pub fn of_this_process(id: u64, at_ms: i64) -> Self {
         let word = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let account = word("USER").or_else(|| word("LOGNAME")).unwrap_or_else(|| "unknown".to_string());
-        let user = match word("SUDO_USER") {
-            Some(person) if person != account => format!("{account} ({person})"),
-            _ => account,
-        };
-        let address = word("SSH_CONNECTION").and_then(|line| line.split(' ').next().map(str::to_string));
+        let user = with_claim(account(), word);
+        let address =
+            word("SSH_CONNECTION").and_then(|line| line.split(' ').next().map(|from| format!("{from}{CLAIMED}")));
         let command: Vec<String> = std::env::args().skip(1).collect();
         MachineCommand {
             id,
@@ -106,6 +110,23 @@ impl MachineCommand {
         let file = folder.join(format!("{:020}-{:016x}.json", self.at_ms.max(0), self.id));
         write_private_file(&file, &text)?;
         give_to_owner(data, &file)
+    }
+}
+
+/// The account that this process runs as: its name, or its number where it has none.
+fn account() -> String {
+    let uid = Uid::effective();
+    match User::from_uid(uid) {
+        Ok(Some(user)) => user.name,
+        _ => format!("uid {uid}"),
+    }
+}
+
+/// The account, with who else the environment claims it to be.
+fn with_claim(account: String, word: impl Fn(&str) -> Option<String>) -> String {
+    match CLAIMS.into_iter().filter_map(word).find(|person| *person != account) {
+        Some(person) => format!("{account} (claimed: {person})"),
+        None => account,
     }
 }
 
@@ -187,7 +208,7 @@ mod tests {
 
     fn command(id: u64, at_ms: i64) -> MachineCommand {
         let text = str::to_string;
-        let (user, address) = (text("root (wei)"), text("10.0.0.7"));
+        let (user, address) = (text("root (claimed: wei)"), text("10.0.0.7 (claimed)"));
         MachineCommand { id, at_ms, user, address, command: text("digest --node 3"), outcome: String::new() }
     }
 
@@ -255,5 +276,26 @@ mod tests {
         let waiting = Waiting::all(data.path(), 1_000).unwrap();
         let ended: Vec<_> = waiting.iter().map(|one| (one.command.id, &*one.command.outcome)).collect();
         assert_eq!(ended, [(2, "done"), (3, "no such game")]);
+    }
+
+    #[test]
+    fn the_account_is_the_operating_systems_word_and_the_environments_only_a_claim() {
+        let said = std::process::Command::new("id").arg("-un").env("USER", "somebody_else").output().unwrap();
+        let account = String::from_utf8(said.stdout).unwrap().trim().to_string();
+        let user = MachineCommand::of_this_process(1, 1).user;
+        assert!(user == account || user.starts_with(&format!("{account} (claimed: ")), "{user} is {account}");
+    }
+
+    #[test]
+    fn who_became_the_account_is_marked_as_claimed_and_no_claim_takes_its_place() {
+        let user = |words: &[(&str, &str)]| {
+            let word = |name: &str| words.iter().find(|(word, _)| *word == name).map(|(_, value)| value.to_string());
+            with_claim("root".to_string(), word)
+        };
+        assert_eq!(user(&[]), "root");
+        assert_eq!(user(&[("USER", "root"), ("LOGNAME", "root")]), "root");
+        assert_eq!(user(&[("USER", "mallory")]), "root (claimed: mallory)");
+        assert_eq!(user(&[("USER", "root"), ("SUDO_USER", "wei")]), "root (claimed: wei)");
+        assert_eq!(user(&[("SUDO_USER", "wei"), ("USER", "mallory")]), "root (claimed: wei)");
     }
 }

@@ -1,6 +1,8 @@
 //! The technical log of a server: for its operator on the standard error, and as JSON in a file a day, kept for as many days
 //! as the centre's parameter says. No business fact stands only here.
 
+use std::ffi::OsStr;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
@@ -28,7 +30,8 @@ pub struct LogPlace {
 /// Starts logging for this process: level by `JIKAI_LOG`, else `info`. A file that cannot be written is told, and goes without.
 pub fn start(place: Option<&LogPlace>) {
     let level = || EnvFilter::try_from_env("JIKAI_LOG").unwrap_or_else(|_| "info".into());
-    let console = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(level());
+    let console =
+        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colours()).with_filter(level());
     let (file, failure) = match place.map(open).transpose() {
         Ok(file) => (file, None),
         Err(error) => (None, Some(error)),
@@ -42,6 +45,16 @@ pub fn start(place: Option<&LogPlace>) {
     if let Some(error) = failure {
         tracing::warn!("the log is written to no file: {error}");
     }
+}
+
+/// Colours are for a person at a terminal who wants them (<https://no-color.org>): set to anything but nothing, `NO_COLOR`
+/// says no.
+fn has_colours() -> bool {
+    shows_colours(std::io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref())
+}
+
+fn shows_colours(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
 }
 
 /// Opens today's file and removes those that are older than is kept.
@@ -60,6 +73,12 @@ fn open(place: &LogPlace) -> Result<RollingFileAppender, String> {
 mod tests {
     use super::*;
     use std::io::Write;
+
+    #[test]
+    fn colours_are_for_a_terminal_whose_person_did_not_refuse_them() {
+        assert!(shows_colours(true, None) && shows_colours(true, Some(OsStr::new(""))));
+        assert!(!shows_colours(false, None) && !shows_colours(true, Some(OsStr::new("1"))));
+    }
 
     #[test]
     fn only_as_many_days_are_kept_as_the_parameter_says() {

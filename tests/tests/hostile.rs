@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use jikai_tests::hostile::flood::{Target, connections, dawdle, resets, strangers, streams};
+use jikai_tests::hostile::flood::{Target, connections, dawdle, late_bodies, resets, strangers, streams};
 use jikai_tests::hostile::{Case, form, proof, text};
 use jikai_tests::running::{Hub, Node, Running, Settings};
 
@@ -67,13 +67,14 @@ fn floods() -> u64 {
     for (name, settings, floods) in [
         ("hurried", hurried, &[dawdle as fn(&Target<'_>) -> u64] as &[_]),
         ("small", small, &[|target: &Target<'_>| connections(target, CONNECTIONS_MAX), strangers]),
-        ("many", many, &[streams, resets]),
+        ("many", many, &[late_bodies, streams, resets]),
     ] {
         let hub = Hub::start(&folder.path().join(format!("{name}-hub")), None, settings);
+        hub.command(&["import"], &["node", "--id", "1", "--name", "one", "--prefectures", "1301"]);
         let node = Node::start(&folder.path().join(format!("{name}-node")), &hub, settings);
         let targets = [
-            Target { server: &hub.server, open_to_all: "/v1/session" },
-            Target { server: &node.server, open_to_all: "/v1/login/challenge" },
+            Target { server: &hub.server, open_to_all: "/v1/session", of_a_session: "/v1/changes" },
+            Target { server: &node.server, open_to_all: "/v1/login/challenge", of_a_session: "/v1/claims/pay" },
         ];
         for target in &targets {
             tried += floods.iter().map(|flood| flood(target)).sum::<u64>();

@@ -1,5 +1,8 @@
 //! `ca`: the running hub signs, remembers and revokes certificates of nodes.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+
 use anyhow::Context;
 use jikai_schema::time::TimeMs;
 use serde_json::{Value, json};
@@ -10,16 +13,26 @@ use crate::identity::IdentityFiles;
 
 pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
     let request = std::fs::read_to_string(&args.csr).with_context(|| format!("read {}", args.csr.display()))?;
-    let body = json!({ "node": args.node, "request": request, "hosts": args.host }).to_string();
-    let client = Client::open(&args.data.data)?;
-    let signed = block_on(client.post("/v1/certificates", "application/json", body.into_bytes()))?;
+    let taken = || format!("make {}: choose a name that is not taken", args.out.display());
+    // Before it is signed: a certificate that could not be kept would be recorded all the same.
+    let mut out = OpenOptions::new().write(true).create_new(true).open(&args.out).with_context(taken)?;
+    let signed = ask_to_sign(args, &request).inspect_err(|_| {
+        // The empty file would stand in the way of the next try; if it stays, that says so.
+        let _ = std::fs::remove_file(&args.out);
+    })?;
     let certificate = signed["certificate"].as_str().context("the hub gave no certificate")?;
-    std::fs::write(&args.out, certificate).with_context(|| format!("write {}", args.out.display()))?;
+    out.write_all(certificate.as_bytes()).with_context(|| format!("write {}", args.out.display()))?;
     let (out, serial) = (args.out.display(), signed["serial"].as_str().unwrap_or_default());
     println!("Signed for node {}: {out}, serial number {serial}, until {}.", args.node, day(&signed["not_after_ms"]));
     println!("Next, at the node:");
     println!("  jikai-node enrol --data NODE --certificate {out} --ca ca.pem   (ca.pem: jikai-hub ca show)");
     Ok(())
+}
+
+fn ask_to_sign(args: &SignArgs, request: &str) -> anyhow::Result<Value> {
+    let body = json!({ "node": args.node, "request": request, "hosts": args.host }).to_string();
+    let client = Client::open(&args.data.data)?;
+    block_on(client.post("/v1/certificates", "application/json", body.into_bytes()))
 }
 
 pub(super) fn list(data: &DataArg) -> anyhow::Result<()> {
@@ -36,7 +49,7 @@ pub(super) fn list(data: &DataArg) -> anyhow::Result<()> {
             (None, None) => "good".to_string(),
         };
         let until = lasting(&row["not_after_ms"], &row["expires_in_s"]);
-        println!("node {:<5} {:<40} {until}  {state}", row["node"], text(&row["serial"]));
+        println!("node {:<5} {:<40} {until}  {state}", row["node"].to_string(), text(&row["serial"]));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A client of the running hub: its address from `endpoints.json`, its token from `admin.token`, its own CA.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -32,6 +32,7 @@ pub(super) const ENDPOINTS_FILE: &str = "endpoints.json";
 
 /// Asks the hub whose data directory this is.
 pub(super) struct Client {
+    data: PathBuf,
     address: SocketAddr,
     token: Zeroizing<String>,
     tls: TlsConnector,
@@ -41,12 +42,18 @@ impl Client {
     pub(super) fn open(data: &Path) -> anyhow::Result<Self> {
         let files = IdentityFiles::new(data);
         let path = data.join(ENDPOINTS_FILE);
-        let not_running =
-            || format!("read {}: start the hub with `jikai-hub run --data {}`", path.display(), data.display());
+        let not_running = || {
+            format!(
+                "read {}: the hub is not running; start it: jikai-hub run --data {}",
+                path.display(),
+                data.display()
+            )
+        };
         let text = std::fs::read_to_string(&path).with_context(not_running)?;
         let endpoints: Endpoints = serde_json::from_str(&text).with_context(not_running)?;
         let trust = client_only_trust(&files.authority_pem()?)?;
-        Ok(Client { address: endpoints.http, token: files.token()?, tls: TlsConnector::from(Arc::new(trust)) })
+        let data = data.to_owned();
+        Ok(Client { data, address: endpoints.http, token: files.token()?, tls: TlsConnector::from(Arc::new(trust)) })
     }
 
     /// `GET`, answered with JSON.
@@ -61,7 +68,12 @@ impl Client {
 
     async fn send(&self, method: Method, path: &str, body: Option<(&'static str, Vec<u8>)>) -> anyhow::Result<Value> {
         let address = self.address;
-        let hint = || format!("connect to the hub at {address}: is it running?");
+        let hint = || {
+            format!(
+                "connect to the hub at {address}: is it running? start it: jikai-hub run --data {}",
+                self.data.display()
+            )
+        };
         let stream = TcpStream::connect(address).await.with_context(hint)?;
         let name = ServerName::try_from(HUB_NAME).context("name the hub")?;
         let stream = self.tls.connect(name, stream).await.with_context(hint)?;

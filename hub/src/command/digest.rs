@@ -4,6 +4,7 @@ use anyhow::Context;
 use jikai_schema::id::NodeId;
 
 use super::DigestArgs;
+use crate::reports::is_registered;
 use crate::store::{STATE_FILE, open_reader};
 
 pub(super) fn digest(args: &DigestArgs) -> anyhow::Result<()> {
@@ -11,6 +12,10 @@ pub(super) fn digest(args: &DigestArgs) -> anyhow::Result<()> {
     let node = args.node.map(NodeId::new).transpose().context("read --node")?;
     let hint = || format!("open {}: is --data the directory of a hub?", data.join(STATE_FILE).display());
     let mut state = open_reader(data).with_context(hint)?;
+    if let Some(node) = node.filter(|node| !node.is_hub()) {
+        let known = is_registered(&state, node).context("read the nodes")?;
+        anyhow::ensure!(known, "node {node} is not registered; `jikai-hub import --data HUB node` registers one");
+    }
     for table in jikai_schema::digest::digest(&mut state, node).context("read the state")? {
         println!("{table}");
     }

@@ -64,8 +64,13 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     println!(
         "  4. jikai-hub import --data {data} divisions FILE, then townships, games, outlets, terminals, operators"
     );
-    println!("The machine's token is in {data}/admin.token; keep {data}/secrets in a backup of its own,");
-    println!("and the master key ({}) in another: each opens nothing without the other.", args.master_key);
+    if args.listen.port() == 0 || args.sync_listen.port() == 0 {
+        println!(
+            "Warning: a port of 0 is another one at each start: set `listen` and `sync_listen` in {data}/{CONFIG_FILE}."
+        );
+    }
+    println!("The machine's token is in {data}/admin.token. Keep {data}/secrets in one backup, without the master key");
+    println!("({}), and that in another: leave secrets/master.key out of the backup of secrets/.", args.master_key);
     println!("The first administrator is `{}` with the one-time password", args.administrator);
     println!("    {}", password.as_str());
     println!("which is shown only now and must be changed at the first login, within three days.");

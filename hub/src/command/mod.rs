@@ -109,10 +109,10 @@ struct InitArgs {
     /// Name or address by which browsers reach the hub; goes into its certificate. May be given several times.
     #[arg(long)]
     host: Vec<String>,
-    /// Where the centre's API listens. Port 0 lets the system choose.
+    /// Where the centre's API listens. Port 0 lets the system choose, another one at each start.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Where nodes connect (QUIC, UDP).
+    /// Where nodes connect (QUIC, UDP). Nodes are told it once: with port 0 they lose the hub at its next start.
     #[arg(long, default_value = "127.0.0.1:0")]
     sync_listen: SocketAddr,
     /// File with the Ed25519 public key of a trusted printer, hex. May be given several times.
@@ -340,7 +340,11 @@ impl Command {
             Command::Import(args) => &args.data,
             Command::Report(args) => &args.data,
             Command::Digest(args) => &args.data,
-            Command::Audit(command) => command.data(),
+            // One that only lists words works on none.
+            Command::Audit(command) => match command.data() {
+                Some(data) => data,
+                None => return Path::new(""),
+            },
         };
         &data.data
     }
@@ -360,6 +364,9 @@ impl Cli {
     /// Does what was asked. That it was done stands in the hub's log, for the auditor.
     pub fn execute(self) -> anyhow::Result<()> {
         let data = self.command.data().to_owned();
+        if data.as_os_str().is_empty() {
+            return self.dispatch();
+        }
         Config::choose_suite(&data)?;
         if matches!(self.command, Command::Run(_)) {
             return self.dispatch();

@@ -131,6 +131,9 @@ impl Table {
     }
 
     pub(super) fn text(&self) -> String {
+        if self.rows.is_empty() {
+            return "none\n".to_string();
+        }
         let all = || std::iter::once(&self.header).chain(&self.rows).chain(&self.totals);
         let widths: Vec<usize> =
             (0..self.header.len()).map(|at| all().map(|row| width(&row[at])).max().unwrap_or(0)).collect();

@@ -32,6 +32,7 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub audit checkpoints --data d --export f",
         "jikai-hub audit key --data d",
         "jikai-hub audit renew-key --data d",
+        "jikai-hub audit kinds",
         "jikai-hub keys list --data d",
         "jikai-hub keys rotate --data d",
         "jikai-hub keys rewrap --data d --new-master env:JIKAI_KEY",
@@ -54,6 +55,12 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub keys rewrap --data d",
         "jikai-hub keys rewrap --data d --new-master JIKAI_KEY",
         "jikai-hub audit search --data d --amount-min 0.001",
+        "jikai-hub audit search --data d --request zz",
+        "jikai-hub audit search --data d --item hello",
+        "jikai-hub audit search --data d --kind nonsense",
+        "jikai-hub audit search --data d --terminal 13010001",
+        "jikai-hub audit search --data d --outlet 1301",
+        "jikai-hub audit export --data d --format csv --address nowhere",
     ] {
         assert!(parse(line).is_err(), "{line}");
     }
@@ -67,7 +74,9 @@ fn a_hub_is_made_once_and_says_what_comes_next() {
     assert!(format!("{:#}", init(" --administrator Root").unwrap_err()).contains("login name"));
     init("").unwrap();
     assert!(format!("{:#}", init("").unwrap_err()).contains("holds a hub already"));
-    parse(&format!("jikai-hub digest --data {} --node 3", dir.display())).unwrap().execute().unwrap();
+    let digest = |more: &str| parse(&format!("jikai-hub digest --data {}{more}", dir.display())).unwrap().execute();
+    digest("").unwrap();
+    assert!(format!("{:#}", digest(" --node 3").unwrap_err()).contains("node 3 is not registered"));
     let idle = parse(&format!("jikai-hub report --data {} sales", dir.display())).unwrap().execute();
     assert!(format!("{:#}", idle.unwrap_err()).contains("jikai-hub run"));
 }
@@ -91,6 +100,9 @@ fn an_audit_needs_no_running_hub_and_fails_on_a_break() {
     let export = format!("audit export --format csv --out {}", out.display());
     run(&export).unwrap();
     assert!(format!("{:#}", run(&export).unwrap_err()).contains("a name that is not taken"));
+    assert!(format!("{:#}", run("audit search --log 9").unwrap_err()).contains("there is no log 9"));
+    run("audit search --log 0 --person nobody").unwrap();
+    parse("jikai-hub audit kinds").unwrap().execute().unwrap();
     let store = rusqlite::Connection::open(data.path().join("hub/state.db")).unwrap();
     store.execute_batch("UPDATE feed_head SET seq = 5").unwrap();
     for line in ["audit verify", &exported] {
@@ -122,4 +134,6 @@ fn a_report_is_printed_as_an_aligned_table_or_as_csv_without_formulas() {
     );
     let empty = json!({ "rows": [], "totals": { "claims": 0, "prize_yuan": "0.00" } });
     assert_eq!(Table::of(&empty).csv().unwrap(), "key,name,claims,prize_yuan\ntotal,,0,0.00\n");
+    assert_eq!(Table::of(&empty).text(), "none\n");
+    assert_eq!(Table::of(&json!({ "rows": [] })).text(), "none\n");
 }

@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{AccessCommand, Command};
+use jikai_schema::command::{AccessCommand, Command, Refusal};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
+use jikai_sync::causes::with_causes;
 use jikai_sync::identity::certified_by_pem;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,6 +16,7 @@ use super::problem::Problem;
 use crate::app::App;
 use crate::identity::IdentityFiles;
 use crate::machine::CertificateRow;
+use crate::reports::is_registered;
 
 /// A request to be signed.
 #[derive(Deserialize, ToSchema)]
@@ -42,10 +44,10 @@ pub(super) struct SignedView {
 /// Most further names of a node.
 const HOSTS_MAX: usize = 16;
 
-/// Signs a node's request and remembers the certificate. Errors: 422 `invalid_node`, `invalid_hosts`, `invalid_request`.
+/// Signs a node's request and remembers the certificate. Errors: 404 of a node that is not registered; 422 `invalid_node`, `invalid_hosts`, `invalid_request`.
 #[utoipa::path(post, path = "/v1/certificates", request_body = SignBody,
     responses((status = 200, body = SignedView), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 409, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn sign(
     State(app): State<App>,
     caller: Caller,
@@ -56,12 +58,15 @@ pub(super) async fn sign(
     if body.hosts.len() > HOSTS_MAX || body.hosts.iter().any(|host| !(1..=253).contains(&host.len())) {
         return Err(Problem::invalid("hosts", format!("At most {HOSTS_MAX} names of 1 to 253 bytes can be given.")));
     }
+    if !app.pool.read(move |store| is_registered(store, node)).await?? {
+        return Err(Refusal::Unknown { kind: "node".to_string(), id: node.to_string() }.into());
+    }
     let (files, secrets) = (IdentityFiles::new(&app.data), app.secrets.clone());
     let terms = app.config.signing_terms(app.sequencer.now_ms());
     let sign = move || files.sign_node(&secrets, &body.request, node, &body.hosts, terms);
     let signed = tokio::task::spawn_blocking(sign).await;
     let signed = signed.map_err(|error| Problem::internal(&error))?;
-    let certificate = signed.map_err(|error| Problem::invalid("request", format!("{error:#}")))?;
+    let certificate = signed.map_err(|error| Problem::invalid("request", with_causes(error.as_ref())))?;
     let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
     let (serial, not_after_ms) = (certified.serial, certified.not_after_ms);
     caller

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{ChangeCommand, ChangeSubject, Command};
+use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Outcome};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
@@ -87,6 +87,7 @@ impl ChangeView {
 
 /// Page of changes, newest first.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ChangeParams {
     /// Most changes, at most 1000.
     limit: Option<usize>,
@@ -118,19 +119,30 @@ pub(super) async fn list(
     Ok(Json(ChangesView { changes, next }))
 }
 
-/// Proposes a change. Errors: 403 `not_permitted` for a kind that is not the caller's; 404; 409 `nothing_changes`,
+/// A change that waits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ProposedView {
+    /// By which it is decided or taken back.
+    number: u32,
+}
+
+/// Proposes a change; gives its number. Errors: 403 `not_permitted` for a kind that is not the caller's; 404; 409 `nothing_changes`,
 /// `invalid_value`, `invalid_reason`, `too_many_changes`; 422.
 #[utoipa::path(post, path = "/v1/changes", request_body = ChangeBody,
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    responses((status = 200, body = ProposedView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn propose(
     State(app): State<App>,
     caller: Caller,
     Json(body): Json<ChangeBody>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<ProposedView>, Problem> {
     let subject = app.pool.read(move |store| body.subject.read(store)).await??;
     check_proposer(&app, &caller, &subject).await?;
-    caller.ask(&app, Command::Change(ChangeCommand::Propose { subject, reason: body.reason })).await
+    let propose = Command::Change(ChangeCommand::Propose { subject, reason: body.reason });
+    match caller.propose(&app, propose).await? {
+        Outcome::Change { number } => Ok(Json(ProposedView { number })),
+        other => Err(Problem::internal(&format!("a proposal ended as {other:?}"))),
+    }
 }
 
 /// Approves a change and applies it. Errors: 403 `not_permitted`; 404; 409 `same_person`, `change_closed`,

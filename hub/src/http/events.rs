@@ -13,6 +13,7 @@ use crate::reports;
 
 /// Part of a log.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct LogParams {
     /// Only events behind this position.
     after: Option<u64>,

@@ -7,6 +7,7 @@ use jikai_schema::staff::{AddressRange, Area, Grant, Hours, Role};
 use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::problem::Problem;
 use crate::rights::{Permission, permissions_of, scope_of};
@@ -15,7 +16,8 @@ use crate::rights::{Permission, permissions_of, scope_of};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GrantView {
-    /// Such as `market_manager`.
+    /// What may be done; the table of roles in README says what each may.
+    #[schema(schema_with = role_schema)]
     role: String,
     area: AreaView,
     /// Such as `08:00-18:00` of the business day; always without.
@@ -24,6 +26,11 @@ pub(super) struct GrantView {
     /// Such as `10.13.0.0/16`; from everywhere if empty.
     #[serde(default)]
     addresses: Vec<String>,
+}
+
+/// The names of all roles.
+fn role_schema() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Role::ALL.map(Role::name))).build()
 }
 
 /// Where a grant holds.
@@ -85,8 +92,9 @@ impl GrantView {
     fn read(&self) -> Result<Grant, Problem> {
         let invalid = |detail: String| Problem::invalid("grant", detail);
         let short = |text: &str| text.chars().take(60).collect::<String>();
-        let role =
-            Role::from_name(&self.role).ok_or_else(|| invalid(format!("`{}` is no role.", short(&self.role))))?;
+        let no_role =
+            || format!("`{}` is no role. Roles are: {}.", short(&self.role), Role::ALL.map(Role::name).join(", "));
+        let role = Role::from_name(&self.role).ok_or_else(|| invalid(no_role()))?;
         let area = match &self.area {
             AreaView::Province {} => Area::Province,
             AreaView::Prefecture { code } => {
@@ -165,6 +173,19 @@ mod tests {
         ] {
             let view: GrantView = serde_json::from_str(bad).unwrap();
             assert_eq!(GrantView::read_all(&[view]).unwrap_err().code, "invalid_grant", "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_role_is_refused_with_all_that_there_are_and_the_document_names_them() {
+        let view: GrantView = serde_json::from_str(r#"{"role":"admin","area":{"kind":"province"}}"#).unwrap();
+        let problem = GrantView::read_all(&[view]).unwrap_err();
+        let document = serde_json::to_value(<GrantView as utoipa::PartialSchema>::schema()).unwrap();
+        let names = document["properties"]["role"]["enum"].as_array().unwrap();
+        assert_eq!(names.len(), Role::ALL.len());
+        for role in Role::ALL {
+            assert!(problem.detail.contains(role.name()), "{}", problem.detail);
+            assert!(names.iter().any(|name| name == role.name()), "{document}");
         }
     }
 }

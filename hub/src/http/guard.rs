@@ -26,7 +26,7 @@ use crate::staff::SessionToken;
 /// Name of the cookie that holds the session's token. The prefix makes browsers insist on `Secure` and `Path=/`.
 pub(super) const COOKIE: &str = "__Host-jikai";
 /// Header that a page of ours sends with everything that changes.
-const CSRF_HEADER: &str = "x-csrf-token";
+pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 /// Refusals of the machine that are about persons: who tried what takes another one, or who acts for the own good.
 const ABOUT_PERSONS: [&str; 9] = [
     "same_person",

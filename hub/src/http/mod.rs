@@ -7,12 +7,14 @@ mod front;
 mod grants;
 mod guard;
 mod health;
+mod hints;
 mod imports;
 mod nodes;
 mod own;
 mod personal;
 mod problem;
 mod reports;
+mod security;
 mod session;
 mod staff;
 mod standing;
@@ -80,11 +82,12 @@ pub fn router(app: App) -> Router {
         .merge(outlets())
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .merge(imports);
-    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .merge(addressed)
         .split_for_parts();
+    security::declare(&mut api);
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api);
     guarded(router.with_state(app.clone()).merge(docs), app)
 }
@@ -92,6 +95,8 @@ pub fn router(app: App) -> Router {
 /// Puts before these routes what every request passes, the guard last.
 fn guarded(routes: Router, app: App) -> Router {
     let patience = Duration::from_millis(app.config.patience_ms);
+    let bytes_max = app.config.import_bytes_max.max(app.config.body_bytes_max);
+    let heard_out = front::HearingOut { bytes_max, patience };
     routes
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
@@ -101,6 +106,7 @@ fn guarded(routes: Router, app: App) -> Router {
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(axum::middleware::from_fn(front::protect))
+        .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
 }
 

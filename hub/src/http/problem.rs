@@ -10,6 +10,7 @@ use jikai_schema::command::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::hints::{hint, import_hint};
 use crate::import::ImportError;
 use crate::import::printer::PrinterError;
 use crate::log::LogError;
@@ -63,18 +64,10 @@ impl Problem {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "The hub could not do this.", hint)
     }
 
-    fn refused(refusal: &Refusal, detail: String) -> Self {
+    fn refused(refusal: &Refusal, detail: String, hint: &str) -> Self {
         let status = match refusal {
             Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
             _ => StatusCode::CONFLICT,
-        };
-        let hint = match refusal {
-            Refusal::Unknown { .. } => "Define it first, or correct its id.",
-            Refusal::ExistsWithOther { .. } => {
-                "What exists is never overwritten: correct the contents, or use a new id."
-            }
-            Refusal::PackNotInWarehouse { .. } => "Import the batch whole, and ship only packs that were not shipped.",
-            _ => "Correct what breaks the rule, then send it again; equal parts are skipped.",
         };
         Problem::new(status, refusal.code(), detail, hint)
     }
@@ -97,7 +90,11 @@ impl IntoResponse for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        Problem::refused(&refusal, refusal.to_string())
+        let detail = match &refusal {
+            Refusal::ExistsWithOther { kind, id } if kind == "staff" => format!("The login name {id} is taken."),
+            _ => refusal.to_string(),
+        };
+        Problem::refused(&refusal, detail, hint(&refusal))
     }
 }
 
@@ -124,7 +121,7 @@ impl From<ProposeError> for Problem {
             ProposeError::Log(LogError::Stopped(_)) => {
                 unavailable("stopping", "Try again once the hub runs; equal parts are skipped.")
             }
-            ProposeError::Stopped => unavailable("stopping", "Try again once the hub runs; equal parts are skipped."),
+            ProposeError::Stopped => unavailable("stopping", "Try again once the hub runs."),
         }
     }
 }
@@ -137,7 +134,7 @@ impl From<ImportError> for Problem {
                 let hint = "Nothing was imported. Correct the line, then import the file again.";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_line", detail, hint)
             }
-            ImportError::Refused { refusal, .. } => Problem::refused(&refusal, detail),
+            ImportError::Refused { refusal, .. } => Problem::refused(&refusal, detail, import_hint(&refusal)),
             ImportError::Propose { source, .. } => Problem { detail, ..source.into() },
             ImportError::Store(error) => Problem::internal(&error),
         }
@@ -152,7 +149,7 @@ impl From<PrinterError> for Problem {
                 let hint = "Nothing was imported. Fetch the directory from the printer again, whole.";
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_printer_files", detail, hint)
             }
-            PrinterError::Refused(refusal) => Problem::refused(&refusal, detail),
+            PrinterError::Refused(refusal) => Problem::refused(&refusal, detail, import_hint(&refusal)),
             PrinterError::Propose(error) => error.into(),
             PrinterError::Key(error) => Problem::internal(&error),
             PrinterError::Internal(error) => Problem::internal(&error),

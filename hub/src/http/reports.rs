@@ -294,6 +294,7 @@ async fn balances(app: App, caller: &Caller) -> Report<LedgerView> {
 
 /// Page of accounts.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AccountParams {
     /// Most accounts, at most 1000.
     limit: Option<usize>,

@@ -153,7 +153,7 @@ async fn note_failed(app: &App, origin: Origin, command: StaffCommand) -> Result
     app.sequencer.propose(origin.by_nobody(), Command::Staff(command)).await?;
     metrics::counter!("jikai_logins_failed_total").increment(1);
     let hint = "Check name, password and code: six digits of the authenticator, or a recovery code, where a second factor is \
-                set up. After five failures login waits, longer each time; an administrator can reset the password.";
+                set up; each code works once: wait for the next one. After five failures login waits, longer each time; an administrator can reset the password.";
     Ok(unauthorized("login_failed", "Name, password or code is not right.", hint))
 }
 

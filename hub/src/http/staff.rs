@@ -23,6 +23,7 @@ const CONFIRMATION_MS: i64 = 72 * 3_600_000;
 
 /// Page of accounts.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct StaffParams {
     /// Most accounts, at most 1000.
     limit: Option<usize>,
@@ -96,7 +97,7 @@ pub(super) struct OneTimePasswordView {
 }
 
 impl OneTimePasswordView {
-    pub(super) fn of(password: &str) -> Self {
+    fn of(password: &str) -> Self {
         OneTimePasswordView { one_time_password: password.to_string() }
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use axum::http::StatusCode;
 use jikai_schema::barcode::parse_pack;
 use jikai_schema::command::{ChangeSubject, Deposit};
 use jikai_schema::event::{MasterEvent, PackHold, SaleState};
-use jikai_schema::id::{BatchNo, OutletClass, PackId, PrefectureCode};
+use jikai_schema::id::{BatchCode, BatchNo, GameCode, OutletClass, PackId, PrefectureCode};
 use jikai_schema::money::{RatePpm, SaleShares};
 use jikai_schema::parameter::ParameterScope;
 use jikai_schema::time::{BusinessDay, TimeMs};
@@ -16,6 +17,16 @@ use utoipa::ToSchema;
 
 use super::grants::GrantView;
 use super::problem::Problem;
+
+/// A batch, by its number or by its printed name.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum BatchBody {
+    /// Its number.
+    Number(u32),
+    /// Such as `G0201-26001`.
+    Name(String),
+}
 
 /// What is to be changed.
 #[derive(Deserialize, ToSchema)]
@@ -57,8 +68,7 @@ pub(super) enum SubjectBody {
     },
     /// The sale of a batch.
     Sale {
-        /// Its number.
-        batch: u32,
+        batch: BatchBody,
         /// open, paused or stopped.
         state: String,
         /// Needed to open.
@@ -68,8 +78,7 @@ pub(super) enum SubjectBody {
     },
     /// The end of redemption of a batch.
     RedemptionEnd {
-        /// Its number.
-        batch: u32,
+        batch: BatchBody,
         /// First instant without redemption.
         ends_at: String,
     },
@@ -115,9 +124,8 @@ pub(super) enum SubjectBody {
 }
 
 impl SubjectBody {
-    /// Reads it; printed names of packs are looked up. Errors: 404 `unknown_pack`; 422 `invalid_…`.
+    /// Reads it; printed names of packs and batches are looked up. Errors: 404 `unknown_pack`, `unknown_batch`; 422 `invalid_…`.
     pub(super) fn read(self, store: &Connection) -> Result<ChangeSubject, Problem> {
-        let batch = |number: u32| BatchNo::new(number).map_err(|error| Problem::invalid("batch", error.to_string()));
         Ok(match self {
             SubjectBody::Parameter { key, prefecture, outlet_class, game, value, effective_from } => {
                 let scope = scope_of(prefecture, outlet_class, game)?;
@@ -125,16 +133,17 @@ impl SubjectBody {
                 ChangeSubject::Parameter { key, scope, value, effective_from_ms }
             }
             SubjectBody::Game { .. } => self.read_game()?,
-            SubjectBody::Sale { batch: number, state, approval_number, notice_day } => {
+            SubjectBody::Sale { batch, state, approval_number, notice_day } => {
                 let states = [SaleState::Open, SaleState::Paused, SaleState::Stopped];
                 let state = states.into_iter().find(|known| known.name() == state);
                 let state = state.ok_or_else(|| Problem::invalid("state", "A sale is open, paused or stopped."))?;
                 let day = notice_day.map(|day| parse::<BusinessDay>("day", &day)).transpose()?;
-                ChangeSubject::Sale { batch: batch(number)?, state, approval: approval_number.zip(day) }
+                ChangeSubject::Sale { batch: batch_of(store, &batch)?, state, approval: approval_number.zip(day) }
             }
-            SubjectBody::RedemptionEnd { batch: number, ends_at } => {
-                ChangeSubject::RedemptionEnd { batch: batch(number)?, ends_at_ms: parse("ends_at", &ends_at)? }
-            }
+            SubjectBody::RedemptionEnd { batch, ends_at } => ChangeSubject::RedemptionEnd {
+                batch: batch_of(store, &batch)?,
+                ends_at_ms: parse("ends_at", &ends_at)?,
+            },
             SubjectBody::Hold { pack, hold } => {
                 let holds = [PackHold::None, PackHold::Frozen, PackHold::Stolen, PackHold::Lost, PackHold::Damaged];
                 let found = holds.into_iter().find(|known| known.name().unwrap_or("none") == hold);
@@ -202,16 +211,37 @@ fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, Problem>
     text.parse().map_err(|error: T::Err| Problem::invalid(what, error.to_string()))
 }
 
+/// The batch of a number or printed name.
+fn batch_of(store: &Connection, body: &BatchBody) -> Result<BatchNo, Problem> {
+    let name = match body {
+        BatchBody::Number(number) => {
+            return BatchNo::new(*number).map_err(|error| Problem::invalid("batch", error.to_string()));
+        }
+        BatchBody::Name(name) => name,
+    };
+    let form = || Problem::invalid("batch", "A batch is its number, or a name such as G0201-26001.");
+    let (game, code) = name.split_once('-').ok_or_else(form)?;
+    let (game, code) = (game.parse::<GameCode>().map_err(|_| form())?, code.parse::<BatchCode>().map_err(|_| form())?);
+    batch_number(store, game, code)?.ok_or_else(|| {
+        let hint = "Check the name on a pack; the batch must have been imported.";
+        Problem::new(StatusCode::NOT_FOUND, "unknown_batch", "There is no such batch.", hint)
+    })
+}
+
+fn batch_number(store: &Connection, game: GameCode, code: BatchCode) -> Result<Option<BatchNo>, Problem> {
+    let sql = "SELECT batch FROM batch WHERE game = ?1 AND code = ?2";
+    let key = (game.packed(), code.get());
+    let number: Option<u32> = store.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
+    Ok(number.and_then(|number| BatchNo::new(number).ok()))
+}
+
 /// The pack of a printed name.
 fn pack_named(store: &Connection, name: &str) -> Result<PackId, Problem> {
     let printed = parse_pack(name).map_err(|error| Problem::invalid("pack", error.to_string()))?;
-    let sql = "SELECT batch FROM batch WHERE game = ?1 AND code = ?2";
-    let key = (printed.game.packed(), printed.batch.get());
-    let number: Option<u32> = store.prepare_cached(sql)?.query_row(key, |row| row.get(0)).optional()?;
-    let pack = number.and_then(|number| BatchNo::new(number).ok()).map(|batch| PackId::new(batch, printed.pack));
+    let pack = batch_number(store, printed.game, printed.batch)?.map(|batch| PackId::new(batch, printed.pack));
     let unknown = || {
         let hint = "Check the name on the pack.";
-        Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_pack", "There is no such pack.", hint)
+        Problem::new(StatusCode::NOT_FOUND, "unknown_pack", "There is no such pack.", hint)
     };
     pack.and_then(Result::ok).ok_or_else(unknown)
 }

@@ -15,6 +15,7 @@ use crate::machine::SupportRow;
 
 /// Page of accesses, newest first.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SupportParams {
     /// Most accesses, at most 1000.
     limit: Option<usize>,

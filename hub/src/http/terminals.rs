@@ -13,7 +13,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::guard::Caller;
 use super::problem::Problem;
-use super::staff::OneTimePasswordView;
 use crate::app::App;
 use crate::reports::{OperatorLine, TerminalLine, operators_of, outlet_is_within, terminals_of};
 use crate::staff::Passwords;
@@ -23,6 +22,7 @@ const CODE_HOURS_DEFAULT: u16 = 24;
 
 /// Whose devices.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct OutletParams {
     /// 8 digits.
     outlet: String,
@@ -160,10 +160,16 @@ pub(super) struct OperatorBody {
     role: String,
 }
 
+/// The password that was drawn for a person of an outlet. Shown once; it is good until this address draws another.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OperatorPasswordView {
+    password: String,
+}
+
 /// Takes a person in, or changes name and role; gives a new password, and the open sessions end. Errors: 404; 409; 422.
 #[utoipa::path(put, path = "/v1/operators/{operator}", params(("operator" = String, Path, description = "10 digits")),
     request_body = OperatorBody,
-    responses((status = 200, body = OneTimePasswordView), (status = 401, body = Problem), (status = 403, body = Problem),
+    responses((status = 200, body = OperatorPasswordView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem),
         (status = 503, body = Problem)))]
 pub(super) async fn define_operator(
@@ -171,7 +177,7 @@ pub(super) async fn define_operator(
     caller: Caller,
     Path(operator): Path<String>,
     Json(body): Json<OperatorBody>,
-) -> Result<Json<OneTimePasswordView>, Problem> {
+) -> Result<Json<OperatorPasswordView>, Problem> {
     let operator: OperatorId = parse("operator", &operator)?;
     let role = match body.role.as_str() {
         "owner" => OperatorRole::Owner,
@@ -183,7 +189,7 @@ pub(super) async fn define_operator(
     let password_hash = app.passwords.hash(password.clone()).await?;
     let command = AccessCommand::DefineOperator { operator, name: body.name, role, password_hash };
     caller.ask(&app, Command::Access(command)).await?;
-    Ok(Json(OneTimePasswordView::of(&password)))
+    Ok(Json(OperatorPasswordView { password: password.to_string() }))
 }
 
 /// Puts a person of an outlet out of use: the sessions end. Errors: 404.

@@ -79,7 +79,7 @@ fn count(line: u64, outcome: Result<Outcome, ProposeError>, done: &mut Imported)
             Ok(())
         }
         Outcome::Refused(refusal) => Err(ImportError::Refused { line, refusal }),
-        Outcome::Ingested { .. } | Outcome::Batch { .. } => Ok(()),
+        Outcome::Ingested { .. } | Outcome::Batch { .. } | Outcome::Change { .. } => Ok(()),
     }
 }
 

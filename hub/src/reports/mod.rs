@@ -25,7 +25,7 @@ pub use access::{OperatorLine, TerminalLine, operators_of, outlet_is_within, pac
 pub use accounts::{AccountLine, accounts};
 pub use events::{hub_events, node_events};
 pub use ledger::{LedgerLine, MovementLine, Movements, ledger, movements};
-pub use nodes::{NodeLine, nodes};
+pub use nodes::{NodeLine, is_registered, nodes};
 pub use rollup::{RollupLine, Sums, rollup};
 pub use stock::{StockCount, StockLine, stock};
 pub use worklist::{ExceptionLine, QuarantineLine, exceptions, quarantine};

@@ -20,6 +20,12 @@ pub struct NodeLine {
     pub quarantined: u64,
 }
 
+/// Whether a node is registered.
+pub fn is_registered(store: &Connection, node: NodeId) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM node WHERE node = ?1)";
+    store.prepare_cached(sql)?.query_row([node.get()], |row| row.get(0))
+}
+
 /// All registered nodes.
 pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> {
     at_once(store, |store, applied| {

@@ -10,7 +10,7 @@ use jikai_sync::secrets::Secrets;
 
 use super::keys::take;
 use super::{EnrolArgs, InitArgs};
-use crate::config::Config;
+use crate::config::{CONFIG_FILE, Config};
 use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request, request_key};
 use crate::renewal;
 use crate::secrets::secrets_place;
@@ -48,6 +48,10 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     );
     println!("  2. Here:       jikai-node enrol --data {data} --certificate node.pem --ca ca.pem");
     println!("  3. Here:       jikai-node run --data {data}");
+    if args.listen.port() == 0 {
+        println!("Warning: a port of 0 is another one at each start: set `listen` in {data}/{CONFIG_FILE}.");
+    }
+    println!("Keep {data}/secrets in one backup, without the master key ({}), and that in another.", args.master_key);
     Ok(())
 }
 

@@ -84,8 +84,8 @@ struct InitArgs {
     /// Number of the node, 1 to 4095, as registered at the hub.
     #[arg(long)]
     node: u16,
-    /// Sync addresses of the hub, comma-separated, tried in this order.
-    #[arg(long, value_delimiter = ',', required = true)]
+    /// Sync addresses of the hub, IP:PORT, comma-separated, tried in this order.
+    #[arg(long, value_delimiter = ',', required = true, value_parser = hub_address)]
     hub: Vec<SocketAddr>,
     /// Stores of different environments never talk to each other.
     #[arg(long, value_parser = ["production", "training", "test"])]
@@ -96,12 +96,19 @@ struct InitArgs {
     /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
     #[arg(long, default_value_t = MasterSource::default())]
     master_key: MasterSource,
-    /// Where terminals connect; port 0 lets the system choose.
+    /// Where terminals connect. Port 0 lets the system choose, another one at each start.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
     /// When a mutation is acknowledged to the terminal.
     #[arg(long, value_enum, default_value = "local")]
     ack: Acknowledge,
+}
+
+/// An address of the hub. Names are not looked up: a region must find the hub while the names' server is away.
+fn hub_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an address of the hub has the form IP:PORT, such as 10.0.0.1:7443; names are not looked up".to_string()
+    })
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +194,33 @@ impl Cli {
             Command::Digest(args) => export::digest(&args.data),
             Command::Keys(command) => keys::keys(&command),
             Command::Export(args) => export::export(&args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hub_is_named_by_addresses_and_a_name_is_refused_with_the_form() {
+        let init = |hub: &str| {
+            Cli::try_parse_from([
+                "jikai-node",
+                "init",
+                "--data",
+                "d",
+                "--node",
+                "3",
+                "--environment",
+                "test",
+                "--hub",
+                hub,
+            ])
+        };
+        assert!(init("10.0.0.1:7443,[2001:db8::1]:7443").is_ok());
+        for bad in ["hub.example:7443", "10.0.0.1", ""] {
+            assert!(init(bad).unwrap_err().to_string().contains("IP:PORT"), "{bad}");
         }
     }
 }

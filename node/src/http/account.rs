@@ -25,6 +25,7 @@ pub(super) struct AccountView {
 
 /// Which lines of the statement.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct EntriesQuery {
     /// Mark of the page before; from the newest line without it.
     before: Option<String>,

@@ -21,7 +21,8 @@ use crate::writer::{Reply, Request, WriteError};
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CodesBody {
-    /// 41 characters each, 1 to 20 codes.
+    /// 1 to 20 codes of 41 characters: game 5, batch 5, pack 7, ticket 3, secret letters 16, mark 5, such as
+    /// `G0201260010000123045ABCDEFGHIJKLMNOPQ1234`.
     codes: Vec<String>,
 }
 

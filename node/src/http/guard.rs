@@ -72,10 +72,11 @@ fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
     let required = || Problem::new(StatusCode::UNAUTHORIZED, "session_required", "No session was presented.", hint);
-    let token =
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.ok_or_else(required)?).map_err(|_| required())?;
+    // What never was a token, and what is none any more, cannot be told apart: ended sessions are not kept.
+    let of_none = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint);
     let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
-    let session = app.sessions.find(&TokenTag::of(&token)).ok_or_else(expired)?;
+    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.ok_or_else(required)?);
+    let session = app.sessions.find(&TokenTag::of(&token.map_err(|_| of_none())?)).ok_or_else(of_none)?;
     if app.now_ms() >= session.expires_at_ms {
         return Err(expired());
     }

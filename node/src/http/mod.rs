@@ -13,6 +13,7 @@ mod login;
 mod packs;
 mod problem;
 mod sales;
+mod security;
 mod session;
 mod stock;
 mod tickets;
@@ -40,12 +41,15 @@ struct ApiDoc;
 
 /// Most rows of a page.
 const PAGE_ROWS_MAX: u32 = 200;
+/// A body that is longer than allowed is read, and forgotten, up to so many times its limit: its sender shall hear why it
+/// is refused.
+const TOO_LONG_TIMES: usize = 16;
 /// Rows of a page when none are asked for.
 const PAGE_ROWS_DEFAULT: u32 = 50;
 
 /// All routes of the node.
 pub fn router(app: App) -> Router {
-    let (router, api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
+    let (router, mut api) = OpenApiRouter::with_openapi(ApiDoc::openapi())
         .routes(routes!(login::challenge))
         .routes(routes!(login::login))
         .routes(routes!(session::show))
@@ -65,6 +69,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
         .split_for_parts();
+    security::declare(&mut api);
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api);
     guarded(router.with_state(app.clone()).merge(docs), app)
 }
@@ -72,6 +77,7 @@ pub fn router(app: App) -> Router {
 /// Puts before these routes what every request passes, the guard last. Tests put it before routes that nobody declared.
 pub fn guarded(routes: Router, app: App) -> Router {
     let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
+    let heard_out = front::HearingOut { bytes_max: body_bytes_max.saturating_mul(TOO_LONG_TIMES), patience };
     routes
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
@@ -82,6 +88,7 @@ pub fn guarded(routes: Router, app: App) -> Router {
         .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(axum::middleware::from_fn(front::protect))
+        .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
 }
 

@@ -19,6 +19,7 @@ use crate::writer::{Reply, Request};
 
 /// Which packs to list.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
     /// in_transit, active, sold_out or returned; all without it.
     state: Option<String>,

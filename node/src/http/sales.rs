@@ -15,6 +15,7 @@ use crate::query::{SALES_DAYS_MAX, SalesBy, sales_of};
 
 /// Which sales.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SalesQuery {
     /// First business day, `2026-11-23`; today without it.
     from: Option<String>,

@@ -19,7 +19,8 @@ use crate::writer::Request;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SellBody {
-    /// Printed names or logistics codes, at most 20.
+    /// At most 20: printed names such as `G0201-26001-0000123-045`, or logistics codes of 29 characters: game 5, batch 5, lot
+    /// 6, pack 7, ticket 3, tickets of the pack 3, such as `G0201260010000010000123045300`.
     tickets: Vec<String>,
 }
 

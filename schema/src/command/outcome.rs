@@ -31,6 +31,11 @@ pub enum Outcome {
     },
     /// Nothing was changed.
     Refused(Refusal),
+    /// A change was proposed.
+    Change {
+        /// Its number.
+        number: u32,
+    },
 }
 
 /// Why a command was refused. Each has a stable [`Refusal::code`].

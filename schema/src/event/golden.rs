@@ -288,6 +288,18 @@ fn only_variants_of_the_first_release_carry_its_version() {
 }
 
 #[test]
+fn the_list_of_kinds_is_what_the_views_of_all_golden_events_are_called() {
+    let kind = |(_, body): (&str, EventBody)| {
+        let view = EventView::new(&event(body), &[], crate::chain::ChainHash::GENESIS, &BatchNames::default());
+        view.event["kind"].as_str().unwrap().to_string()
+    };
+    let mut written: Vec<String> = bodies().into_iter().map(kind).collect();
+    written.sort();
+    written.dedup();
+    assert_eq!(written, KINDS);
+}
+
+#[test]
 fn every_golden_line_still_reads_as_its_event() {
     for ((name, body), line) in bodies().into_iter().zip(GOLDEN.lines()) {
         let (golden_name, bytes) = line.split_once(' ').unwrap();

@@ -20,9 +20,9 @@ pub struct CommandRun {
     pub id: u64,
     /// When it began; the event's own time is when the log took it over. Unix ms.
     pub began_at_ms: i64,
-    /// The account of the machine, and who became it.
+    /// The account of the machine, and who the environment claims became it.
     pub user: String,
-    /// Where that person sat; empty at the machine itself.
+    /// Where that person sat, as the environment claims; empty where it says nothing.
     pub address: String,
     /// The words behind the program's name.
     pub command: String,

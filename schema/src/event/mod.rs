@@ -8,6 +8,7 @@ mod actor;
 mod change;
 #[cfg(test)]
 mod golden;
+mod kinds;
 mod machine;
 mod master;
 mod money;
@@ -23,7 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
-pub use change::ChangeEvent;
+pub use change::{ChangeEvent, subject_view};
+pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;

@@ -38,6 +38,16 @@ impl BatchNames {
         }
     }
 
+    /// `G0201-26001`; nothing while the batch is not known.
+    pub fn batch(&self, batch: BatchNo) -> Option<String> {
+        self.0.get(&batch).map(|(game, code)| format!("{game}-{code}"))
+    }
+
+    /// The batch of a printed name.
+    pub fn batch_of(&self, name: &str) -> Option<BatchNo> {
+        self.0.iter().find(|(_, (game, code))| format!("{game}-{code}") == name).map(|(batch, _)| *batch)
+    }
+
     /// `G0201-26001-0000123-045`.
     pub fn ticket(&self, ticket: TicketId) -> String {
         format!("{}-{:03}", self.pack(ticket.pack()), ticket.number())
@@ -136,7 +146,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         }),
         EventBody::Staff(event) => event.view(),
         EventBody::Access(event) => event.view(),
-        EventBody::Change(event) => event.view(),
+        EventBody::Change(event) => event.view(names),
         EventBody::Secrets(event) => event.view(),
         EventBody::Personal(event) => event.view(),
         EventBody::Machine(event) => event.view(),

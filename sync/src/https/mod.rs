@@ -1,12 +1,14 @@
 //! HTTPS servers of hub and node: TLS, and how much of the server one caller may take.
 //!
 //! A connection beyond the limit is closed before its handshake. A caller who dawdles over handshake or request is closed
-//! too ([`Patient`]); bodies have their own limit in time and size where they are read. A terminal that is silent between two
+//! too ([`Patient`]); bodies have their own limit in time and size where they are read, and what nobody reads is heard out
+//! before the answer ([`lend`]). A terminal that is silent between two
 //! requests keeps its connection.
 
 mod allowances;
 mod headers;
 mod patience;
+mod rest;
 
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +29,7 @@ use crate::identity::{IdentityError, TlsIdentity, https_server};
 pub use allowances::Allowances;
 pub use headers::{HEADERS_ONCE, protective_headers};
 pub use patience::{Patient, Timed};
+pub use rest::{Lent, Rest, lend};
 
 /// Bytes of all headers of a request.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::frames::{
-    ENHANCE_YOUR_CALM, Frame, Frames, PROTOCOL_ERROR, REFUSED_STREAM, end_of_body, endless_headers, get, header_bomb,
-    malformed, post_without_body, reset,
+    ENHANCE_YOUR_CALM, Frame, Frames, PROTOCOL_ERROR, REFUSED_STREAM, body, end_of_body, endless_headers, get,
+    header_bomb, malformed, post_without_body, reset,
 };
 use super::problem;
 use crate::https::{Outcome, Request, Server, outcome};
@@ -26,6 +26,8 @@ pub struct Target<'a> {
     pub server: &'a Server,
     /// An address that takes a body from anybody.
     pub open_to_all: &'a str,
+    /// An address that takes a body within a session only.
+    pub of_a_session: &'a str,
 }
 
 /// Sends bytes one by one until the server has had enough; gives what it said.
@@ -134,6 +136,40 @@ pub fn strangers(target: &Target<'_>) -> u64 {
     panic!("an address may ask as often as it likes");
 }
 
+/// Requests that are refused before their body has come, over HTTP/2: the answer waits for it, or the client would find the
+/// stream reset and forget the answer. Gives how many were sent.
+///
+/// # Panics
+/// When a stream is reset.
+pub fn late_bodies(target: &Target<'_>) -> u64 {
+    let mut frames = Frames::open(target.server);
+    // No session, no such address, no JSON: refused in the guard, in the router and in a handler.
+    let paths = [target.of_a_session, "/v1/nothing", target.open_to_all];
+    for (at, path) in (0..).zip(paths) {
+        let (id, next) = (4 * at + 1, 4 * at + 3);
+        // What comes behind is answered: the server has seen the request, and would have refused it by now.
+        frames.send(&[post_without_body(id, path), get(next, "/health/live")].concat());
+        await_end(&mut frames, next);
+        frames.send(&body(id, b"[\"late"));
+        await_end(&mut frames, id);
+    }
+    let last = 4 * paths.len() as u32 + 1;
+    frames.send(&get(last, "/health/live"));
+    await_end(&mut frames, last);
+    2 * paths.len() as u64 + 1
+}
+
+/// Reads up to the end of this stream's answer; no stream is reset meanwhile.
+fn await_end(frames: &mut Frames, stream: u32) {
+    loop {
+        match frames.hear().expect("the connection stays open") {
+            Frame::End(ended) if ended == stream => return,
+            Frame::End(_) | Frame::Answer(..) | Frame::Other => {}
+            other => panic!("{other:?} before the answer on stream {stream}"),
+        }
+    }
+}
+
 /// More requests at once on one connection than are taken: the rest is refused, the others are answered. Gives how many were
 /// sent.
 ///
@@ -148,7 +184,7 @@ pub fn streams(target: &Target<'_>) -> u64 {
     while refused < more {
         match frames.hear().expect("the connection stays open") {
             Frame::Reset(_, REFUSED_STREAM) => refused += 1,
-            Frame::Other => {}
+            Frame::End(_) | Frame::Other => {}
             other => panic!("{other:?} after {refused} refusals"),
         }
     }
@@ -156,7 +192,7 @@ pub fn streams(target: &Target<'_>) -> u64 {
     while answered < STREAMS_MAX {
         match frames.hear().expect("the connection stays open") {
             Frame::Answer(_, false) => answered += 1,
-            Frame::Other => {}
+            Frame::End(_) | Frame::Other => {}
             other => panic!("{other:?} after {answered} answers"),
         }
     }
@@ -206,7 +242,7 @@ fn is_refused(mut frames: Frames) -> bool {
         match frames.hear() {
             None | Some(Frame::Reset(..) | Frame::GoAway(_)) => return true,
             Some(Frame::Answer(_, is_good)) => return !is_good,
-            Some(Frame::Other) => {}
+            Some(Frame::End(_) | Frame::Other) => {}
         }
     }
 }

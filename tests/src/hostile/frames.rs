@@ -6,6 +6,7 @@ use crate::https::{Server, Stream, read_all};
 
 /// What a client says first: its preface and empty settings.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
@@ -36,6 +37,8 @@ pub enum Frame {
     Reset(u32, u32),
     /// The connection ends, for this reason.
     GoAway(u32),
+    /// The last part of this stream's answer.
+    End(u32),
     /// Anything else.
     Other,
 }
@@ -70,6 +73,7 @@ impl Frames {
             let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
             match head[3] {
                 HEADERS => return Some(Frame::Answer(stream, body.first() == Some(&STATUS_200))),
+                DATA if head[4] & END_STREAM != 0 => return Some(Frame::End(stream)),
                 RST_STREAM => return Some(Frame::Reset(stream, word(0))),
                 GOAWAY => return Some(Frame::GoAway(word(4))),
                 SETTINGS if head[4] == 0 => self.send(&frame(SETTINGS, 1, 0, &[])),
@@ -133,9 +137,14 @@ pub fn post_without_body(stream: u32, path: &str) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block)
 }
 
+/// The whole of a body, and its end.
+pub fn body(stream: u32, bytes: &[u8]) -> Vec<u8> {
+    frame(DATA, END_STREAM, stream, bytes)
+}
+
 /// The end of a body that is empty.
 pub fn end_of_body(stream: u32) -> Vec<u8> {
-    frame(0, END_STREAM, stream, &[])
+    body(stream, &[])
 }
 
 /// Takes a request back.

@@ -42,7 +42,7 @@ impl Terminal {
         wait_until("the enrolment", || node.server.ask(&enrol).status == 200);
         let defined =
             manager.send("PUT", &format!("/v1/operators/{operator}"), &json!({ "name": "李伟", "role": "owner" }));
-        let password = defined["one_time_password"].as_str().expect("a new operator has a password").to_string();
+        let password = defined["password"].as_str().expect("a new operator has a password").to_string();
         let terminal = Terminal { id, operator, password, token: RefCell::default(), server: node.server.clone() };
         wait_until("the first login", || terminal.log_in().status == 200);
         terminal

@@ -3,6 +3,7 @@
 use jikai_schema::event::{Actor, Event};
 use jikai_schema::money::Money;
 use jikai_schema::time::{BusinessDay, TimeMs};
+use jikai_sync::machine_log::CLAIMED;
 use serde_json::Value;
 
 /// What is looked for; what is `None` fits everything.
@@ -69,13 +70,17 @@ impl Filter {
     /// Whether an event fits; `view` is the event as other programs read it, by whose names new kinds are found too.
     pub(super) fn fits(&self, event: &Event, view: &Value) -> bool {
         let terminal = event.actor.terminal().map(|(terminal, _)| terminal);
+        let claimed = view["address"].as_str().and_then(|address| address.strip_suffix(CLAIMED)).map(str::to_string);
         let is = |wanted: &Option<String>, names: &[&str], actual: Option<String>| match wanted {
             None => true,
-            Some(wanted) => actual.as_ref() == Some(wanted) || names.iter().any(|name| view[name] == wanted.as_str()),
+            Some(wanted) => {
+                let said = || parts(view).any(|part| names.iter().any(|name| part[name] == wanted.as_str()));
+                actual.as_ref() == Some(wanted) || said()
+            }
         };
-        is(&self.kind, &["kind"], None)
-            && is(&self.request, &[], event.request.map(|request| hex::encode(request.id)))
-            && is(&self.address, &["address"], event.actor.address().map(|address| address.to_string()))
+        let kind = self.kind.as_ref().is_none_or(|wanted| view["kind"] == wanted.as_str());
+        kind && is(&self.request, &[], event.request.map(|request| hex::encode(request.id)))
+            && is(&self.address, &["address"], event.actor.address().map(|address| address.to_string()).or(claimed))
             && is(&self.person, &["login", "given", "operator", "maker", "checker"], person(&event.actor))
             && is(&self.terminal, &["terminal"], terminal.map(|terminal| terminal.to_string()))
             && is(&self.outlet, &["outlet"], terminal.map(|terminal| terminal.outlet().to_string()))
@@ -85,10 +90,12 @@ impl Filter {
 
     fn fits_item(&self, view: &Value) -> bool {
         let Some(wanted) = &self.item else { return true };
-        let is_of = |ticket: &str| ticket.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('-'));
-        view["pack"] == wanted.as_str()
-            || view["ticket"] == wanted.as_str()
-            || view["ticket"].as_str().is_some_and(is_of)
+        let is_it = |item: &Value| {
+            let rest = item.as_str().and_then(|item| item.strip_prefix(wanted.as_str()));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        let listed = view["tickets"].as_array().is_some_and(|tickets| tickets.iter().any(is_it));
+        listed || parts(view).any(|part| is_it(&part["pack"]) || is_it(&part["ticket"]))
     }
 
     /// Whether any amount of the event lies in the range.
@@ -110,9 +117,14 @@ pub(super) fn person(actor: &Actor) -> Option<String> {
     }
 }
 
+/// An event, and what it is about as it was and as it is to be.
+pub(super) fn parts(view: &Value) -> impl Iterator<Item = &Value> {
+    [view, &view["change"]].into_iter().flat_map(|said| [said, &said["after"], &said["before"]])
+}
+
 /// The amounts of an event, in fen.
 pub(super) fn amounts(view: &Value) -> impl Iterator<Item = i64> {
-    let fields = view.as_object().into_iter().flatten();
+    let fields = parts(view).filter_map(Value::as_object).flatten();
     fields.filter(|(name, _)| name.ends_with("_fen")).filter_map(|(_, amount)| amount.as_i64())
 }
 

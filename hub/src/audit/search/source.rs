@@ -4,19 +4,22 @@ use std::collections::VecDeque;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
-use jikai_schema::event::{BatchNames, EventView};
+use jikai_schema::event::{BatchNames, ChangeEvent, Event, EventBody, EventView, subject_view};
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
 
-use super::filter::{Filter, amounts, person};
+use super::filter::{Filter, amounts, parts, person};
 use crate::audit::range::first_not;
 use crate::audit::{AuditError, hub_log, node_log};
 use crate::machine::NodeHistory;
 
 /// Events of a page.
 const PAGE_EVENTS: usize = 1_024;
+/// What an event may be about, the narrowest first.
+const SUBJECTS: [&str; 12] =
+    ["ticket", "pack", "login", "deposit", "batch", "operator", "code", "node", "request", "game", "parameter", "key"];
 /// Bytes after which a page ends.
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -108,13 +111,32 @@ impl<'store> Source<'store> {
                 self.ended = true;
             } else if !filter.is_before(event.at_ms) {
                 // Its bytes are not shown: none are written out.
-                let view = EventView::new(&event, &[], hash, names).event;
+                let mut view = EventView::new(&event, &[], hash, names).event;
+                self.add_proposal(&event, &mut view, names)?;
                 if filter.fits(&event, &view) {
                     return Ok(Some(found(self.log, seq, hash, &event, view)));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// A decision tells what was decided: the proposal's subject, by its number.
+    fn add_proposal(&self, event: &Event, view: &mut Value, names: &BatchNames) -> Result<(), AuditError> {
+        let number = match &event.body {
+            EventBody::Change(ChangeEvent::Approved { number, .. })
+            | EventBody::Change(ChangeEvent::Refused { number, .. })
+            | EventBody::Change(ChangeEvent::Withdrawn { number }) => *number,
+            _ => return Ok(()),
+        };
+        let mut proposal = self.store.prepare_cached("SELECT kind, before, after FROM change WHERE number = ?1")?;
+        let texts = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let found: Option<(String, String, String)> = proposal.query_row([number], texts).optional()?;
+        if let Some((kind, before, after)) = found {
+            let (before, after) = (subject_view(&before, names), subject_view(&after, names));
+            view["change"] = serde_json::json!({ "of": kind, "before": before, "after": after });
+        }
+        Ok(())
     }
 
     fn read_page(&mut self) -> Result<bool, AuditError> {
@@ -146,28 +168,32 @@ impl<'store> Source<'store> {
     }
 }
 
-fn found(log: NodeId, seq: u64, hash: ChainHash, event: &jikai_schema::event::Event, view: Value) -> Found {
-    let text = |name: &str| match &view[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
+fn found(log: NodeId, seq: u64, hash: ChainHash, event: &Event, view: Value) -> Found {
     let acting = event.actor.terminal().map(|(terminal, _)| terminal);
     let or = |first: String, other: Option<String>| if first.is_empty() { other.unwrap_or_default() } else { first };
-    let subjects = ["ticket", "pack", "login", "deposit", "batch", "operator", "code", "node", "request"];
     Found {
         log: log.get(),
         seq,
         at_ms: event.at_ms,
         person: person(&event.actor).unwrap_or_default(),
-        terminal: or(text("terminal"), acting.map(|terminal| terminal.to_string())),
-        outlet: or(text("outlet"), acting.map(|terminal| terminal.outlet().to_string())),
-        kind: text("kind"),
-        subject: subjects.iter().map(|name| text(name)).find(|text| !text.is_empty()).unwrap_or_default(),
+        terminal: or(text(&view, "terminal"), acting.map(|terminal| terminal.to_string())),
+        outlet: or(text(&view, "outlet"), acting.map(|terminal| terminal.outlet().to_string())),
+        kind: text(&view, "kind"),
+        subject: SUBJECTS.iter().map(|name| text(&view, name)).find(|text| !text.is_empty()).unwrap_or_default(),
         amount_fen: amounts(&view).max(),
-        address: or(text("address"), event.actor.address().map(|address| address.to_string())),
+        address: or(text(&view, "address"), event.actor.address().map(|address| address.to_string())),
         request: event.request.map(|request| hex::encode(request.id)).unwrap_or_default(),
         hash: hash.to_string(),
         event: view,
+    }
+}
+
+/// What an event says under a name, of itself or of what it is about; empty where it says nothing.
+fn text(view: &Value, name: &str) -> String {
+    let said = parts(view).map(|part| &part[name]).find(|value| !value.is_null());
+    match said {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => String::new(),
     }
 }

@@ -1,10 +1,13 @@
 use std::path::Path;
 
+use jikai_schema::command::{ChangeCommand, ChangeSubject, Command, Outcome};
+use jikai_schema::event::{Actor, PackHold};
+use jikai_schema::id::{OutletClass, OutletId};
 use serde_json::Value;
 
 use super::{Filter, Format, Writer, search};
 use crate::audit::tests::{intruder, small_hub};
-use crate::province::{NOW_MS, yuan};
+use crate::province::{NOW_MS, Running, deposit, pack, yuan};
 
 /// The result of a search, by its `log/position`.
 fn places(data: &Path, filter: &Filter) -> Vec<String> {
@@ -103,6 +106,61 @@ fn csv_opens_in_excel_holds_no_formula_and_neither_form_holds_hashes_of_password
     writer.write(&evil).unwrap();
     let text = String::from_utf8(writer.finish().unwrap()).unwrap();
     assert!(text.contains(",'=HYPERLINK(1),") && text.contains(",'@x,"), "{text}");
+}
+
+#[test]
+fn proposals_and_decisions_are_found_by_what_they_are_about() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let data = runtime.block_on(async {
+        let hub = Running::set_up().await;
+        let class = ChangeSubject::OutletClass {
+            outlet: OutletId::new(13_010_001).unwrap(),
+            class: OutletClass::new(2).unwrap(),
+        };
+        let subjects = [
+            ChangeSubject::Deposit(deposit(991, 13_010_002, "321.00")),
+            ChangeSubject::Hold { pack: pack(3), hold: PackHold::Damaged },
+            class,
+        ];
+        for (subject, number) in subjects.into_iter().zip(1..) {
+            let propose = ChangeCommand::Propose { subject, reason: "by order 7".into() };
+            let decide = match number {
+                1 => ChangeCommand::Approve { number },
+                2 => ChangeCommand::Refuse { number, reason: "it is dry".into() },
+                _ => ChangeCommand::Withdraw { number },
+            };
+            let other = if number == 3 { "wei" } else { "zhang" };
+            for (who, command) in [("wei", propose), (other, decide)] {
+                let outcome = hub.sequencer.propose(Actor::Staff(who.into()), Command::Change(command)).await.unwrap();
+                assert!(!matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
+            }
+        }
+        hub.stop().await
+    });
+    let kinds = |filter: Filter| {
+        let mut kinds = Vec::new();
+        let is_about_changes = |kind: &str| kind.starts_with("change_") || kind == "deposit_credited";
+        search(data.path(), &filter, |found| {
+            kinds.extend(Some(found.clone()).filter(|found| is_about_changes(&found.kind)));
+            Ok(true)
+        })
+        .unwrap();
+        kinds.into_iter().map(|found| format!("{} {} {}", found.kind, found.outlet, found.subject)).collect::<Vec<_>>()
+    };
+    let none = Filter::default;
+    let sum = Filter { amount_min: Some(yuan("321.00")), amount_max: Some(yuan("321.00")), ..none() };
+    let deposited = ["change_proposed 13010002 991", "deposit_credited 13010002 991", "change_approved 13010002 991"];
+    assert_eq!(kinds(sum), deposited);
+    assert_eq!(kinds(Filter { outlet: some("13010002"), amount_min: Some(yuan("321.00")), ..none() }), deposited);
+    let held = "G0201-26001-0000003";
+    assert_eq!(
+        kinds(Filter { item: some(held), ..none() }),
+        [format!("change_proposed  {held}"), format!("change_refused  {held}")]
+    );
+    let of_outlet = kinds(Filter { outlet: some("13010001"), ..none() });
+    assert!(of_outlet.ends_with(&["change_proposed 13010001 ".into(), "change_withdrawn 13010001 ".into()]));
+    let csv = written(data.path(), &Filter { kind: some("change_approved"), ..none() }, Format::Csv);
+    assert!(csv.contains(",13010002,change_approved,991,321.00,"), "{csv}");
 }
 
 fn first(data: &Path) -> super::Found {

@@ -27,6 +27,7 @@ async fn a_certificate_carries_the_names_that_were_given_and_none_that_means_som
     assert_eq!(problem(&hub, sign(1, json!([""]))).await, code(422, "invalid_hosts"));
     assert_eq!(problem(&hub, sign(1, json!(vec!["a.example"; 17]))).await, code(422, "invalid_hosts"));
     assert_eq!(problem(&hub, sign(0, json!([]))).await, code(422, "invalid_node"));
+    assert_eq!(problem(&hub, sign(4095, json!([]))).await, code(404, "unknown"), "it is not registered");
 
     let page = get(&hub, "/v1/certificates").await;
     let row = &page["certificates"][0];

@@ -45,7 +45,7 @@ async fn a_parameter_is_changed_by_two_persons_with_the_two_roles_and_by_nobody_
     let audit = signed_in(&hub, "audit", vec![Grant::everywhere(Role::AuditAdministrator)], Settled::Yes).await;
     assert_eq!(code(&ask(&router, &clerk, "POST", "/v1/changes", idle(5)).await), (403, "not_permitted"));
     assert_eq!(code(&ask(&router, &wei, "POST", "/v1/changes", idle(61)).await), (409, "invalid_value"));
-    assert_eq!(ask(&router, &wei, "POST", "/v1/changes", idle(5)).await.0, 204);
+    assert_eq!(ask(&router, &wei, "POST", "/v1/changes", idle(5)).await, (200, json!({ "number": 1 })));
     let (_, seen) = ask(&router, &ming, "GET", "/v1/changes", json!({})).await;
     let shown = &seen["changes"][0];
     assert_eq!(
@@ -83,7 +83,7 @@ async fn every_kind_is_read_and_asks_for_its_own_right() {
         "welfare_fund_ppm": 200_000, "commission_ppm": 80_000, "outlet_limit_yuan": "1.00", "city_limit_yuan": "2.00",
     });
     let sale = json!({ "kind": "sale", "batch": 1, "state": "paused" });
-    let end = json!({ "kind": "redemption_end", "batch": 1, "ends_at": "2027-11-23T00:00:00+08:00" });
+    let end = json!({ "kind": "redemption_end", "batch": "G0201-26001", "ends_at": "2027-11-23T00:00:00+08:00" });
     let hold = json!({ "kind": "hold", "pack": "G0201-26001-0000001", "hold": "stolen" });
     let deposit = json!({ "kind": "deposit", "deposit_id": 9, "outlet_id": "13010001", "amount_yuan": "5.00" });
     for (subject, whose) in [(&game, &maker), (&sale, &issue), (&end, &maker), (&hold, &manager), (&deposit, &finance)]
@@ -92,7 +92,7 @@ async fn every_kind_is_read_and_asks_for_its_own_right() {
             let (status, answer) = ask(&router, who, "POST", "/v1/changes", change(subject.clone())).await;
             let both =
                 (subject == &sale || subject == &end) && (std::ptr::eq(who, &maker) || std::ptr::eq(who, &issue));
-            let expected = if std::ptr::eq(who, whose) || both { 204 } else { 403 };
+            let expected = if std::ptr::eq(who, whose) || both { 200 } else { 403 };
             assert_eq!(status, expected, "{subject}: {answer}");
         }
     }
@@ -109,9 +109,18 @@ async fn every_kind_is_read_and_asks_for_its_own_right() {
             "{subject}"
         );
     }
+    for (batch, expected) in [
+        (json!("G0201-26002"), (404, "unknown_batch")),
+        (json!("26001"), (422, "invalid_batch")),
+        (json!(0), (422, "invalid_batch")),
+        (json!(-1), (422, "malformed_request")),
+    ] {
+        let sale = change(json!({ "kind": "sale", "batch": batch, "state": "paused" }));
+        assert_eq!(code(&ask(&router, &maker, "POST", "/v1/changes", sale).await), expected, "{batch}");
+    }
     let negative = json!({ "kind": "deposit", "deposit_id": 10, "outlet_id": "13010001", "amount_yuan": "-5.00" });
     let (status, _) = ask(&router, &finance, "POST", "/v1/changes", change(negative)).await;
-    assert!(matches!(status, 204 | 409 | 422), "{status}");
+    assert!(matches!(status, 409 | 422), "{status}");
 }
 
 #[tokio::test]
@@ -129,8 +138,8 @@ async fn a_hold_is_proposed_only_by_who_may_there_and_seen_and_withdrawn_by_its_
     let both = signed_in(&hub, "both", grants, Settled::Yes).await;
     assert_eq!(code(&ask(&router, &finance, "POST", "/v1/changes", hold.clone()).await), (403, "not_permitted"));
     assert_eq!(code(&ask(&router, &elsewhere, "POST", "/v1/changes", hold.clone()).await), (404, "unknown_pack"));
-    assert_eq!(ask(&router, &both, "POST", "/v1/changes", hold.clone()).await.0, 204, "the other role is wider");
-    assert_eq!(ask(&router, &manager, "POST", "/v1/changes", hold).await.0, 204);
+    assert_eq!(ask(&router, &both, "POST", "/v1/changes", hold.clone()).await.0, 200, "the other role is wider");
+    assert_eq!(ask(&router, &manager, "POST", "/v1/changes", hold).await.0, 200);
     let (_, own) = ask(&router, &manager, "GET", "/v1/changes", json!({})).await;
     let makers: Vec<&str> =
         own["changes"].as_array().unwrap().iter().map(|row| row["maker"].as_str().unwrap()).collect();
@@ -145,7 +154,7 @@ async fn who_tries_what_takes_another_person_is_named_in_the_trail() {
     let router = router(app(&hub));
     let both = [Role::ParameterMaker, Role::ParameterChecker].map(Grant::everywhere).to_vec();
     let wei = signed_in(&hub, "wei", both, Settled::Yes).await;
-    assert_eq!(ask(&router, &wei, "POST", "/v1/changes", idle(5)).await.0, 204);
+    assert_eq!(ask(&router, &wei, "POST", "/v1/changes", idle(5)).await.0, 200);
     for _ in 0..3 {
         let own = ask(&router, &wei, "POST", "/v1/changes/1/approval", json!({})).await;
         assert_eq!(code(&own), (409, "same_person"));

@@ -214,6 +214,9 @@ async fn questions_that_cannot_be_read_are_refused() {
     check("/v1/reports/sales?from=2026-11-02&to=2026-11-01", 422, "invalid_day").await;
     check("/v1/reports/sales?after=x", 422, "invalid_after").await;
     check("/v1/reports/sales?limit=many", 400, "malformed_request").await;
+    check("/v1/reports/sales?form=2026-11-23", 400, "malformed_request").await;
+    check("/v1/accounts?limit=1&page=2", 400, "malformed_request").await;
+    check("/v1/events?limit=1&node=2", 400, "malformed_request").await;
     check("/v1/reports/sales?surprise=1", 400, "malformed_request").await;
     check("/v1/reports/stock?by=day", 422, "invalid_by").await;
     check("/v1/reports/deposits?by=game", 422, "invalid_by").await;

@@ -61,7 +61,7 @@ impl Machine<'_> {
         let (kind, reason) = (kind.to_string(), reason.to_string());
         let proposed = ChangeEvent::Proposed { number, kind, before, after, reason, expires_at_ms };
         self.emit(stamp, EventBody::Change(proposed))?;
-        Ok(Outcome::Done { events: 1, existing: 0 })
+        Ok(Outcome::Change { number })
     }
 
     /// Checks: open and not void → decided by another person, whose rights it does not change, and who may decide about rights if it is about them → the subject still is as the maker saw it → its own rules.

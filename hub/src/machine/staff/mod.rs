@@ -88,13 +88,19 @@ impl Machine<'_> {
         let mut statement = self.tx.prepare_cached("SELECT tag FROM staff_session WHERE login = ?1 ORDER BY tag")?;
         let tags = statement.query_map([login], |row| row.get::<_, [u8; 32]>(0))?.collect::<Result<Vec<_>, _>>()?;
         drop(statement);
+        let revoked = is_revocation(stamp, login);
         for tag in tags {
             self.tx.prepare_cached("DELETE FROM staff_session WHERE tag = ?1")?.execute([tag])?;
             let (login, session) = (login.to_string(), session_no(&tag));
-            self.emit(stamp, EventBody::Staff(StaffEvent::SessionEnded { login, session, revoked: true }))?;
+            self.emit(stamp, EventBody::Staff(StaffEvent::SessionEnded { login, session, revoked }))?;
         }
         Ok(())
     }
+}
+
+/// Whether another person ends the session: what ran out, or made room, was revoked by nobody.
+fn is_revocation(stamp: Stamp<'_>, login: &str) -> bool {
+    stamp.actor.login().is_some_and(|by| by != login)
 }
 
 /// The part of a tag by which people and the trail name a session.

@@ -7,7 +7,7 @@ use jikai_schema::event::{EventBody, Proof, StaffEvent};
 use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{DONE, StaffRow, session_no};
+use super::{DONE, StaffRow, is_revocation, session_no};
 use crate::machine::error::Stop;
 use crate::machine::{Machine, Stamp, rule};
 
@@ -110,7 +110,7 @@ impl Machine<'_> {
         let login: Option<String> = self.tx.prepare_cached(select)?.query_row([tag.0], |row| row.get(0)).optional()?;
         let Some(login) = login else { return Ok(Outcome::Done { events: 0, existing: 1 }) };
         self.tx.prepare_cached("DELETE FROM staff_session WHERE tag = ?1")?.execute([tag.0])?;
-        let revoked = stamp.actor.login() != Some(&login);
+        let revoked = is_revocation(stamp, &login);
         self.note(stamp, StaffEvent::SessionEnded { login, session: session_no(&tag.0), revoked })
     }
 

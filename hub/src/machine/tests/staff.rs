@@ -32,7 +32,7 @@ fn hub_with_staff() -> Hub {
 }
 
 fn done(outcome: Outcome) {
-    assert!(matches!(outcome, Outcome::Done { events: 1.., .. }), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Done { events: 1.., .. } | Outcome::Change { .. }), "{outcome:?}");
 }
 
 fn code(outcome: &Outcome) -> &str {
@@ -453,4 +453,17 @@ fn two_security_administrators_grant_rights_only_together_and_never_their_own() 
     done(ask_as(&mut hub, "root", NOW_MS, StaffCommand::Create(new_staff("friend"))));
     let first = StaffCommand::GrantFirstSecurity { login: "friend".into() };
     assert_eq!(code(&ask_as(&mut hub, "root", NOW_MS, first)), "security_administrator_exists");
+}
+
+#[test]
+fn only_what_another_person_ends_is_revoked() {
+    let mut hub = hub_with_staff();
+    for (tag, by) in [(1, Actor::System), (2, Actor::Staff("wei".into())), (3, Actor::Staff("root".into()))] {
+        done(ask(&mut hub, Actor::System, NOW_MS, open("wei", tag, Factor::None)));
+        done(ask(&mut hub, by, NOW_MS, StaffCommand::EndSession { tag: SessionTag([tag; 32]) }));
+    }
+    let log = String::from_utf8(crate::reports::hub_events(&mut hub.state, 0, 1_000).unwrap()).unwrap();
+    let ended = log.lines().filter(|line| line.contains("staff_session_ended"));
+    let revoked: Vec<bool> = ended.map(|line| line.contains(r#""revoked":true"#)).collect();
+    assert_eq!(revoked, [false, false, true], "it ran out, was left, was ended by a colleague");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, Endpoint};
+use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, TransportErrorCode};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -70,10 +70,49 @@ fn client_config(identity: &TlsIdentity, segmentation_offload: bool) -> Result<C
     Ok(config)
 }
 
+/// What to do where hub and node do not trust each other.
+const STRANGERS_HINT: &str = "correct `hub` in node.toml, or enrol the node at this hub: `jikai-hub ca sign`, and `jikai-node enrol` \
+                              with the ca.pem of this hub (`jikai-hub ca show`)";
+/// What TLS says of a certificate that no known authority signed: it knows none of this name (48), or one of this name with
+/// another key (51), for all authorities of an environment are called the same.
+const OTHER_AUTHORITY: [u8; 2] = [48, 51];
+
+/// Why there was no session, where the protocol gave no reason.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    error: String,
+    /// Whether one end's certificate is of an authority that the other does not know.
+    strangers: bool,
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Failure { error, strangers: false }
+    }
+}
+
+/// Whether a connection ended because one end does not know the authority of the other.
+fn are_strangers(error: &ConnectionError) -> bool {
+    let is_other = |code| OTHER_AUTHORITY.map(TransportErrorCode::crypto).contains(&code);
+    match error {
+        // This end does not know the hub's authority.
+        ConnectionError::TransportError(ours) => is_other(ours.code),
+        // The hub does not know this node's.
+        ConnectionError::ConnectionClosed(theirs) => is_other(theirs.error_code),
+        _ => false,
+    }
+}
+
+impl From<ConnectionError> for Failure {
+    fn from(error: ConnectionError) -> Self {
+        Failure { error: error.to_string(), strangers: are_strangers(&error) }
+    }
+}
+
 /// How a session went.
 struct Ended {
     /// The reason that the protocol or the peer gave, or else what failed.
-    reason: Result<RefusalV1, String>,
+    reason: Result<RefusalV1, Failure>,
     /// Whether the hub took events in, or the session lasted: then the next try comes soon.
     succeeded: bool,
 }
@@ -118,7 +157,10 @@ impl NodeUplink {
                 Ok(refusal) => {
                     tracing::warn!(%address, %refusal, hint = refusal.hint(), "the session with the hub ended");
                 }
-                Err(error) => tracing::info!(%address, error, "no session with the hub"),
+                Err(Failure { error, strangers: true }) => {
+                    tracing::warn!(%address, error, hint = STRANGERS_HINT, "the hub at this address and this node are of different authorities");
+                }
+                Err(Failure { error, .. }) => tracing::info!(%address, error, "no session with the hub"),
             }
             self.store.disconnected(ended.reason.as_ref().ok());
             if ended.succeeded {
@@ -143,10 +185,13 @@ impl NodeUplink {
             Err(error) => return Ended { reason: Err(error), succeeded: false },
         };
         let opened_at = Instant::now();
-        let (mut reason, sent) = match Run::open(self, &connection, newer).await {
+        let (reason, sent) = match Run::open(self, &connection, newer).await {
             Ok(run) => run.until_end().await,
             Err(error) => (Err(error), false),
         };
+        // TLS 1.3 tells a client what its certificate is worth only after its handshake.
+        let strangers = connection.close_reason().is_some_and(|closed| are_strangers(&closed));
+        let mut reason = reason.map_err(|error| Failure { error, strangers });
         self.connection.send_replace(None);
         if let Some(told) = told(&connection) {
             reason = Ok(told);
@@ -157,9 +202,22 @@ impl NodeUplink {
         Ended { reason, succeeded: !superseded && (sent || opened_at.elapsed() >= STEADY) }
     }
 
-    async fn connect(&self, address: SocketAddr, config: ClientConfig) -> Result<Connection, String> {
+    async fn connect(&self, address: SocketAddr, config: ClientConfig) -> Result<Connection, Failure> {
         let connecting = self.endpoint.connect_with(config, address, HUB_NAME).map_err(|error| error.to_string())?;
         let opened = tokio::time::timeout(OPENING_WAIT, connecting).await.map_err(|_| "no answer".to_string())?;
-        opened.map_err(|error| error.to_string())
+        Ok(opened?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_authority_makes_strangers() {
+        let alert = |alert| ConnectionError::from(quinn_proto::TransportError::from(TransportErrorCode::crypto(alert)));
+        assert!(OTHER_AUTHORITY.into_iter().all(|code| Failure::from(alert(code)).strangers));
+        assert!(!Failure::from(alert(45)).strangers, "an ended certificate is of the same authority");
+        assert!(!Failure::from(ConnectionError::TimedOut).strangers);
     }
 }

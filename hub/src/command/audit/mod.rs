@@ -1,5 +1,7 @@
 //! `audit`: works on the data directory, with or without a running hub.
 
+mod filter;
+
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,10 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use jikai_schema::money::Money;
+use jikai_schema::event::KINDS;
 use jikai_schema::time::TimeMs;
 use jikai_sync::secrets::Secrets;
 
+use self::filter::FilterArgs;
 use super::DataArg;
 use crate::audit::checkpoint::{self, AuditKey, Journal, PublicKeys};
 use crate::audit::search::{Filter, Format, Writer, search};
@@ -44,6 +47,8 @@ pub(super) enum AuditCommand {
     /// Write the events that fit into a file, as CSV for Excel or as JSON lines.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// List the kinds of events, for --kind of search and export.
+    Kinds,
 }
 
 const VERIFY_EXAMPLES: &str = "Examples:
@@ -91,48 +96,6 @@ pub(super) struct CheckpointsArgs {
 }
 
 #[derive(Debug, Args)]
-struct FilterArgs {
-    #[command(flatten)]
-    data: DataArg,
-    /// Staff login or operator number: who did it, or whose account it is about.
-    #[arg(long)]
-    person: Option<String>,
-    /// Outlet, 8 digits.
-    #[arg(long)]
-    outlet: Option<String>,
-    /// Terminal, 10 digits.
-    #[arg(long)]
-    terminal: Option<String>,
-    /// Ticket or pack as printed; a pack also stands for its tickets.
-    #[arg(long)]
-    item: Option<String>,
-    /// Least amount, yuan.
-    #[arg(long)]
-    amount_min: Option<Money>,
-    /// Highest amount, yuan.
-    #[arg(long)]
-    amount_max: Option<Money>,
-    /// Address that it was asked from.
-    #[arg(long)]
-    address: Option<String>,
-    /// Request, 32 hex digits: the header X-Request-Id of its answer.
-    #[arg(long)]
-    request: Option<String>,
-    /// First business day, or instant such as 2026-11-01T08:00:00+08:00.
-    #[arg(long)]
-    from: Option<String>,
-    /// Last business day, or instant.
-    #[arg(long)]
-    to: Option<String>,
-    /// Kind of event, such as ticket_claimed, pack_checked_in, staff_login_failed.
-    #[arg(long)]
-    kind: Option<String>,
-    /// Only this log: 0 for the hub, else the node's number.
-    #[arg(long)]
-    log: Option<u16>,
-}
-
-#[derive(Debug, Args)]
 pub(super) struct SearchArgs {
     #[command(flatten)]
     filter: FilterArgs,
@@ -161,19 +124,24 @@ enum ExportFormat {
 
 impl AuditCommand {
     /// The data directory that it works on.
-    pub(super) fn data(&self) -> &DataArg {
-        match self {
+    pub(super) fn data(&self) -> Option<&DataArg> {
+        let data = match self {
+            AuditCommand::Kinds => return None,
             AuditCommand::Verify(args) => &args.data,
             AuditCommand::Checkpoint(data) | AuditCommand::Key(data) | AuditCommand::RenewKey(data) => data,
             AuditCommand::Checkpoints(args) => &args.data,
             AuditCommand::Search(args) => &args.filter.data,
             AuditCommand::Export(args) => &args.filter.data,
-        }
+        };
+        Some(data)
     }
 }
 
 pub(super) fn audit(command: &AuditCommand) -> anyhow::Result<()> {
-    let data = &command.data().data;
+    let Some(DataArg { data }) = command.data() else {
+        println!("{}", KINDS.join("\n"));
+        return Ok(());
+    };
     if !data.join(STATE_FILE).is_file() {
         bail!("{} does not exist: is --data the directory of a hub?", data.join(STATE_FILE).display());
     }
@@ -185,6 +153,7 @@ pub(super) fn audit(command: &AuditCommand) -> anyhow::Result<()> {
         AuditCommand::RenewKey(_) => renew_key(data),
         AuditCommand::Search(args) => print_events(data, args),
         AuditCommand::Export(args) => export_events(data, args),
+        AuditCommand::Kinds => Ok(()),
     }
 }
 
@@ -307,31 +276,6 @@ fn renew_key(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-impl FilterArgs {
-    fn filter(&self) -> anyhow::Result<Filter> {
-        let mut filter = Filter {
-            person: self.person.clone(),
-            outlet: self.outlet.clone(),
-            terminal: self.terminal.clone(),
-            item: self.item.clone(),
-            address: self.address.clone(),
-            request: self.request.clone(),
-            amount_min: self.amount_min,
-            amount_max: self.amount_max,
-            kind: self.kind.clone(),
-            log: self.log,
-            ..Filter::default()
-        };
-        if let Some(from) = &self.from {
-            filter.since(from).context("read --from")?;
-        }
-        if let Some(to) = &self.to {
-            filter.until(to).context("read --to")?;
-        }
-        Ok(filter)
-    }
-}
-
 fn print_events(data: &Path, args: &SearchArgs) -> anyhow::Result<()> {
     let mut writer = Writer::begin(BufWriter::new(std::io::stdout().lock()), Format::Text)?;
     let (mut printed, mut more) = (0, false);
@@ -346,6 +290,7 @@ fn print_events(data: &Path, args: &SearchArgs) -> anyhow::Result<()> {
     writer.finish()?;
     let rest = if more { "; there are more: narrow the search, raise --limit or use `audit export`" } else { "" };
     eprintln!("{printed} events{rest}");
+    tell_unknown(printed, &args.filter)?;
     Ok(())
 }
 
@@ -364,6 +309,14 @@ fn export_events(data: &Path, args: &ExportArgs) -> anyhow::Result<()> {
         }
     };
     eprintln!("{count} events exported");
+    tell_unknown(count, &args.filter)
+}
+
+/// An empty result may be a slip in a name.
+fn tell_unknown(count: u64, filter: &FilterArgs) -> anyhow::Result<()> {
+    if let (0, Some(line)) = (count, filter.unknown_person()?) {
+        eprintln!("{line}");
+    }
     Ok(())
 }
 
