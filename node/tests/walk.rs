@@ -120,9 +120,9 @@ fn queries(path: &str, mark: &str) -> Vec<String> {
     match path {
         "/v1/packs" => {
             let before = pack(THINGS[1].opened).key() - 1;
-            vec![String::new(), "?state=active&limit=200".into(), format!("?after={before}"), "?outlet=13010002".into()]
+            vec![String::new(), "?state=active&limit=200".into(), format!("?after={before}")]
         }
-        "/v1/sales" => vec![String::new(), "?by=game".into(), "?by=day&outlet=13010002".into()],
+        "/v1/sales" => vec![String::new(), "?by=game".into(), "?by=day".into()],
         "/v1/account/entries" => vec![String::new(), "?limit=200".into(), format!("?before={mark}")],
         _ => vec![String::new()],
     }
@@ -411,4 +411,13 @@ async fn a_session_tells_exactly_what_its_person_may() {
         assert_eq!(session["outlet_id"], "13010001");
     }
     assert_eq!(problem(&api.get("bm9uZQ", "/v1/session").await, 401), "session_expired");
+}
+
+#[tokio::test]
+async fn who_names_another_outlet_in_a_question_is_refused_and_not_answered_about_the_own_one() {
+    let api = Api::open(1_000).await;
+    let token = api.token(owner(1).operator).await;
+    for path in ["/v1/packs?outlet=13010002", "/v1/sales?by=day&outlet=13010002"] {
+        assert_eq!(problem(&api.get(&token, path).await, 400), "malformed_request", "{path}");
+    }
 }
