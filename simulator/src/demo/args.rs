@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::faults::{Fault, FaultArgs};
+use super::machines::Wiring;
 use crate::duration::parse_duration;
 use crate::terminal::{Mix, Pace};
 use crate::world::PlanArgs;
@@ -16,12 +18,14 @@ use crate::world::PlanArgs;
     jikai-sim demo                                            # 20,000 terminals, 11 nodes, one minute\n  \
     jikai-sim demo --terminals 100 --duration 5s --ramp 2s    # a small one\n  \
     jikai-sim demo --rate max --report report.json            # as fast as it goes\n  \
-    jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n\n\
-    Exit code 0 only if every invariant is 0 and no operation failed.")]
+    jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n  \
+    jikai-sim demo --hubs 3 --faults all                      # lose machines and lines under load\n  \
+    jikai-sim demo --hubs 3 --faults kill-leader --terminals 400 --nodes 4 --rate 200\n\n\
+    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within 30 s.")]
 pub struct DemoArgs {
     #[command(flatten)]
     pub(super) plan: PlanArgs,
-    /// Hubs; replication comes later
+    /// Machines of the hub; three go on working when one is lost
     #[arg(long, default_value_t = 1, value_name = "COUNT")]
     pub(super) hubs: u16,
     /// Time of load
@@ -51,6 +55,8 @@ pub struct DemoArgs {
     /// Load processes [default: one for every 5,000 terminals]
     #[arg(long, value_name = "COUNT")]
     pub(super) workers: Option<u32>,
+    #[command(flatten)]
+    pub(super) faults: FaultArgs,
     #[command(flatten)]
     pub(super) mix: Mix,
 }
@@ -93,20 +99,43 @@ const RAMP_PER_TERMINAL: Duration = Duration::from_micros(4_500);
 const RAMP_MIN: Duration = Duration::from_secs(2);
 /// Longest ramp by default.
 const RAMP_MAX: Duration = Duration::from_secs(90);
+/// Machines of a hub: more make it slower and hardly safer.
+const HUBS_MAX: u16 = 7;
+/// The longest load with faults.
+const FAULTS_LIMIT: Duration = Duration::from_secs(4 * 3_600);
 /// Terminals that one load process holds by default.
 const TERMINALS_PER_WORKER: u32 = 5_000;
 
 impl DemoArgs {
     /// Refuses what cannot work before anything is started.
     pub(super) fn verify(&self) -> Result<()> {
-        ensure!(
-            self.hubs == 1,
-            "--hubs {} is not possible yet: a hub of several replicas comes with the replicated command log; use --hubs 1",
-            self.hubs
-        );
+        ensure!((1..=HUBS_MAX).contains(&self.hubs), "--hubs must be 1 to {HUBS_MAX}");
+        self.faults.verify(self.hubs)?;
         ensure!(!self.duration.is_zero(), "--duration must be above 0; for example 5s");
         ensure!(self.workers.is_none_or(|count| (1..=64).contains(&count)), "--workers must be 1 to 64");
         self.mix.verify()
+    }
+
+    /// What lies in the path to the machines of the hub: only what a fault needs, since it costs processor time.
+    pub(super) fn wiring(&self) -> Wiring {
+        Wiring {
+            has_link_relays: self.faults.has(Fault::CutLink),
+            has_peer_relays: self.faults.has(Fault::Partition),
+            has_peers: self.hubs > 1,
+        }
+    }
+
+    /// When the load ends by itself: with faults it is told to end.
+    pub(super) fn load_limit(&self) -> Duration {
+        match self.has_faults() {
+            true => self.duration.max(FAULTS_LIMIT),
+            false => self.duration,
+        }
+    }
+
+    /// Whether any fault is to strike.
+    pub(super) fn has_faults(&self) -> bool {
+        !self.faults.chosen().is_empty()
     }
 
     /// Time over which the terminals connect and log in.

@@ -25,7 +25,17 @@ pub struct Child {
     process: tokio::process::Child,
     pid: u32,
     log: PathBuf,
-    may_end: bool,
+    end: End,
+    /// What it had used when it was told that it may end.
+    used: Usage,
+}
+
+/// How a process may end by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Never,
+    WithSuccess,
+    Somehow,
 }
 
 /// What a process has used.
@@ -46,7 +56,7 @@ impl Child {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file).kill_on_drop(true);
         let process = command.spawn().with_context(|| format!("start {name}: {:?}", command.as_std()))?;
         let pid = process.id().with_context(|| format!("{name} ended at once"))?;
-        Ok(Child { name: name.to_owned(), process, pid, log, may_end: false })
+        Ok(Child { name: name.to_owned(), process, pid, log, end: End::Never, used: Usage::default() })
     }
 
     /// Its standard input, once.
@@ -82,13 +92,18 @@ impl Child {
 
     /// From now on it may end by itself.
     pub fn allow_end(&mut self) {
-        self.may_end = true;
+        self.end = End::WithSuccess;
+    }
+
+    /// From now on it may end by itself, with any exit code: what it did is told elsewhere.
+    pub fn allow_any_end(&mut self) {
+        (self.end, self.used) = (End::Somehow, self.usage());
     }
 
     /// Complains if it has died.
     pub fn check_alive(&mut self) -> Result<()> {
         match self.process.try_wait().with_context(|| format!("look after {}", self.name))? {
-            Some(status) if !(self.may_end && status.success()) => {
+            Some(status) if self.end == End::Never || self.end == End::WithSuccess && !status.success() => {
                 bail!(
                     "{} died unexpectedly ({status}); its log {} ends with:\n{}",
                     self.name,
@@ -118,13 +133,20 @@ impl Child {
         if matches!(self.process.try_wait(), Ok(Some(_))) {
             return;
         }
-        // The shell's own `kill`: no program and no unsafe code is needed for it.
-        let _ =
-            Command::new("sh").arg("-c").arg(format!("kill -TERM {}", self.pid)).stderr(Stdio::null()).status().await;
+        // One that was paused hears nothing else.
+        self.signal("CONT").await;
+        self.signal("TERM").await;
         if tokio::time::timeout(STOP_LIMIT, self.process.wait()).await.is_err() {
             eprintln!("{} did not stop within {STOP_LIMIT:?} and is killed", self.name);
             let _ = self.process.kill().await;
         }
+    }
+
+    /// Sends a signal by its name; one that ended hears nothing. The shell's own `kill`: no program and no unsafe code is
+    /// needed for it.
+    async fn signal(&self, name: &str) {
+        let words = format!("kill -{name} {}", self.pid);
+        let _ = Command::new("sh").arg("-c").arg(words).stderr(Stdio::null()).status().await;
     }
 }
 
@@ -182,12 +204,47 @@ impl Family {
         self.children.iter_mut().try_for_each(Child::check_alive)
     }
 
+    /// One that runs.
+    pub fn child(&mut self, name: &str) -> Result<&mut Child> {
+        let found = self.children.iter_mut().find(|child| child.name == name);
+        found.with_context(|| format!("no process is called {name}"))
+    }
+
     /// Kills one at once (SIGKILL), as a power cut would, and forgets it.
     pub async fn kill(&mut self, name: &str) -> Result<()> {
-        let at = self.children.iter().position(|child| child.name == name);
-        let mut child = self.children.remove(at.with_context(|| format!("no process is called {name}"))?);
-        self.killed.push((child.name.clone(), child.usage()));
+        let mut child = self.forget(name)?;
         child.process.kill().await.with_context(|| format!("kill {name}"))
+    }
+
+    /// Stops one for good, which may have ended by itself, and forgets it.
+    pub async fn retire(&mut self, name: &str) -> Result<()> {
+        self.forget(name)?.stop().await;
+        Ok(())
+    }
+
+    /// Sends one a signal, by its name: STOP, CONT.
+    pub async fn signal(&mut self, name: &str, signal: &str) -> Result<()> {
+        self.child(name)?.signal(signal).await;
+        Ok(())
+    }
+
+    fn forget(&mut self, name: &str) -> Result<Child> {
+        let at = self.children.iter().position(|child| child.name == name);
+        let child = self.children.remove(at.with_context(|| format!("no process is called {name}"))?);
+        let (now, before) = (child.usage(), child.used);
+        let most = |now: f64, before: f64| now.max(before);
+        let usage = Usage {
+            memory_mib: most(now.memory_mib, before.memory_mib),
+            cpu_seconds: most(now.cpu_seconds, before.cpu_seconds),
+        };
+        self.killed.push((child.name.clone(), usage));
+        Ok(child)
+    }
+
+    /// CPU time so far of one that runs. Seconds.
+    pub fn cpu_seconds(&self, name: &str) -> f64 {
+        let found = self.children.iter().find(|child| child.name == name);
+        found.map_or(0.0, |child| child.usage().cpu_seconds)
     }
 
     /// Usage of all whose name begins so, also of those that were killed.
@@ -253,6 +310,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_that_may_end_somehow_is_not_missed_and_can_be_retired() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut family = Family::new(folder.path().to_owned());
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("exit 3");
+        let child = family.start("hub-1", command).unwrap();
+        child.allow_any_end();
+        child.process.wait().await.unwrap();
+        family.check_alive().unwrap();
+        family.retire("hub-1").await.unwrap();
+        assert!(family.retire("hub-1").await.unwrap_err().to_string().contains("hub-1"));
+        assert_eq!(family.usage("hub").len(), 1);
+    }
+
+    #[tokio::test]
     async fn a_family_stops_all_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let mut family = Family::new(folder.path().to_owned());
@@ -266,6 +338,7 @@ mod tests {
         assert_eq!(family.usage("node").len(), 2);
         family.kill("node-2").await.unwrap();
         assert_eq!(family.usage("node").len(), 2);
+        family.signal("node-1", "STOP").await.unwrap();
         let pids: Vec<u32> = family.children.iter().map(|child| child.pid).collect();
         family.stop().await;
         for pid in pids {

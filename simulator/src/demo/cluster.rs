@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,20 @@ use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::machines::{Machines, Wiring};
 use super::{Binaries, Family, Layout};
-use crate::client::{Endpoint, Service, trust};
+use crate::client::{Service, trust};
 use crate::load::Endpoints;
 use crate::world::{Node, WorldFiles};
 
 /// Time for one command line to end; importing a pool is the longest.
 const COMMAND_LIMIT: Duration = Duration::from_secs(300);
-/// Time for one question to the hub.
-const HUB_LIMIT: Duration = Duration::from_secs(60);
 
 /// The running hub and nodes.
 pub struct Cluster {
     binaries: Binaries,
-    /// Data directory of the hub.
-    hub_data: PathBuf,
-    /// Where the hub's API listens.
-    hub_http: SocketAddr,
-    /// Where the hub's sync listens.
-    hub_sync: String,
+    /// The machines of the hub.
+    pub machines: Machines,
     /// Addresses of the nodes.
     pub nodes: BTreeMap<u16, SocketAddr>,
     /// Trusts the hub's CA.
@@ -38,46 +33,45 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the hub's data directory and starts it.
+    /// Makes the hub's first machine and starts it.
     pub async fn start_hub(
         binaries: &Binaries,
         layout: &Layout,
         files: &WorldFiles,
+        wiring: Wiring,
         family: &mut Family,
     ) -> Result<Self> {
-        let hub_data = layout.hub();
-        let mut init = command(&binaries.hub, "init", &hub_data);
-        init.args(["--environment", "test", "--listen", "127.0.0.1:0", "--sync-listen", "127.0.0.1:0"]);
-        init.arg("--printer-key").arg(&files.printer_key);
-        run(init).await.context("initialise the hub")?;
-        Cluster::run_hub(binaries, &hub_data, family).await
+        let key = files.printer_key.display().to_string();
+        let options = ["--environment", "test", "--printer-key", &key].map(str::to_owned);
+        let machines = Machines::found(&binaries.hub, layout.root(), wiring, &options, family).await?;
+        Cluster::of(binaries, layout, machines)
     }
 
-    /// Starts a hub that was initialised before.
-    pub async fn run_hub(binaries: &Binaries, hub_data: &Path, family: &mut Family) -> Result<Self> {
-        let ready = family.start("hub", command(&binaries.hub, "run", hub_data))?.wait_ready().await?;
-        Ok(Cluster {
-            binaries: binaries.clone(),
-            hub_data: hub_data.to_owned(),
-            hub_http: value(&ready, "http")?.parse().context("read the hub's address")?,
-            hub_sync: value(&ready, "sync")?,
-            nodes: BTreeMap::new(),
-            tls: trust(&hub_data.join("ca").join("ca.pem"))?,
-        })
+    /// Starts the hub of a kept run.
+    pub async fn run_hub(binaries: &Binaries, layout: &Layout, family: &mut Family) -> Result<Self> {
+        let machines = Machines::resume(&binaries.hub, layout.root(), &layout.read_machines()?, family).await?;
+        Cluster::of(binaries, layout, machines)
+    }
+
+    fn of(binaries: &Binaries, layout: &Layout, machines: Machines) -> Result<Self> {
+        let tls = trust(&layout.hub().join("ca").join("ca.pem"))?;
+        Ok(Cluster { binaries: binaries.clone(), machines, nodes: BTreeMap::new(), tls })
     }
 
     /// A client of the hub's API with the administrator's token.
     pub fn hub(&self) -> Result<Service> {
-        let path = self.hub_data.join("admin.token");
-        let token =
-            std::fs::read_to_string(&path).with_context(|| format!("read the hub's token {}", path.display()))?;
-        Ok(Service::new(Endpoint::of_hub(self.hub_http, self.tls.clone())?, Some(token.trim().to_owned()), HUB_LIMIT))
+        self.machines.front_service()
+    }
+
+    /// The data directory at which the hub's commands are given.
+    fn hub_data(&self) -> Result<&Path> {
+        self.machines.front().map(|machine| machine.data.as_path())
     }
 
     /// Tells the hub of a node; before its outlets.
     pub async fn register(&self, node: &Node) -> Result<()> {
         let prefectures: Vec<String> = node.prefectures.iter().map(u16::to_string).collect();
-        let mut import = command(&self.binaries.hub, "import", &self.hub_data);
+        let mut import = command(&self.binaries.hub, "import", self.hub_data()?);
         import.args([
             "node",
             "--id",
@@ -92,32 +86,41 @@ impl Cluster {
 
     /// Imports one file or directory.
     pub async fn import(&self, kind: &str, path: &Path) -> Result<()> {
-        let mut import = command(&self.binaries.hub, "import", &self.hub_data);
+        let mut import = command(&self.binaries.hub, "import", self.hub_data()?);
         import.arg(kind).arg(path);
         run(import).await.with_context(|| format!("import {kind} from {}", path.display())).map(drop)
     }
 
     /// Makes a node's store and key, has its certificate signed, and starts it.
-    pub async fn start_node(&mut self, node: u16, data: &Path, family: &mut Family) -> Result<()> {
+    pub async fn start_node(
+        &mut self,
+        node: u16,
+        data: &Path,
+        hub_ack_from_fen: Option<i64>,
+        family: &mut Family,
+    ) -> Result<()> {
         let mut init = command(&self.binaries.node, "init", data);
         init.args([
             "--node",
             &node.to_string(),
             "--hub",
-            &self.hub_sync,
+            &self.machines.sync_addresses(),
             "--environment",
             "test",
             "--listen",
             "127.0.0.1:0",
         ]);
         run(init).await.with_context(|| format!("initialise node {node}"))?;
+        if let Some(from_fen) = hub_ack_from_fen {
+            put_first(&data.join("node.toml"), &format!("hub_ack_from_fen = {from_fen}"))?;
+        }
         let certificate = data.join("signed.pem");
         let mut sign = Command::new(&self.binaries.hub);
-        sign.args(["ca", "sign"]).arg("--data").arg(&self.hub_data);
+        sign.args(["ca", "sign"]).arg("--data").arg(self.hub_data()?);
         sign.arg("--csr").arg(data.join("node.csr")).args(["--node", &node.to_string()]).arg("--out").arg(&certificate);
         run(sign).await.with_context(|| format!("sign the certificate of node {node}"))?;
         let mut enrol = command(&self.binaries.node, "enrol", data);
-        enrol.arg("--certificate").arg(&certificate).arg("--ca").arg(self.hub_data.join("ca").join("ca.pem"));
+        enrol.arg("--certificate").arg(&certificate).arg("--ca").arg(self.hub_data()?.join("ca").join("ca.pem"));
         run(enrol).await.with_context(|| format!("enrol node {node}"))?;
         let ready =
             family.start(&format!("node-{node}"), command(&self.binaries.node, "run", data))?.wait_ready().await?;
@@ -135,13 +138,10 @@ impl Cluster {
         family.start(&name, command(&self.binaries.node, "run", data))?.wait_ready().await.map(drop)
     }
 
-    /// Kills the hub and starts it again at the same addresses, which nodes know.
+    /// Kills the hub's first machine and starts it again at the same addresses, which nodes know.
     pub async fn crash_hub(&mut self, family: &mut Family) -> Result<()> {
-        let settings = self.hub_data.join("hub.toml");
-        keep_address(&settings, "listen", &self.hub_http.to_string())?;
-        keep_address(&settings, "sync_listen", &self.hub_sync)?;
-        family.kill("hub").await?;
-        family.start("hub", command(&self.binaries.hub, "run", &self.hub_data))?.wait_ready().await.map(drop)
+        self.machines.kill(1, family).await?;
+        self.machines.start(1, family).await
     }
 
     /// The addresses for load processes.
@@ -157,12 +157,10 @@ impl Cluster {
         family: &mut Family,
         done: impl Fn(&Value) -> bool,
     ) -> Result<()> {
-        let mut hub = self.hub()?;
         let deadline = tokio::time::Instant::now() + limit;
         loop {
             family.check_alive()?;
-            let answer = hub.get_json("/v1/nodes").await?;
-            let nodes = answer["nodes"].as_array().context("the hub's reply lists no nodes")?;
+            let nodes = self.machines.nodes().await?;
             let waiting: Vec<&Value> = nodes.iter().filter(|node| !done(node)).collect();
             if waiting.is_empty() && nodes.len() == self.nodes.len() {
                 return Ok(());
@@ -185,6 +183,12 @@ fn keep_address(settings: &Path, key: &str, address: &str) -> Result<()> {
     std::fs::write(settings, lines.collect::<String>()).with_context(|| format!("write {}", settings.display()))
 }
 
+/// Writes one more setting into the settings, before all sections.
+fn put_first(settings: &Path, line: &str) -> Result<()> {
+    let text = std::fs::read_to_string(settings).with_context(|| format!("read {}", settings.display()))?;
+    std::fs::write(settings, format!("{line}\n{text}")).with_context(|| format!("write {}", settings.display()))
+}
+
 /// A node that is connected, by the hub's word.
 pub fn is_connected(node: &Value) -> bool {
     node["connected"] == true
@@ -195,14 +199,15 @@ pub fn has_everything(node: &Value) -> bool {
     is_connected(node) && node["down_head"].is_u64() && node["down_acked"].as_u64() >= node["down_head"].as_u64()
 }
 
-fn command(binary: &Path, verb: &str, data: &Path) -> Command {
+/// A command line of one of the programs.
+pub(super) fn command(binary: &Path, verb: &str, data: &Path) -> Command {
     let mut command = Command::new(binary);
     command.arg(verb).arg("--data").arg(data);
     command
 }
 
 /// Runs a command line to its end; its words are in the error.
-async fn run(mut command: Command) -> Result<String> {
+pub(super) async fn run(mut command: Command) -> Result<String> {
     let words = format!("{:?}", command.as_std());
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(COMMAND_LIMIT, command.output()).await;
@@ -218,7 +223,8 @@ async fn run(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn value(pairs: &[(String, String)], key: &str) -> Result<String> {
+/// The value of `key` in a `ready` line.
+pub(super) fn value(pairs: &[(String, String)], key: &str) -> Result<String> {
     let found = pairs.iter().find(|(name, _)| name == key);
     found.map(|(_, value)| value.clone()).with_context(|| format!("the `ready` line has no {key}=…"))
 }

@@ -134,12 +134,12 @@ impl Watch {
 
 /// When each head of a node's log was seen first: the watch's own measure of the lag, for a node stamps its events with a
 /// clock that runs ahead when it is busy, and then claims too little.
-#[derive(Debug, Default)]
-struct Heads(VecDeque<(Instant, u64)>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Heads(VecDeque<(Instant, u64)>);
 
 impl Heads {
     /// Notes a look. Returns for how long at least the hub has been missing something that was seen. Milliseconds.
-    fn note(&mut self, seen: Instant, head_seq: u64, acked_seq: u64) -> u64 {
+    pub fn note(&mut self, seen: Instant, head_seq: u64, acked_seq: u64) -> u64 {
         if self.0.back().is_none_or(|&(_, last)| last < head_seq) && self.0.len() < HEADS_MAX {
             self.0.push_back((seen, head_seq));
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use super::machines::KeptMachine;
 use crate::world::Plan;
 
 /// The folder of a run: plan, import files, stores, journals, logs.
@@ -70,6 +71,28 @@ impl Layout {
         }
     }
 
+    /// The machines of the hub, as they were when the run ended.
+    pub(super) fn read_machines(&self) -> Result<Vec<KeptMachine>> {
+        let path = self.machines_file();
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+    }
+
+    /// Writes down what is needed to start the hub again.
+    pub(super) fn write_machines(&self, machines: &[KeptMachine]) -> Result<()> {
+        let path = self.machines_file();
+        std::fs::write(&path, serde_json::to_vec_pretty(machines)?).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn machines_file(&self) -> PathBuf {
+        self.root.join("machines.json")
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     fn plan_file(&self) -> PathBuf {
         self.root.join("demo.json")
     }
@@ -79,7 +102,7 @@ impl Layout {
         self.root.join("world")
     }
 
-    /// Data directory of the hub.
+    /// Data directory of the hub's first machine.
     pub fn hub(&self) -> PathBuf {
         self.root.join("hub")
     }

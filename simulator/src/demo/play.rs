@@ -1,18 +1,20 @@
 //! The run, step by step.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::time::Instant;
 
 use super::args::{Crash, Victim};
 use super::child::{Usage, usage_of};
 use super::cluster::{Cluster, has_everything, is_connected};
+use super::faults::{Conductor, Fault, LeaderShare, Outcomes};
 use super::health::{Watch, confirmed_by_nodes, look_at_all, services};
 use super::inspection::audit;
 use super::report::{Cpu, Latency, Memory, Operations, SyncLag, Terminals, table_by_prefecture, tenth};
-use super::screen::Live;
+use super::screen::{Chronicle, Live};
 use super::workers::{Sums, Workers};
 use super::{Binaries, DemoArgs, Family, Layout, Report, Screen};
 use crate::audit::Findings;
@@ -43,6 +45,8 @@ struct Play<'a> {
     began: Instant,
     /// CPU time of command lines that had ended before the load processes were started.
     commands_cpu_s: f64,
+    /// What faults have shown.
+    outcomes: Outcomes,
 }
 
 /// What the load phase has shown.
@@ -60,7 +64,8 @@ pub(super) async fn play(args: &DemoArgs, layout: &Layout, screen: &Screen, fami
     let world = World::make(&args.plan.plan())?;
     layout.write_plan(&world.plan)?;
     let pools = Pools::print(world.plan.seed, &world.games)?;
-    let mut play = Play { args, layout, screen, family, binaries, world, pools, began, commands_cpu_s: 0.0 };
+    let outcomes = Outcomes::default();
+    let mut play = Play { args, layout, screen, family, binaries, world, pools, began, commands_cpu_s: 0.0, outcomes };
     let files = tokio::task::block_in_place(|| write_world(&layout.world(), &play.world, &play.pools))?;
     play.step(&format!(
         "printed {} batches with {} tickets; {} outlets, {} terminals",
@@ -83,13 +88,26 @@ pub(super) async fn play(args: &DemoArgs, layout: &Layout, screen: &Screen, fami
 
 impl Play<'_> {
     fn step(&self, line: &str) {
-        self.screen.say(&format!("[{:6.1} s] {line}", self.began.elapsed().as_secs_f64()));
+        self.chronicle().step(line);
+    }
+
+    fn chronicle(&self) -> Chronicle<'_> {
+        Chronicle { screen: self.screen, began: self.began }
     }
 
     /// Hub, nodes, master data, batches, stock and money.
     async fn set_up(&mut self, files: &WorldFiles) -> Result<Cluster> {
-        let mut cluster = Cluster::start_hub(&self.binaries, self.layout, files, self.family).await?;
+        let wiring = self.args.wiring();
+        let mut cluster = Cluster::start_hub(&self.binaries, self.layout, files, wiring, self.family).await?;
         self.step("hub is ready");
+        for number in 2..=self.args.hubs {
+            // The last one only votes where that one shall be lost.
+            let is_voter_only = number == self.args.hubs && self.args.faults.has(Fault::KillVoter);
+            cluster.machines.join(is_voter_only, self.family).await?;
+            let what = if is_voter_only { "votes" } else { "votes and serves" };
+            self.step(&format!("machine {number} of the hub {what}"));
+        }
+        self.layout.write_machines(&cluster.machines.to_kept())?;
         for node in &self.world.nodes {
             cluster.register(node).await?;
         }
@@ -103,7 +121,8 @@ impl Play<'_> {
         }
         cluster.import("openings", &files.csv("openings")).await?;
         for node in &self.world.nodes {
-            cluster.start_node(node.id, &self.layout.node(node.id), self.family).await?;
+            let data = self.layout.node(node.id);
+            cluster.start_node(node.id, &data, self.args.faults.hub_ack_from, self.family).await?;
         }
         cluster.wait_for_nodes("connected", CONNECT_LIMIT, self.family, is_connected).await?;
         self.step(&format!("{} nodes are connected", cluster.nodes.len()));
@@ -160,7 +179,7 @@ impl Play<'_> {
         Ok(connected)
     }
 
-    /// The load phase.
+    /// The load phase; crashes and faults happen beside it.
     async fn load(
         &mut self,
         workers: &mut Workers,
@@ -169,35 +188,30 @@ impl Play<'_> {
         connected: u64,
     ) -> Result<Loaded> {
         let from = Instant::now();
-        let to = from + self.args.duration;
-        let mut crashes = self.crashes(from);
-        let (mut sums, mut last_operation) = (workers.sums(), from);
+        let crashes = self.crashes(from);
+        let chronicle = Chronicle { screen: self.screen, began: self.began };
+        let figures = workers.figures.clone();
         watch.record(true);
         workers.say("start").await?;
-        while !workers.are_all(Phase::Done) {
-            workers.listen(Duration::from_millis(250)).await?;
-            self.family.check_alive()?;
-            if let Some((_, victim)) = crashes.pop_front_if(|(at, _)| Instant::now() >= *at) {
-                self.crash(victim, cluster).await?;
-            }
-            if Instant::now() > to {
-                watch.record(false);
-            }
-            let (before, pulses) = (sums.operations(), watch.pulses());
-            sums = workers.sums();
-            if sums.operations() > before {
-                last_operation = Instant::now();
-            }
-            let left = to.saturating_duration_since(Instant::now());
-            let (p50_ms, p99_ms) = (workers.recent_ms(0.5)?, workers.recent_ms(0.99)?);
-            self.screen.live(&Live { sums: &sums, pulses: &pulses, p50_ms, p99_ms, left }, &self.world.nodes);
-            if Instant::now() > to + END_GRACE {
-                bail!("the load did not end within {END_GRACE:?} after its time; see the logs of load-1 …");
-            }
-        }
+        let conductor = Conductor {
+            args: self.args,
+            family: self.family,
+            cluster,
+            figures: &figures,
+            chronicle,
+            outcomes: &mut self.outcomes,
+            share: LeaderShare::default(),
+        };
+        let victim = (self.world.nodes[0].id, self.layout.node(self.world.nodes[0].id));
+        let load = Load { args: self.args, screen: self.screen, world: &self.world, watch, from };
+        let last_operation = tokio::select! {
+            ended = load.follow(workers) => ended?,
+            failed = trouble(conductor, crashes, victim) => return Err(failed.err().unwrap_or_else(|| anyhow!("idle"))),
+        };
         watch.record(false);
-        let took = last_operation - from;
+        let (sums, took) = (workers.sums(), last_operation - from);
         self.step(&format!("load has ended: {} operations in {:.1} s", sums.operations(), took.as_secs_f64()));
+        self.layout.write_machines(&cluster.machines.to_kept())?;
         Ok(Loaded { connected, sums, took, latency_ms: Latency::of(&workers.total) })
     }
 
@@ -206,16 +220,6 @@ impl Play<'_> {
         let victims = self.args.crash.map_or(&[] as &[Victim], Crash::victims);
         let step = self.args.duration / (victims.len() as u32 + 1);
         victims.iter().zip(1..).map(|(&victim, count)| (from + step * count, victim)).collect()
-    }
-
-    async fn crash(&mut self, victim: Victim, cluster: &mut Cluster) -> Result<()> {
-        let node = self.world.nodes[0].id;
-        match victim {
-            Victim::Node => cluster.crash_node(node, &self.layout.node(node), self.family).await?,
-            Victim::Hub => cluster.crash_hub(self.family).await?,
-        }
-        self.step(&format!("killed {victim:?} in the middle of the load and started it again"));
-        Ok(())
     }
 
     /// Waits until the hub has all events, and the nodes all of the hub's. Every look is fresh: none is as old as the load.
@@ -263,7 +267,13 @@ impl Play<'_> {
             latency_ms: loaded.latency_ms.clone(),
             sync_lag_ms: SyncLag::of(&watch.lags_ms(), drain.as_secs_f64() * 1_000.0),
             memory_mib: Memory { node_max: most(&nodes), hub_max: most(&hubs) },
-            cpu_seconds: Cpu { nodes: cpu(&nodes), hub: cpu(&hubs), simulator: tenth(simulator) },
+            cpu_seconds: Cpu {
+                nodes: cpu(&nodes),
+                hub: cpu(&hubs),
+                hub_leader_share: self.outcomes.hub_leader_share,
+                simulator: tenth(simulator),
+            },
+            faults: self.outcomes.report(),
             invariants: crate::audit::Invariants::default(),
         }
     }
@@ -271,12 +281,12 @@ impl Play<'_> {
     /// Audit, table, summary.
     async fn finish(&mut self, mut report: Report, cluster: &Cluster, workers: &Workers) -> Result<Report> {
         let mut hub = cluster.hub()?;
-        let findings = audit(&self.binaries, self.layout, &self.world, &self.pools, &mut hub).await?;
+        let findings = audit(&self.binaries, self.layout, &self.world, &self.pools, cluster).await?;
         report.invariants = findings.invariants.clone();
         self.step("audit is done");
         let by_prefecture = table_by_prefecture(&mut hub).await.context("fetch the table by prefecture")?;
         self.screen.clear();
-        println!("\n{by_prefecture}\n{}", report.summary());
+        println!("\n{by_prefecture}\n{}{}", report.summary(), self.outcomes.words());
         print_details(&findings, workers)?;
         if let Some(path) = &self.args.report {
             std::fs::write(path, serde_json::to_vec_pretty(&report)?)
@@ -285,6 +295,67 @@ impl Play<'_> {
         }
         Ok(report)
     }
+}
+
+/// The load as it is followed.
+struct Load<'a> {
+    args: &'a DemoArgs,
+    screen: &'a Screen,
+    world: &'a World,
+    watch: &'a Watch,
+    from: Instant,
+}
+
+impl Load<'_> {
+    /// Shows the load until all have done. Returns when the last operation was seen.
+    async fn follow(&self, workers: &mut Workers) -> Result<Instant> {
+        let (mut sums, mut last_operation) = (workers.sums(), self.from);
+        // With faults the load ends once they are over, otherwise by itself.
+        let mut to = (!self.args.has_faults()).then(|| self.from + self.args.duration);
+        while !workers.are_all(Phase::Done) {
+            workers.listen(Duration::from_millis(250)).await?;
+            let now = Instant::now();
+            if to.is_none() && workers.figures.is_released() && now >= self.from + self.args.duration {
+                workers.say("stop").await?;
+                to = Some(now);
+            }
+            if to.is_some_and(|to| now > to) {
+                self.watch.record(false);
+            }
+            let (before, pulses) = (sums.operations(), self.watch.pulses());
+            sums = workers.sums();
+            if sums.operations() > before {
+                last_operation = now;
+            }
+            let left = to.unwrap_or(self.from + self.args.duration).saturating_duration_since(now);
+            let (p50_ms, p99_ms) = (workers.recent_ms(0.5)?, workers.recent_ms(0.99)?);
+            self.screen.live(&Live { sums: &sums, pulses: &pulses, p50_ms, p99_ms, left }, &self.world.nodes);
+            if to.is_some_and(|to| now > to + END_GRACE) {
+                bail!("the load did not end within {END_GRACE:?} after its time; see the logs of load-1 …");
+            }
+        }
+        Ok(last_operation)
+    }
+}
+
+/// Strikes faults, or kills processes at their times, and looks after all processes. Ends only with an error.
+async fn trouble(
+    mut conductor: Conductor<'_>,
+    crashes: VecDeque<(Instant, Victim)>,
+    (node, data): (u16, PathBuf),
+) -> Result<()> {
+    conductor.conduct().await?;
+    conductor.figures.release();
+    for (at, victim) in crashes {
+        conductor.idle_until(at).await?;
+        match victim {
+            Victim::Node => conductor.cluster.crash_node(node, &data, conductor.family).await?,
+            Victim::Hub => conductor.cluster.crash_hub(conductor.family).await?,
+        }
+        let line = format!("killed {victim:?} in the middle of the load and started it again");
+        conductor.chronicle.step(&line);
+    }
+    conductor.idle().await
 }
 
 /// Violations, failures in words, refusals by code.

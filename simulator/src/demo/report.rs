@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::faults::FaultReport;
 use super::table;
 use crate::audit::Invariants;
 use crate::client::Service;
@@ -35,6 +36,9 @@ pub struct Report {
     pub memory_mib: Memory,
     /// User and system time, before the audit.
     pub cpu_seconds: Cpu,
+    /// Faults that were struck, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub faults: BTreeMap<String, FaultReport>,
     /// Violations; all must be 0.
     pub invariants: Invariants,
 }
@@ -95,8 +99,11 @@ pub struct Memory {
 pub struct Cpu {
     /// Of all nodes.
     pub nodes: f64,
-    /// Of the hub.
+    /// Of all machines of the hub.
     pub hub: f64,
+    /// The leader's part of it while nothing was struck, 0 to 1; only with several machines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub_leader_share: Option<f64>,
     /// Of the demo and its load processes.
     pub simulator: f64,
 }
@@ -129,9 +136,13 @@ pub fn tenth(value: f64) -> f64 {
 }
 
 impl Report {
-    /// Whether every invariant holds, no operation failed and all terminals were connected.
+    /// Whether every invariant holds, no operation failed, all terminals were connected, and the hub recovered from every fault
+    /// in bounded time.
     pub fn holds(&self) -> bool {
-        self.invariants.hold() && self.operations.failed == 0 && self.terminals.connected == self.terminals.configured
+        self.faults.values().all(FaultReport::holds)
+            && self.invariants.hold()
+            && self.operations.failed == 0
+            && self.terminals.connected == self.terminals.configured
     }
 
     /// The summary in words.
@@ -139,13 +150,13 @@ impl Report {
         let (operations, latency, lag) = (&self.operations, &self.latency_ms, &self.sync_lag_ms);
         let invariants = self.invariants.named().map(|(name, count)| format!("{name} {count}")).join(" · ");
         format!(
-            "terminals   {} of {} connected, {} nodes, {} hub\n\
+            "terminals   {} of {} connected, {} nodes, {} hub machines\n\
              operations  {} acked, {} refused, {} failed, {}/s\n\
              retries     {} tries unanswered, {} of them resolved by their key, {} replies confirmed behind an outage\n\
              latency     p50 {} · p95 {} · p99 {} · p99.9 {} · max {} ms\n\
              sync lag    p50 {} · p99 {} · max {} ms, drained in {} ms\n\
              memory      largest node {} MiB, hub {} MiB\n\
-             cpu         nodes {} s, hub {} s, simulator {} s\n\
+             cpu         nodes {} s, hub {} s{}, simulator {} s\n\
              invariants  {invariants}\n",
             self.terminals.connected,
             self.terminals.configured,
@@ -171,6 +182,7 @@ impl Report {
             self.memory_mib.hub_max,
             self.cpu_seconds.nodes,
             self.cpu_seconds.hub,
+            self.cpu_seconds.hub_leader_share.map_or(String::new(), |share| format!(" (leader's share {share})")),
             self.cpu_seconds.simulator,
         )
     }
@@ -225,6 +237,7 @@ fn plain(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::faults::Recovery;
 
     fn report() -> Report {
         let mut latencies = crate::terminal::latencies().unwrap();
@@ -239,7 +252,8 @@ mod tests {
             latency_ms: Latency::of(&latencies),
             sync_lag_ms: SyncLag::of(&latencies, 12.34),
             memory_mib: Memory { node_max: 1.0, hub_max: 2.0 },
-            cpu_seconds: Cpu { nodes: 1.0, hub: 2.0, simulator: 3.0 },
+            cpu_seconds: Cpu { nodes: 1.0, hub: 2.0, hub_leader_share: None, simulator: 3.0 },
+            faults: BTreeMap::new(),
             invariants: Invariants::default(),
         }
     }
@@ -259,6 +273,16 @@ mod tests {
                           slices_differ tickets_paid_twice";
         assert_eq!(names(&json["invariants"]), invariants);
         assert_eq!(json["latency_ms"]["p50"], 12.3);
+        assert_eq!(json.get("faults"), None, "nothing was struck");
+        let mut several = report();
+        several.cpu_seconds.hub_leader_share = Some(0.4);
+        let recover_ms = Recovery { p50: 1.0, p99: 2.0, max: 2.0 };
+        several.faults.insert("kill-leader".to_owned(), FaultReport { trials: 3, recover_ms, failed_operations: 0 });
+        assert!(several.holds());
+        let json = serde_json::to_value(several).unwrap();
+        assert_eq!(names(&json["cpu_seconds"]), "hub hub_leader_share nodes simulator");
+        assert_eq!(names(&json["faults"]["kill-leader"]), "failed_operations recover_ms trials");
+        assert_eq!(names(&json["faults"]["kill-leader"]["recover_ms"]), "max p50 p99");
     }
 
     #[test]

@@ -47,6 +47,22 @@ pub struct Live<'a> {
     pub left: Duration,
 }
 
+/// Lines with the time since the begin of the run.
+#[derive(Clone, Copy)]
+pub struct Chronicle<'a> {
+    /// Where they go.
+    pub screen: &'a Screen,
+    /// Begin of the run.
+    pub began: Instant,
+}
+
+impl Chronicle<'_> {
+    /// One line that stays.
+    pub fn step(&self, line: &str) {
+        self.screen.say(&format!("[{:6.1} s] {line}", self.began.elapsed().as_secs_f64()));
+    }
+}
+
 impl Screen {
     /// Bars where there is a terminal and they are wanted.
     pub fn new(plain: bool) -> Self {

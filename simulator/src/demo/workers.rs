@@ -1,5 +1,6 @@
 //! The load processes as the demo sees them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +9,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
 use tokio::sync::mpsc;
 
+use super::figures::Figures;
 use super::{Binaries, DemoArgs, Family, Layout};
 use crate::journal::Counts;
 use crate::load::{Phase, Progress, Retries};
@@ -30,6 +32,8 @@ pub struct Workers {
     pub total: Histogram<u64>,
     /// Latencies of the last few seconds, for the eye.
     pub recent: Vec<Histogram<u64>>,
+    /// The same figures for others.
+    pub figures: Arc<Figures>,
 }
 
 /// Sums over all load processes.
@@ -90,17 +94,19 @@ impl Workers {
             });
         }
         let (latest, lines_seen) = (vec![None; count], vec![0; count]);
-        Ok(Workers { inputs, lines, latest, lines_seen, journals, total: latencies()?, recent: Vec::new() })
+        let (total, recent, figures) = (latencies()?, Vec::new(), Arc::new(Figures::new()?));
+        Ok(Workers { inputs, lines, latest, lines_seen, journals, total, recent, figures })
     }
 
     /// Takes in the lines that have come, waiting at most `limit` for the first.
     pub async fn listen(&mut self, limit: Duration) -> Result<()> {
         let Ok(first) = tokio::time::timeout(limit, self.lines.recv()).await else { return Ok(()) };
-        let mut next = first;
+        let (mut next, mut fresh) = (first, self::latencies()?);
         while let Some((index, progress)) = next {
             let progress = progress?;
             let latencies = progress.latencies()?;
             self.total.add(&latencies).context("add up latencies")?;
+            fresh.add(&latencies).context("add up latencies")?;
             self.recent.push(latencies);
             self.latest[index] = Some(progress);
             self.lines_seen[index] += 1;
@@ -108,7 +114,7 @@ impl Workers {
         }
         let keep = self.latest.len() * 8;
         self.recent.drain(..self.recent.len().saturating_sub(keep));
-        Ok(())
+        self.figures.note(self.sums(), &fresh)
     }
 
     /// Says `start` or `stop` to all.
@@ -194,7 +200,7 @@ fn worker_command(
     command.args(["--from", &from.to_string(), "--to", &to.to_string(), "--rate", &rate.to_string()]);
     command.arg("--endpoints").arg(layout.endpoints()).arg("--ca").arg(layout.hub().join("ca").join("ca.pem"));
     command.args(["--ramp", &format!("{}ms", args.ramp().as_millis())]);
-    command.args(["--duration", &format!("{}ms", args.duration.as_millis())]);
+    command.args(["--duration", &format!("{}ms", args.load_limit().as_millis())]);
     command.args(args.mix.to_options());
     command
 }

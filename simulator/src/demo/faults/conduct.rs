@@ -1,0 +1,146 @@
+//! Strikes what is asked for, one fault after another, and waits for calm in between.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::time::Instant;
+
+use super::acks::AckWatch;
+use super::outcome::Trial;
+use super::share::LeaderShare;
+use super::{Fault, Outcomes};
+use crate::demo::cluster::Cluster;
+use crate::demo::figures::{Figures, Windowed};
+use crate::demo::screen::Chronicle;
+use crate::demo::{DemoArgs, Family};
+
+/// Time for the hub to acknowledge again, or to find a leader.
+pub(super) const RECOVER_LIMIT: Duration = Duration::from_secs(90);
+/// Time for a machine that came back to catch up.
+const CALM_LIMIT: Duration = Duration::from_secs(120);
+/// Undisturbed time before each stroke, in which the leader's share and the usual latencies are measured.
+const QUIET: Duration = Duration::from_secs(3);
+/// The hub keeps up with a node when it misses nothing for longer. Milliseconds.
+pub(super) const IN_STEP_MS: u64 = 1_000;
+/// Time between two looks at the processes.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// What a stroke has shown.
+pub(super) struct Stroke {
+    /// Time to recover.
+    pub recovered: Duration,
+    /// Who was struck and what came of it.
+    pub told: String,
+}
+
+/// Who strikes.
+pub(in crate::demo) struct Conductor<'a> {
+    pub args: &'a DemoArgs,
+    pub family: &'a mut Family,
+    pub cluster: &'a mut Cluster,
+    pub figures: &'a Figures,
+    pub chronicle: Chronicle<'a>,
+    pub outcomes: &'a mut Outcomes,
+    pub share: LeaderShare,
+}
+
+impl Conductor<'_> {
+    /// Strikes everything that is asked for.
+    pub async fn conduct(&mut self) -> Result<()> {
+        let chosen = self.args.faults.chosen();
+        for &fault in &chosen {
+            let trials = self.args.faults.trials(fault);
+            for trial in 0..trials {
+                let what = format!("{} {}/{trials}", fault.name(), trial + 1);
+                self.try_one(fault, trial, &what).await.with_context(|| what.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks after the processes until then.
+    pub async fn idle_until(&mut self, until: Instant) -> Result<()> {
+        self.quiet(until.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Looks after the processes as long as the load lasts; nothing is struck any more.
+    pub async fn idle(&mut self) -> Result<()> {
+        loop {
+            self.look_after().await?;
+        }
+    }
+
+    async fn try_one(&mut self, fault: Fault, trial: u32, what: &str) -> Result<()> {
+        self.calm().await.context("before the stroke")?;
+        let failed_before = self.figures.failed();
+        self.figures.turn()?;
+        self.quiet(QUIET).await?;
+        let normal = self.figures.turn()?;
+        let stroke = self.strike(fault, trial).await?;
+        self.calm().await.context("behind the stroke")?;
+        let during = self.figures.turn()?;
+        let failed_operations = self.figures.failed() - failed_before;
+        let told = match fault {
+            Fault::Membership => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
+            _ => stroke.told,
+        };
+        self.chronicle.step(&format!(
+            "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, {} a second meanwhile",
+            stroke.recovered.as_millis(),
+            during.per_second
+        ));
+        let told = if matches!(fault, Fault::Membership | Fault::HubDown) { told } else { String::new() };
+        self.outcomes.add(fault, Trial { recovered: stroke.recovered, failed_operations, told });
+        Ok(())
+    }
+
+    async fn strike(&mut self, fault: Fault, trial: u32) -> Result<Stroke> {
+        match fault {
+            Fault::KillLeader => self.kill_leader().await,
+            Fault::KillFollower => self.kill_follower().await,
+            Fault::KillVoter => self.kill_voter().await,
+            Fault::PauseLeader => self.pause_leader().await,
+            Fault::CutLink => self.cut_link(trial).await,
+            Fault::Partition => self.partition(trial).await,
+            Fault::Membership => self.change_membership().await,
+            Fault::HubDown => self.hub_down().await,
+        }
+    }
+
+    /// Waits until all machines are there and equal, and the nodes' events are acknowledged in time.
+    async fn calm(&mut self) -> Result<()> {
+        let deadline = Instant::now() + CALM_LIMIT;
+        let machines = &self.cluster.machines;
+        let numbers = machines.numbers();
+        if numbers.len() > 1 {
+            let limit = deadline.saturating_duration_since(Instant::now());
+            machines.wait_for(&numbers, "a whole cluster", limit, |status| status.is_whole(&numbers)).await?;
+        }
+        let watch = AckWatch::begin(self.cluster)?;
+        watch.in_step(IN_STEP_MS, deadline.saturating_duration_since(Instant::now())).await?;
+        self.family.check_alive()
+    }
+
+    /// Lets time pass.
+    async fn quiet(&mut self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            self.look_after().await?;
+        }
+        self.share.pause();
+        Ok(())
+    }
+
+    async fn look_after(&mut self) -> Result<()> {
+        self.share.look(self.cluster, self.family).await;
+        self.outcomes.hub_leader_share = self.share.share();
+        tokio::time::sleep(LOOK_EVERY).await;
+        self.family.check_alive()
+    }
+}
+
+fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
+    let is_met = during.worst_second_p99_ms < 2.0 * normal.p99_ms;
+    let met = if is_met { "met" } else { "MISSED" };
+    format!("p99_ms_normal {}, p99_ms_during {} (worst second): {met}", normal.p99_ms, during.worst_second_p99_ms)
+}

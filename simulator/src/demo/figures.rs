@@ -1,0 +1,132 @@
+//! The figures of the load, shared between who shows them and who strikes faults meanwhile.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+use super::report::tenth;
+use super::workers::Sums;
+use crate::terminal::{latencies, locked};
+
+/// What is looked at apart.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The figures of the load so far, and of a window of it.
+pub struct Figures {
+    sums: Mutex<Sums>,
+    window: Mutex<Window>,
+    is_released: AtomicBool,
+}
+
+struct Window {
+    began: Instant,
+    all: Histogram<u64>,
+    second: Histogram<u64>,
+    second_began: Instant,
+    worst_us: u64,
+}
+
+/// What a window has shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Windowed {
+    /// Operations a second.
+    pub per_second: f64,
+    /// 99 of 100 operations took at most this. Milliseconds.
+    pub p99_ms: f64,
+    /// The same of the worst second. Milliseconds.
+    pub worst_second_p99_ms: f64,
+}
+
+impl Window {
+    fn open(now: Instant) -> Result<Self> {
+        Ok(Window { began: now, all: latencies()?, second: latencies()?, second_began: now, worst_us: 0 })
+    }
+
+    fn note(&mut self, now: Instant, fresh: &Histogram<u64>) -> Result<()> {
+        if now - self.second_began >= SECOND {
+            self.end_second(now);
+        }
+        self.all.add(fresh).context("add up latencies")?;
+        self.second.add(fresh).context("add up latencies")
+    }
+
+    fn end_second(&mut self, now: Instant) {
+        self.worst_us = self.worst_us.max(self.second.value_at_quantile(0.99));
+        self.second.reset();
+        self.second_began = now;
+    }
+
+    fn close(mut self, now: Instant) -> Windowed {
+        self.end_second(now);
+        let ms = |us: u64| tenth(us as f64 / 1_000.0);
+        let took_s = (now - self.began).as_secs_f64().max(0.001);
+        Windowed {
+            per_second: tenth(self.all.len() as f64 / took_s),
+            p99_ms: ms(self.all.value_at_quantile(0.99)),
+            worst_second_p99_ms: ms(self.worst_us),
+        }
+    }
+}
+
+impl Figures {
+    /// Nothing yet.
+    pub fn new() -> Result<Self> {
+        let window = Mutex::new(Window::open(Instant::now())?);
+        Ok(Figures { sums: Mutex::default(), window, is_released: AtomicBool::new(false) })
+    }
+
+    /// Notes the sums now and the latencies of what ended since the last call.
+    pub fn note(&self, sums: Sums, fresh: &Histogram<u64>) -> Result<()> {
+        *locked(&self.sums) = sums;
+        locked(&self.window).note(Instant::now(), fresh)
+    }
+
+    /// Operations that failed so far.
+    pub fn failed(&self) -> u64 {
+        locked(&self.sums).failed
+    }
+
+    /// Ends the window that is open, and opens the next.
+    pub fn turn(&self) -> Result<Windowed> {
+        let now = Instant::now();
+        let window = std::mem::replace(&mut *locked(&self.window), Window::open(now)?);
+        Ok(window.close(now))
+    }
+
+    /// The load may end.
+    pub fn release(&self) {
+        self.is_released.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the load may end.
+    pub fn is_released(&self) -> bool {
+        self.is_released.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_second_is_found_beside_the_whole_window() {
+        let begin = Instant::now();
+        let at = |ms| begin + Duration::from_millis(ms);
+        let fresh = |us: u64, count: u64| {
+            let mut histogram = latencies().unwrap();
+            histogram.record_n(us, count).unwrap();
+            histogram
+        };
+        let mut window = Window::open(begin).unwrap();
+        window.note(at(500), &fresh(1_000, 500)).unwrap();
+        window.note(at(1_100), &fresh(30_000, 5)).unwrap();
+        window.note(at(1_500), &fresh(1_000, 10)).unwrap();
+        window.note(at(2_200), &fresh(1_000, 485)).unwrap();
+        let seen = window.close(at(4_000));
+        assert_eq!(seen, Windowed { per_second: 250.0, p99_ms: 1.0, worst_second_p99_ms: 30.0 });
+    }
+}
