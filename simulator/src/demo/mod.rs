@@ -6,6 +6,7 @@ mod child;
 mod cluster;
 mod faults;
 mod figures;
+mod following;
 mod health;
 mod inspection;
 mod layout;

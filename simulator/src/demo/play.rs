@@ -1,7 +1,6 @@
 //! The run, step by step.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -11,10 +10,11 @@ use super::args::{Crash, Victim};
 use super::child::{Usage, usage_of};
 use super::cluster::{Cluster, has_everything, is_connected};
 use super::faults::{Conductor, Fault, LeaderShare, Outcomes};
+use super::following::{Following, trouble};
 use super::health::{Watch, confirmed_by_nodes, look_at_all, services};
 use super::inspection::audit;
 use super::report::{Cpu, Latency, Memory, Operations, SyncLag, Terminals, table_by_prefecture, tenth};
-use super::screen::{Chronicle, Live};
+use super::screen::Chronicle;
 use super::workers::{Sums, Workers};
 use super::{Binaries, DemoArgs, Family, Layout, Report, Screen};
 use crate::audit::Findings;
@@ -28,8 +28,6 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 const DELIVERY_LIMIT: Duration = Duration::from_secs(300);
 /// Time after the ramp for the last terminal.
 const RAMP_GRACE: Duration = Duration::from_secs(150);
-/// Time after the load for the last operation.
-const END_GRACE: Duration = Duration::from_secs(90);
 /// Time for the logs to drain.
 const DRAIN_LIMIT: Duration = Duration::from_secs(120);
 
@@ -203,7 +201,7 @@ impl Play<'_> {
             share: LeaderShare::default(),
         };
         let victim = (self.world.nodes[0].id, self.layout.node(self.world.nodes[0].id));
-        let load = Load { args: self.args, screen: self.screen, world: &self.world, watch, from };
+        let load = Following { args: self.args, screen: self.screen, world: &self.world, watch, from };
         let last_operation = tokio::select! {
             ended = load.follow(workers) => ended?,
             failed = trouble(conductor, crashes, victim) => return Err(failed.err().unwrap_or_else(|| anyhow!("idle"))),
@@ -295,67 +293,6 @@ impl Play<'_> {
         }
         Ok(report)
     }
-}
-
-/// The load as it is followed.
-struct Load<'a> {
-    args: &'a DemoArgs,
-    screen: &'a Screen,
-    world: &'a World,
-    watch: &'a Watch,
-    from: Instant,
-}
-
-impl Load<'_> {
-    /// Shows the load until all have done. Returns when the last operation was seen.
-    async fn follow(&self, workers: &mut Workers) -> Result<Instant> {
-        let (mut sums, mut last_operation) = (workers.sums(), self.from);
-        // With faults the load ends once they are over, otherwise by itself.
-        let mut to = (!self.args.has_faults()).then(|| self.from + self.args.duration);
-        while !workers.are_all(Phase::Done) {
-            workers.listen(Duration::from_millis(250)).await?;
-            let now = Instant::now();
-            if to.is_none() && workers.figures.is_released() && now >= self.from + self.args.duration {
-                workers.say("stop").await?;
-                to = Some(now);
-            }
-            if to.is_some_and(|to| now > to) {
-                self.watch.record(false);
-            }
-            let (before, pulses) = (sums.operations(), self.watch.pulses());
-            sums = workers.sums();
-            if sums.operations() > before {
-                last_operation = now;
-            }
-            let left = to.unwrap_or(self.from + self.args.duration).saturating_duration_since(now);
-            let (p50_ms, p99_ms) = (workers.recent_ms(0.5)?, workers.recent_ms(0.99)?);
-            self.screen.live(&Live { sums: &sums, pulses: &pulses, p50_ms, p99_ms, left }, &self.world.nodes);
-            if to.is_some_and(|to| now > to + END_GRACE) {
-                bail!("the load did not end within {END_GRACE:?} after its time; see the logs of load-1 …");
-            }
-        }
-        Ok(last_operation)
-    }
-}
-
-/// Strikes faults, or kills processes at their times, and looks after all processes. Ends only with an error.
-async fn trouble(
-    mut conductor: Conductor<'_>,
-    crashes: VecDeque<(Instant, Victim)>,
-    (node, data): (u16, PathBuf),
-) -> Result<()> {
-    conductor.conduct().await?;
-    conductor.figures.release();
-    for (at, victim) in crashes {
-        conductor.idle_until(at).await?;
-        match victim {
-            Victim::Node => conductor.cluster.crash_node(node, &data, conductor.family).await?,
-            Victim::Hub => conductor.cluster.crash_hub(conductor.family).await?,
-        }
-        let line = format!("killed {victim:?} in the middle of the load and started it again");
-        conductor.chronicle.step(&line);
-    }
-    conductor.idle().await
 }
 
 /// Violations, failures in words, refusals by code.

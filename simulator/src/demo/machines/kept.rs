@@ -52,7 +52,8 @@ impl Machines {
             list.push(Machine { number, data, is_voter_only, is_up: false, http, sync, peer, peer_relay, link_relays });
         }
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
-        let mut machines = Machines { binary, folder, wiring: Wiring::default(), list };
+        let made = kept.iter().map(|machine| machine.number).max().unwrap_or(0);
+        let mut machines = Machines { binary, folder, wiring: Wiring::default(), list, made };
         for number in machines.numbers() {
             machines.spawn(number, family)?;
         }

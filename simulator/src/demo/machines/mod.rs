@@ -70,6 +70,8 @@ pub struct Machines {
     folder: PathBuf,
     wiring: Wiring,
     list: Vec<Machine>,
+    /// Machines that ever were: a number is not used again.
+    made: u16,
 }
 
 impl Machine {
@@ -157,14 +159,14 @@ impl Machines {
         let mut init = command(&binary, "init", &machine.data);
         init.args(machine.address_options(wiring)).args(options);
         run(init).await.context("initialise the hub")?;
-        let mut machines = Machines { binary, folder, wiring, list: vec![machine] };
+        let mut machines = Machines { binary, folder, wiring, list: vec![machine], made: 1 };
         machines.start(1, family).await?;
         Ok(machines)
     }
 
     /// Makes the next machine, takes it in as a voter, and waits until it is one. Returns its number.
     pub async fn join(&mut self, is_voter_only: bool, family: &mut Family) -> Result<u16> {
-        let number = self.list.iter().map(|machine| machine.number).max().unwrap_or(0) + 1;
+        let number = self.made + 1;
         let data = kept::data_of(&self.folder, number);
         let machine = Machine::plan(number, data, is_voter_only, self.wiring).await?;
         let (invitation, code) =
@@ -184,6 +186,7 @@ impl Machines {
         ensure!(given == Some(&number.to_string()), "machine {number} was to join, and `join` printed: {told}");
         let address = machine.peer_address().to_string();
         self.list.push(machine);
+        self.made = number;
         self.start(number, family).await?;
         self.order("add", number, &["--address", &address]).await?;
         Ok(number)
@@ -408,7 +411,7 @@ mod tests {
         for number in 1..=2 {
             list.push(Machine::plan(number, PathBuf::new(), false, wiring).await.unwrap());
         }
-        let machines = Machines { binary: PathBuf::new(), folder: PathBuf::new(), wiring, list };
+        let machines = Machines { binary: PathBuf::new(), folder: PathBuf::new(), wiring, list, made: 2 };
         let (first, second) = (&machines.all()[0], &machines.all()[1]);
         let passes = |to: &Machine, from: &Machine, way| to.peer_relay.as_ref().unwrap().gate.passes(from.peer, way);
         // Of a call from the second to the first, what it asks and what it is answered; then of a call the other way.
