@@ -45,8 +45,7 @@ impl Machines {
     }
 
     async fn digest(&self, machine: &Machine) -> Result<BTreeMap<String, String>> {
-        let mut digest = command(&self.binary, "digest", &machine.data);
-        digest.arg("--all");
+        let digest = command(&self.binary, "digest", &machine.data);
         let printed = run(digest).await.with_context(|| format!("take the digests of machine {}", machine.number))?;
         Ok(tables(&printed))
     }

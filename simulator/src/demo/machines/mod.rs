@@ -30,6 +30,8 @@ pub const LINKS: [&str; 2] = ["telecom", "unicom"];
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
 /// Time for another question.
 const ASK_LIMIT: Duration = Duration::from_secs(60);
+/// Time for a machine that was taken in to get its vote.
+const VOTE_LIMIT: Duration = Duration::from_secs(60);
 /// Time between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -188,8 +190,20 @@ impl Machines {
         self.list.push(machine);
         self.made = number;
         self.start(number, family).await?;
-        self.order("add", number, &["--address", &address]).await?;
+        self.take_in(number, &address).await?;
         Ok(number)
+    }
+
+    /// Takes a machine in and gives it a vote. `add` does both; where the second was refused because the machine, which
+    /// has caught up, did not answer within a second, an operator asks for it again.
+    async fn take_in(&self, number: u16, address: &str) -> Result<()> {
+        let deadline = Instant::now() + VOTE_LIMIT;
+        let mut given = self.order("add", number, &["--address", address]).await;
+        while given.is_err() && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+            given = self.order("promote", number, &[]).await;
+        }
+        given
     }
 
     /// Starts the process of a machine and waits until it is ready.
