@@ -17,6 +17,8 @@ use super::take_over::TakeOverArgs;
 
 /// How often a machine that catches up is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Looks before a machine that does not come closer is given up.
+const LOOKS_MAX: u32 = 50;
 /// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
 const NEARLY: u64 = 200;
 
@@ -252,15 +254,27 @@ async fn show_progress(client: &Client, machine: u16, bar: &ProgressBar) {
     }
 }
 
-/// Refuses one that is far behind: as a voter it would hold up the others.
-async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
+/// How far a machine is behind the leader. Entries; `None` where one of them does not answer.
+async fn behind(client: &Client, machine: u16) -> anyhow::Result<Option<u64>> {
     let view = client.get("/v1/cluster").await?;
     let known = |number: u64| view["machines"].as_array()?.iter().find(|known| known["machine"] == number);
-    let behind = view["leader"].as_u64().and_then(known).and_then(|leader| {
+    Ok(view["leader"].as_u64().and_then(known).and_then(|leader| {
         let (all, has) = (leader["last_index"].as_u64()?, known(u64::from(machine))?["last_index"].as_u64()?);
         Some(all.saturating_sub(has))
-    });
-    match behind {
+    }))
+}
+
+/// Refuses one that is far behind: as a voter it would hold up the others.
+async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
+    let mut found = behind(client, machine).await?;
+    for _ in 0..LOOKS_MAX {
+        if found.is_some_and(|behind| behind <= NEARLY) {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        found = behind(client, machine).await?;
+    }
+    match found {
         None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
         Some(behind) if behind > NEARLY => {
             bail!("machine {machine} is {behind} entries behind: wait until it has caught up")

@@ -61,7 +61,13 @@ impl Shared {
         if id == self.id {
             return self.append_here(entry.clone(), wait).await;
         }
-        match self.peers.get(id, &machine).call(Call::Propose(entry.clone()), wait).await {
+        let peer = self.peers.get(id, &machine);
+        let reply = tokio::select! {
+            reply = peer.call(Call::Propose(entry.clone()), wait) => reply,
+            // It was sent to one that leads no more: whoever leads now knows what became of it.
+            () = self.another_leads(id) => return Proposed::Unknown,
+        };
+        match reply {
             Ok(Reply::Proposed(proposed)) => proposed,
             Ok(Reply::Failed(why)) => Proposed::NotTaken(why),
             Err(error @ (CallError::NotConnected { .. } | CallError::OtherInstance { .. })) => {
@@ -69,6 +75,15 @@ impl Shared {
             }
             Err(CallError::Unsendable(error)) => Proposed::NotTaken(error.to_string()),
             Ok(_) | Err(CallError::NoReply { .. } | CallError::Broken { .. }) => Proposed::Unknown,
+        }
+    }
+
+    /// Waits until another machine than `id` leads.
+    async fn another_leads(&self, id: u64) {
+        let mut metrics = self.raft.metrics();
+        let changed = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != id));
+        if changed.await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -19,7 +19,7 @@ const ALPN: &[u8] = b"jikai-raft/1";
 const STREAMS_MAX: u32 = 64;
 /// A connection without any packet for so long is gone. About an election: a machine that restarts without a word is
 /// called again by then.
-const IDLE_MS_MAX: u32 = 2_500;
+const IDLE_MS_MAX: u32 = 2_000;
 const KEEP_ALIVE: Duration = Duration::from_millis(500);
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// Receive buffer of one stream.
