@@ -157,6 +157,7 @@ impl Workers {
             sums.failed += progress.failed;
             sums.retries.unanswered += progress.retries.unanswered;
             sums.retries.resolved += progress.retries.resolved;
+            sums.retries.delayed += progress.retries.delayed;
             sums.retries.confirmed += progress.retries.confirmed;
         }
         sums

@@ -39,6 +39,9 @@ pub struct Retries {
     pub resolved: u64,
     /// Mutations acknowledged before an outage that were sent again behind it; any other answer is a failed operation.
     pub confirmed: u64,
+    /// Operations that a node had stored and that waited longer for the hub than it lets a terminal wait.
+    #[serde(default)]
+    pub delayed: u64,
 }
 
 /// One line. Counters run from the start of the process, the histogram since the line before.
@@ -84,6 +87,7 @@ impl Progress {
             retries: Retries {
                 unanswered: tally.unanswered.load(Ordering::Relaxed),
                 resolved: tally.resolved.load(Ordering::Relaxed),
+                delayed: tally.delayed.load(Ordering::Relaxed),
                 confirmed: tally.confirmed.load(Ordering::Relaxed),
             },
             histogram: encode(&tally.take_interval()?)?,

@@ -15,10 +15,12 @@ use super::tally::Tally;
 use crate::client::{Call, Connection, Endpoint, Reply, TransportError};
 use crate::seed::Dice;
 
-/// One try may take this long.
-const TRY_LIMIT: Duration = Duration::from_secs(10);
+/// One try may take this long: longer than a node waits for the hub before it says that it has stored an operation.
+const TRY_LIMIT: Duration = Duration::from_secs(12);
 /// Tries of one operation.
 const TRIES_MAX: u32 = 6;
+/// Times that a node may say that it has stored an operation and the hub has not confirmed it yet: about 20 minutes.
+const PENDING_MAX: u32 = 120;
 /// First pause before a repeat; doubles each time, with jitter.
 const PAUSE_FIRST_MS: u64 = 100;
 /// How far the clocks of terminal and node may differ.
@@ -171,11 +173,19 @@ impl Line {
         let mut pause_ms = PAUSE_FIRST_MS;
         let mut last = anyhow!("never tried");
         let mut was_in_doubt = false;
-        for _ in 0..TRIES_MAX {
+        let (mut tries, mut pending) = (0, 0);
+        while tries < TRIES_MAX {
+            tries += 1;
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
                     continue;
+                }
+                // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
+                Ok(reply) if is_pending(&reply) && pending < PENDING_MAX => {
+                    self.tally.delayed.fetch_add(u64::from(pending == 0), Ordering::Relaxed);
+                    (tries, pending, pause_ms) = (0, pending + 1, PAUSE_FIRST_MS);
+                    last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
@@ -214,6 +224,11 @@ impl Line {
         self.ensure_session().await.map_err(|error| TransportError { error, was_sent: false })?;
         self.once(call).await
     }
+}
+
+/// Whether the node has stored the operation, and the hub has not confirmed it yet.
+fn is_pending(reply: &Reply) -> bool {
+    reply.status == 504 && reply.json()["code"] == "ack_pending"
 }
 
 /// The beginning of a body, for messages.

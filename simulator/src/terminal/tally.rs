@@ -43,6 +43,8 @@ pub struct Tally {
     pub unanswered: AtomicU64,
     /// Mutations that were answered when they were sent again with their key.
     pub resolved: AtomicU64,
+    /// Operations that a node had stored and that waited longer than it for the hub.
+    pub delayed: AtomicU64,
     /// Mutations that had been acknowledged before their connection was lost, sent again behind it.
     pub confirmed: AtomicU64,
     interval: Mutex<Histogram<u64>>,
@@ -60,6 +62,7 @@ impl Tally {
             failed: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             resolved: AtomicU64::new(0),
+            delayed: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
             interval: Mutex::new(latencies()?),
             refusals: Mutex::new(BTreeMap::new()),

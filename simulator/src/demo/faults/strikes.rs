@@ -61,12 +61,13 @@ impl Conductor<'_> {
         let watch = self.watch().await?;
         let struck = Instant::now();
         self.cluster.machines.pause(leader, self.family).await?;
-        let recovered = recovered(&watch, struck).await?;
+        let marks = watch.heads().await?;
+        let early = self.recovered_in_time(&watch, &marks, struck).await?;
         let next = self.leader_but(leader).await?;
-        drop(watch);
-        tokio::time::sleep_until(struck + self.args.faults.fault_for).await;
         let paused = struck.elapsed();
         self.cluster.machines.go_on(leader, self.family).await?;
+        let recovered = or_later(early, &watch, &marks, struck).await?;
+        drop(watch);
         // By its own word: a leader of the past must learn of it.
         let (machines, what) = (&self.cluster.machines, "the paused machine following another");
         let is_other = |known: Option<u16>| known.is_some_and(|known| known != leader);
@@ -95,12 +96,11 @@ impl Conductor<'_> {
         let watch = self.watch().await?;
         let struck = Instant::now();
         self.cluster.machines.part(leader, is_unheard, is_deaf)?;
-        let recovered = recovered(&watch, struck).await;
-        // What did not recover in the partition recovers behind it, or the calm does not come.
-        let recovered = recovered.with_context(|| format!("machine {leader} {how}"))?;
-        tokio::time::sleep_until(struck + self.args.faults.fault_for).await;
+        let marks = watch.heads().await?;
+        let early = self.recovered_in_time(&watch, &marks, struck).await?;
         let lasted_s = struck.elapsed().as_secs_f64();
         let dropped = self.cluster.machines.heal();
+        let recovered = or_later(early, &watch, &marks, struck).await?;
         let told = format!("machine {leader} {how} for {lasted_s:.1} s, {dropped} datagrams lost");
         Ok(Stroke { recovered, told })
     }
@@ -143,6 +143,17 @@ impl Conductor<'_> {
         Ok(Stroke { recovered, told })
     }
 
+    /// Lets a fault last for its time. Returns after which time all nodes had passed their marks, if they did while it lasted.
+    async fn recovered_in_time(&self, watch: &AckWatch, marks: &Marks, struck: Instant) -> Result<Option<Duration>> {
+        let until = struck + self.args.faults.fault_for;
+        let early = match tokio::time::timeout_at(until, watch.passed(marks, RECOVER_LIMIT)).await {
+            Ok(passed) => Some(passed.map(|()| struck.elapsed())?),
+            Err(_) => None,
+        };
+        tokio::time::sleep_until(until).await;
+        Ok(early)
+    }
+
     /// A watch that has seen every node.
     pub(super) async fn watch(&self) -> Result<AckWatch> {
         let watch = AckWatch::begin(self.cluster)?;
@@ -169,6 +180,14 @@ pub(super) async fn recovered(watch: &AckWatch, struck: Instant) -> Result<Durat
     let marks = watch.heads().await?;
     watch.passed(&marks, RECOVER_LIMIT).await?;
     Ok(struck.elapsed())
+}
+
+/// What recovered only behind the fault did it late.
+async fn or_later(early: Option<Duration>, watch: &AckWatch, marks: &Marks, struck: Instant) -> Result<Duration> {
+    match early {
+        Some(early) => Ok(early),
+        None => watch.passed(marks, RECOVER_LIMIT).await.map(|()| struck.elapsed()),
+    }
 }
 
 fn sum(marks: &Marks) -> u64 {
