@@ -29,6 +29,8 @@ const OUTLET_DAY: &str = "outlet_day >> 19 & 134217727 IN (SELECT outlet FROM ou
 const TABLES: &[SliceTable] = &[
     table("division", "code", EVERYWHERE),
     table("node", "node", EVERYWHERE),
+    table("hub_machine", "machine", EVERYWHERE),
+    table("hub_link", "machine, name", EVERYWHERE),
     table("game", "game", EVERYWHERE),
     table("parameter", "key, scope, effective_from_ms, seq", EVERYWHERE),
     table("batch", "batch", EVERYWHERE),

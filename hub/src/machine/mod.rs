@@ -10,6 +10,7 @@ mod answered;
 mod batches;
 mod certificates;
 mod changes;
+mod cluster;
 mod commit;
 mod emit;
 mod error;
@@ -38,6 +39,7 @@ use crate::log::LogPosition;
 
 pub use certificates::CertificateRow;
 pub use changes::{ChangeRow, ChangeState};
+pub use cluster::{LeaseRow, MachineRow, generation};
 use commit::Poison;
 pub use commit::{commit, commit_beside};
 use emit::Feeds;
@@ -206,6 +208,7 @@ impl<'tx> Machine<'tx> {
             Command::Reseal(command) => self.reseal(stamp, command),
             Command::Personal(command) => self.personal(stamp, command),
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
+            Command::Cluster(command) => self.cluster(stamp, command),
         }
     }
 }

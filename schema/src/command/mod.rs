@@ -3,6 +3,7 @@
 
 mod access;
 mod change;
+mod cluster;
 mod outcome;
 mod personal;
 mod secrets;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
+pub use cluster::ClusterCommand;
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
 pub use secrets::{Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
@@ -129,6 +131,8 @@ pub enum Command {
     Personal(PersonalCommand),
     /// Note a command that was run on a machine of the hub.
     NoteMachineCommand(CommandRun),
+    /// The machines of the hub.
+    Cluster(ClusterCommand),
 }
 
 /// One deposit to credit.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chain::ChainHash;
-use crate::id::{BatchNo, NodeId, PackId};
+use crate::id::{BatchNo, MachineNo, NodeId, PackId};
 
 /// What became of a command. The same on every replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,16 @@ pub enum Outcome {
     Change {
         /// Its number.
         number: u32,
+    },
+    /// The number of a machine that may join.
+    Invited {
+        /// The number.
+        machine: MachineNo,
+    },
+    /// The jobs are the proposer's.
+    Leased {
+        /// Place in the log at which the lease was taken: higher than any before.
+        fence: u64,
     },
 }
 

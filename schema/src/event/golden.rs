@@ -148,7 +148,26 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     let offered = StaffEvent::ConfirmationOffered { login: login.clone(), expires_at_ms };
     bodies.push(("confirmation_offered", EventBody::Staff(offered)));
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
+    bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies
+}
+
+fn hub() -> Vec<(&'static str, HubEvent)> {
+    let machine = MachineNo::new(2).unwrap();
+    let address = "10.0.0.2:7400".parse().unwrap();
+    let links = vec![HubLink { name: "telecom".to_string(), address, weight: 100 }];
+    let state = |state| HubEvent::MachineStateChanged { machine, state };
+    vec![
+        ("hub_machine_invited", HubEvent::MachineInvited { machine, voter_only: true }),
+        ("hub_machine_defined", HubEvent::MachineDefined { machine, http: Some(address), voter_only: false, links }),
+        ("hub_machine_serving", state(MachineState::Serving)),
+        ("hub_machine_draining", state(MachineState::Draining)),
+        ("hub_machine_retired", state(MachineState::Retired)),
+        ("hub_lease_taken", HubEvent::LeaseTaken { machine }),
+        ("hub_machine_lost", HubEvent::MachineLost { machine }),
+        ("hub_machine_returned", HubEvent::MachineReturned { machine }),
+        ("hub_generation_raised", HubEvent::GenerationRaised { generation: 2, machine }),
+    ]
 }
 
 fn personal() -> Vec<(&'static str, PersonalEvent)> {

@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 58] = [
+pub const KINDS: [&str; 65] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -19,6 +19,13 @@ pub const KINDS: [&str; 58] = [
     "enrolment_failed",
     "enrolment_offered",
     "game_defined",
+    "hub_generation_raised",
+    "hub_lease_taken",
+    "hub_machine_defined",
+    "hub_machine_invited",
+    "hub_machine_lost",
+    "hub_machine_returned",
+    "hub_machine_state_changed",
     "login_failed",
     "machine_command_run",
     "node_certificates_revoked",

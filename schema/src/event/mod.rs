@@ -8,6 +8,7 @@ mod actor;
 mod change;
 #[cfg(test)]
 mod golden;
+mod hub;
 mod kinds;
 mod machine;
 mod master;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
 pub use change::{ChangeEvent, subject_view};
+pub use hub::{HUB_LINKS_MAX, HubEvent, HubLink, LINK_WEIGHT_MAX, MachineState};
 pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
@@ -98,6 +100,8 @@ pub enum EventBody {
     Personal(PersonalEvent),
     /// What was done on the machines by command line.
     Machine(MachineEvent),
+    /// The machines of the hub: where they are reached, which of them serve.
+    Hub(HubEvent),
 }
 
 /// Who receives an event of the hub.
@@ -115,7 +119,7 @@ impl EventBody {
     /// Whether the hub decides such facts (DESIGN §3: no fact has two writers). The others are the nodes'.
     pub fn is_written_by_hub(&self) -> bool {
         match self {
-            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) => true,
+            EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Hub(_) => true,
             EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
             EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) => true,
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
@@ -130,6 +134,7 @@ impl EventBody {
     const fn since(&self) -> u8 {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
+            EventBody::Hub(_) => 3,
             _ => 1,
         }
     }
@@ -144,7 +149,7 @@ impl EventBody {
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
-            EventBody::Personal(_) | EventBody::Machine(_) => None,
+            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
         }
     }
 
@@ -157,6 +162,7 @@ impl EventBody {
             EventBody::Secrets(event) => event.audience(),
             EventBody::Personal(event) => event.audience(),
             EventBody::Machine(event) => event.audience(),
+            EventBody::Hub(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -150,6 +150,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Secrets(event) => event.view(),
         EventBody::Personal(event) => event.view(),
         EventBody::Machine(event) => event.view(),
+        EventBody::Hub(event) => event.view(),
     }
 }
 

@@ -6,11 +6,13 @@
 
 mod batch;
 mod game;
+mod machine;
 mod place;
 mod ticket;
 
 pub use batch::{BatchCode, BatchNo};
 pub use game::GameCode;
+pub use machine::MachineNo;
 pub use place::{NodeId, OperatorId, OutletClass, OutletId, PrefectureCode, TerminalId};
 pub use ticket::{PackId, TicketId};
 

@@ -8,6 +8,7 @@ mod access;
 mod account_row;
 mod catalog;
 mod change;
+mod hub;
 mod master;
 mod money;
 mod outlet_day;
@@ -126,6 +127,7 @@ impl<'store> Projection<'store> {
             EventBody::Personal(_) | EventBody::Machine(_) => Ok(()),
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
+            EventBody::Hub(body) => self.apply_hub(body),
         }
     }
 

@@ -19,6 +19,7 @@ pub const MIGRATIONS: &[Migration] = &[
     include_str!("0003_parameter.sql"),
     include_str!("0004_suspense.sql"),
     include_str!("0005_outlet_class.sql"),
+    include_str!("0006_hub_machine.sql"),
 ];
 
 /// Name under which the suite's number stands beside the versions.

@@ -4,6 +4,7 @@ mod access;
 mod answered;
 mod batches;
 mod changes;
+mod cluster;
 mod determinism;
 mod ingest;
 mod master;
