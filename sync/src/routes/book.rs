@@ -90,6 +90,11 @@ impl Routes {
         draw(&among, random).map(|entry| entry.route.clone())
     }
 
+    /// Whether the route is known, and not left alone now.
+    pub fn is_live(&self, address: SocketAddr, now_ms: i64) -> bool {
+        self.entry(address).is_some_and(|entry| entry.score.is_live(now_ms))
+    }
+
     /// Whether some route is live beside those of `tried`.
     pub fn has_live(&self, tried: &[SocketAddr], now_ms: i64) -> bool {
         self.entries.iter().any(|entry| !tried.contains(&entry.route.address) && entry.score.is_live(now_ms))

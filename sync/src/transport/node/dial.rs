@@ -110,8 +110,12 @@ impl NodeUplink {
         self.book.lock().choose(None, tried, now_ms(), &mut rand::rng()).is_some()
     }
 
+    /// A route failed. What several calls find out at once counts once.
     pub(super) fn note_failed(&self, route: &Route) {
-        self.book.lock().failed(route.address, now_ms(), &mut rand::rng());
+        let mut book = self.book.lock();
+        if book.is_live(route.address, now_ms()) || !book.has_live(&[], now_ms()) {
+            book.failed(route.address, now_ms(), &mut rand::rng());
+        }
     }
 
     /// Others answered first, although these were called so much earlier.

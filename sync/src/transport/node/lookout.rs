@@ -65,13 +65,14 @@ impl NodeUplink {
         }
     }
 
-    /// A path over which nothing comes is left once another is open; if it speaks meanwhile, it is kept.
+    /// A path over which nothing comes is left once another connection is open; if it speaks meanwhile, it is kept. The same
+    /// route is called too, after others: QUIC speaks less and less often on a dead path, and would find out late that it is
+    /// there again.
     async fn move_when_silent(&self, Present { connected, config }: Present<'_>) -> Move {
         let Connected { route, connection } = connected;
         let (mut pulse, mut meter, mut pacing) = (Pulse::default(), Meter::default(), Backoff::default());
         let mut looks = interval(Duration::from_millis(TICK_MS));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let without = [route.address];
         for look in 1_u64.. {
             looks.tick().await;
             if look.is_multiple_of(TICKS_A_MEASUREMENT) {
@@ -88,11 +89,11 @@ impl NodeUplink {
                     tracing::info!(%route, "the route in use speaks again: it is kept");
                     continue;
                 }
-                dialed = self.dial(config, Some(route), &without) => dialed,
+                dialed = self.dial(config, Some(route), &[]) => dialed,
             };
             match dialed {
                 Ok(to) => return Move { to, why: Why::Silent },
-                Err(_) => sleep(Duration::from_millis(pacing.next_wait_ms(&mut rand::rng()))).await,
+                Err(_) => sleep(pacing.next_wait()).await,
             }
         }
         std::future::pending().await
@@ -119,7 +120,7 @@ impl NodeUplink {
                 return Move { to, why: Why::Removed };
             }
             tokio::select! {
-                () = sleep(Duration::from_millis(pacing.next_wait_ms(&mut rand::rng()))) => {}
+                () = sleep(pacing.next_wait()) => {}
                 () = changed(&mut routes) => {}
             }
         }

@@ -201,9 +201,8 @@ impl NodeUplink {
                 (failures, backoff) = (0, Backoff::default());
             }
             if !self.goes_on_at_once(&ended, &mut failures) {
-                let wait = Duration::from_millis(backoff.next_wait_ms(&mut rand::rng()));
                 tokio::select! {
-                    () = tokio::time::sleep(wait) => {}
+                    () = tokio::time::sleep(backoff.next_wait()) => {}
                     // Whoever shows another certificate, or knows other ways, begins anew.
                     _ = identity.changed() => backoff.reset(),
                     () = changed(&mut routes) => backoff.reset(),
@@ -224,7 +223,8 @@ impl NodeUplink {
     /// failed in a row, nor when another machine runs as this node: those must slow down, not go round and round.
     fn goes_on_at_once(&self, ended: &Ended, failures: &mut usize) -> bool {
         if let Some(moved) = &ended.moved {
-            if let (Why::Silent, Some(route)) = (moved.why, &ended.route) {
+            let left = ended.route.as_ref().filter(|route| route.address != moved.to.route.address);
+            if let (Why::Silent, Some(route)) = (moved.why, left) {
                 self.note_failed(route);
             }
             return true;

@@ -180,8 +180,9 @@ impl<'a> Run<'a> {
 
 /// Waits until the session is to leave; for ever when nobody says so any more.
 async fn told_to(leave: &mut watch::Receiver<Leave>) -> Leave {
-    match leave.wait_for(|leave| *leave != Leave::Stay).await {
-        Ok(leave) => *leave,
+    let told = leave.wait_for(|leave| *leave != Leave::Stay).await.map(|leave| *leave);
+    match told {
+        Ok(leave) => leave,
         Err(_) => std::future::pending().await,
     }
 }
