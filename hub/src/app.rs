@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::http::{Allowances, Notes};
 use crate::identity::{Expiry, TokenHash};
 use crate::ingest::{KeyVault, Links};
+use crate::machines::{Machines, OwnState};
 use crate::personal::PersonalVault;
 use crate::sequencer::Sequencer;
 use crate::staff::{Factors, Passwords};
@@ -34,6 +35,10 @@ pub struct App {
     pub vault: Arc<KeyVault>,
     /// Keys of trusted printers.
     pub printers: Arc<Vec<VerifyingKey>>,
+    /// The machines of the hub.
+    pub machines: Machines,
+    /// Whether this machine is used.
+    pub own_state: watch::Receiver<OwnState>,
     /// How the nodes' links stand.
     pub links: Arc<Links>,
     /// The machine's token.

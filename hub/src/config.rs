@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
@@ -38,6 +39,16 @@ pub struct Config {
     /// What the other machines are told instead, HOST:PORT, where they reach this one under another address.
     #[serde(default)]
     pub peer_address: Option<String>,
+    /// Where nodes reach this machine: they spread over all links of all machines. None: they must know it by themselves, or, where
+    /// `sync_listen` is one address, that is its only link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<Link>,
+    /// Where a front door reaches the centre's API, if `listen` is no address that it could.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_address: Option<SocketAddr>,
+    /// Whether this machine only votes: it keeps all data and serves nobody.
+    #[serde(default)]
+    pub voter_only: bool,
     /// Ed25519 public keys of trusted printers, hex.
     pub printer_keys: Vec<String>,
     /// Read-only connections.
@@ -78,6 +89,34 @@ pub struct Config {
     pub renewal_retry_s_max: u64,
     /// Rates and limits of imported games; the game list does not carry them.
     pub game: GameParameters,
+}
+
+/// A way to this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// The carrier's name, the same on every machine.
+    pub name: String,
+    /// Where nodes connect (QUIC).
+    pub address: SocketAddr,
+    /// Its share among the links, 1 to 1000.
+    #[serde(default = "link_weight")]
+    pub weight: u16,
+}
+
+impl FromStr for Link {
+    type Err = anyhow::Error;
+
+    /// `NAME=IP:PORT` or `NAME=IP:PORT@WEIGHT`.
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let shape = "a link reads NAME=IP:PORT or NAME=IP:PORT@WEIGHT";
+        let (name, rest) = text.split_once('=').context(shape)?;
+        let (address, weight) = match rest.split_once('@') {
+            Some((address, weight)) => (address, weight.parse().context("weight is 1 to 1000")?),
+            None => (rest, link_weight()),
+        };
+        Ok(Link { name: name.to_string(), address: address.parse().context(shape)?, weight })
+    }
 }
 
 /// Rates and limits of imported games.
@@ -129,6 +168,9 @@ impl Config {
             sync_listen,
             peer_listen: peer_listen(),
             peer_address: None,
+            links: Vec::new(),
+            http_address: None,
+            voter_only: false,
             printer_keys,
             readers: 4,
             nodes_max: 256,
@@ -173,9 +215,14 @@ impl Config {
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
-    /// What the other machines of the hub are told.
-    pub fn peer_address(&self) -> String {
-        self.peer_address.clone().unwrap_or_else(|| self.peer_listen.to_string())
+    /// What the other machines of the hub are told; `None`: the address that it listens on.
+    pub fn peer_address(&self) -> Option<String> {
+        self.peer_address.clone()
+    }
+
+    /// Whether other machines can find this one: not where the system chooses the port at each start.
+    pub fn has_peer_address(&self) -> bool {
+        self.peer_address.is_some() || (self.peer_listen.port() != 0 && !self.peer_listen.ip().is_unspecified())
     }
 
     /// Signs now, for as long as is set.
@@ -202,6 +249,10 @@ impl Config {
 /// Any port: nobody connects to a hub of one machine.
 fn peer_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn link_weight() -> u16 {
+    100
 }
 
 fn connections_max() -> usize {

@@ -14,10 +14,12 @@ pub mod http;
 pub mod identity;
 pub mod import;
 pub mod ingest;
+pub mod jobs;
 pub mod keys;
 pub mod log;
 pub mod machine;
 pub mod machine_log;
+pub mod machines;
 pub mod member;
 pub mod personal;
 #[cfg(test)]

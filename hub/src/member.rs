@@ -42,8 +42,8 @@ pub struct Seat {
     pub machine: u16,
     /// Where it listens for the other machines. Port 0 takes any.
     pub listen: SocketAddr,
-    /// What the others are told, `host:port`.
-    pub address: String,
+    /// What the others are told, `host:port`; `None`: the address that it listens on.
+    pub address: Option<String>,
 }
 
 impl Member {
@@ -58,7 +58,7 @@ impl Member {
         }
         let (replica, followed) = Replica::open(data).context("open the state")?;
         let identity = Identity::of(tls)?;
-        let addresses = Addresses { listen: seat.listen, advertised: Some(seat.address) };
+        let addresses = Addresses { listen: seat.listen, advertised: seat.address };
         let started = Cluster::start(u64::from(seat.machine), data, replica, identity, addresses, settings);
         let cluster = Arc::new(started.await.context("start the command log")?);
         let watching = tokio::spawn(watch_engine(cluster.failure(), followed.failed.clone()));

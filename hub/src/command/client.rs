@@ -66,6 +66,16 @@ impl Client {
         self.send(Method::POST, path, Some((kind, body))).await
     }
 
+    /// `PUT` without a body.
+    pub(super) async fn put(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::PUT, path, None).await
+    }
+
+    /// `DELETE`.
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.send(Method::DELETE, path, None).await
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<(&'static str, Vec<u8>)>) -> anyhow::Result<Value> {
         let address = self.address;
         let hint = || {

@@ -41,7 +41,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let config = Config {
         crypto_suite: args.crypto_suite,
         master_key: args.master_key.clone(),
-        ..Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys)
+        ..args.peers.apply(Config::new(args.environment.clone(), args.listen, args.sync_listen, printer_keys))
     };
     config.check()?;
     config.crypto_suite.choose()?;
@@ -91,7 +91,7 @@ fn make_secrets(data: &Path, config: &Config) -> anyhow::Result<Secrets> {
 async fn make_administrator(data: &Path, tls: &TlsIdentity, login: &str) -> anyhow::Result<Zeroizing<String>> {
     check_login(login).context("--administrator")?;
     // Nobody else is there to connect.
-    let (listen, address) = (SocketAddr::from(([127, 0, 0, 1], 0)), String::new());
+    let (listen, address) = (SocketAddr::from(([127, 0, 0, 1], 0)), Some(String::new()));
     let member = Member::start(data, tls, Seat { machine: 1, listen, address }, Settings::default()).await?;
     member.found().await?;
     let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));

@@ -3,13 +3,16 @@
 mod audit;
 mod ca;
 mod client;
+mod cluster;
 mod digest;
 mod import;
 mod init;
+mod join;
 mod keys;
 mod report;
 mod run;
 mod staff;
+mod take_over;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -50,7 +53,13 @@ enum Command {
     #[command(
         after_help = "Example:\n  jikai-hub run --data ./hub\nPrints `ready http=ADDRESS sync=ADDRESS` once both can be reached."
     )]
-    Run(DataArg),
+    Run(RunArgs),
+    /// Make the directory of a further machine of a hub.
+    #[command(after_help = join::EXAMPLE)]
+    Join(join::JoinArgs),
+    /// The machines of the hub.
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
     /// The hub's private certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
@@ -91,6 +100,15 @@ struct DataArg {
 }
 
 #[derive(Debug, Args)]
+struct RunArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Only vote: keep all data, serve nobody. Also where the settings say so.
+    #[arg(long)]
+    voter_only: bool,
+}
+
+#[derive(Debug, Args)]
 struct InitArgs {
     #[command(flatten)]
     data: DataArg,
@@ -118,6 +136,8 @@ struct InitArgs {
     /// File with the Ed25519 public key of a trusted printer, hex. May be given several times.
     #[arg(long)]
     printer_key: Vec<PathBuf>,
+    #[command(flatten)]
+    peers: join::PeerArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -330,7 +350,10 @@ impl Command {
     fn data(&self) -> &Path {
         let data = match self {
             Command::Init(args) => &args.data,
-            Command::Run(data) | Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
+            Command::Run(args) => &args.data,
+            Command::Join(args) => &args.data,
+            Command::Cluster(command) => command.data(),
+            Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
             Command::Ca(CaCommand::Revoke(args)) => &args.data,
             Command::Terminal(TerminalCommand::Enrol(args)) => &args.data,
             Command::Terminal(TerminalCommand::Revoke(args)) => &args.data,
@@ -379,6 +402,8 @@ impl Cli {
         match self.command {
             Command::Init(args) => init::init(&args),
             Command::Run(args) => run::run(&args),
+            Command::Join(args) => join::join(&args),
+            Command::Cluster(command) => cluster::cluster(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),
             Command::Ca(CaCommand::List(args)) => ca::list(&args),

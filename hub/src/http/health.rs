@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use crate::app::App;
 use crate::machine::{CertificateRow, applied_position};
+use crate::machines::OwnState;
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -46,6 +47,16 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     };
     if let Some(failure) = app.sequencer.failed().borrow().clone() {
         return Err(unknown(failure));
+    }
+    if *app.own_state.borrow() != OwnState::Serving {
+        let hint = "Use another machine of the hub; `jikai-hub cluster status` shows them.";
+        let detail = "This machine is being taken out of use.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail, hint));
+    }
+    if !app.machines.is_led() {
+        let hint = "Use another machine of the hub; it becomes ready by itself once a majority of them answers.";
+        let detail = "This machine knows no leader: what it shows may be old.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail, hint));
     }
     let read = app.pool.read(|store| applied_position(store)).await;
     let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;

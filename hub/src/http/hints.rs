@@ -28,11 +28,26 @@ pub(super) fn import_hint(refusal: &Refusal) -> &'static str {
     }
 }
 
+/// What to do where the machines of the hub stand against a change.
+pub(super) fn machines_hint(code: &str) -> &'static str {
+    match code {
+        "machine_not_invited" => "Invite it first: `jikai-hub cluster invite`.",
+        "machine_retired" => "Invite it anew, under another number: `jikai-hub cluster invite`, then `jikai-hub join`.",
+        "no_peer_address" => {
+            "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."
+        }
+        "last_machine" => "Add another machine first.",
+        "no_successor" => "Start another voter; `jikai-hub cluster status` shows them.",
+        _ => "`jikai-hub cluster status` shows the machines.",
+    }
+}
+
 fn unknown(kind: &str) -> &'static str {
     match kind {
         "certificate" => "`jikai-hub ca list` shows them.",
         "change" => "GET /v1/changes lists them.",
         "staff" => "GET /v1/staff lists the accounts.",
+        "machine" => "GET /v1/cluster lists them.",
         "node" => "GET /v1/nodes lists them; `jikai-hub import node` registers one.",
         "parameter" => "GET /v1/parameters lists them.",
         "support" => "GET /v1/support lists them.",
@@ -61,6 +76,8 @@ fn rule(code: &str) -> &'static str {
         "security_administrator_decides" => "Ask another security administrator to decide.",
         "confirmation_refused" => "Check the code, or have a new one drawn: the newest alone is good, for 72 hours.",
         "account_out_of_use" => "Put the account in use first (PUT /v1/staff/{login}).",
+        "machine_retired" | "last_machine" => machines_hint(code),
+        "machine_not_announced" => "Start it first: `jikai-hub run`.",
         "second_factor_missing" => "PUT /v1/own/second-factor, then log in with a code.",
         "second_factor_exists" => {
             "A security administrator takes a lost one off (DELETE /v1/staff/{login}/second-factor)."

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod changes;
+mod cluster;
 mod events;
 mod front;
 mod grants;
@@ -77,6 +78,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(certificates::list, certificates::sign))
         .routes(routes!(certificates::revoke))
         .routes(routes!(certificates::revoke_all_of))
+        .merge(machines())
         .merge(decisions())
         .merge(people())
         .merge(outlets())
@@ -108,6 +110,17 @@ fn guarded(routes: Router, app: App) -> Router {
         .layer(axum::middleware::from_fn(front::protect))
         .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
+}
+
+/// The machines of the hub.
+fn machines() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(cluster::show))
+        .routes(routes!(cluster::invite))
+        .routes(routes!(cluster::add, cluster::remove))
+        .routes(routes!(cluster::promote))
+        .routes(routes!(cluster::transfer))
+        .routes(routes!(cluster::drain, cluster::undrain))
 }
 
 /// Sessions, accounts and rights of staff.

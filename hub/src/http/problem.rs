@@ -10,11 +10,13 @@ use jikai_schema::command::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::hints::{hint, import_hint};
+use super::hints::{hint, import_hint, machines_hint};
 use crate::import::ImportError;
 use crate::import::printer::PrinterError;
 use crate::log::LogError;
 use crate::machine::StorageError;
+use crate::machines::MachinesError;
+use crate::raft::cluster::ChangeError;
 use crate::reports::ReportError;
 use crate::sequencer::ProposeError;
 use crate::staff::Busy;
@@ -122,6 +124,30 @@ impl From<ProposeError> for Problem {
                 unavailable("stopping", "Try again once the hub runs; equal parts are skipped.")
             }
             ProposeError::Stopped => unavailable("stopping", "Try again once the hub runs."),
+        }
+    }
+}
+
+impl From<MachinesError> for Problem {
+    fn from(error: MachinesError) -> Self {
+        let detail = error.to_string();
+        match error {
+            MachinesError::Propose(error) => error.into(),
+            MachinesError::Refused(refusal) => refusal.into(),
+            MachinesError::Change(ChangeError::NotLeader { .. }) => {
+                let hint =
+                    "Nothing was changed. Try again in some seconds; without a majority of voters see DESIGN.md.";
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail, hint)
+            }
+            MachinesError::Change(_) => {
+                let hint = "`jikai-hub cluster status` shows how far it went; asking again is harmless.";
+                Problem::new(StatusCode::CONFLICT, "cluster_not_changed", detail, hint)
+            }
+            MachinesError::NotNow { code, .. } => Problem::new(StatusCode::CONFLICT, code, detail, machines_hint(code)),
+            MachinesError::State(error) => Problem::internal(&error),
+            MachinesError::Stopping => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail, "Try again once the hub runs.")
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use rand::rngs::SysRng;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::machines::Sealed;
 
 pub use expiry::Expiry;
 pub use renewal::{HubCertificate, Present, keep_certified};
@@ -69,6 +70,20 @@ impl IdentityFiles {
         self.write("ca/ca.pem", authority.certificate_pem())?;
         secrets.keep_key(HUB_KEY, &key)?;
         self.write("hub.pem", &certificate)?;
+        self.write(TOKEN_FILE, &Zeroizing::new(hex::encode(random_bytes()?)))
+    }
+
+    /// Installs what a machine was invited with, and makes its token.
+    pub fn install(&self, secrets: &Secrets, authority_pem: &str, sealed: &Sealed) -> anyhow::Result<()> {
+        for dir in ["", "ca"] {
+            create_private_dir(&self.data.join(dir))?;
+        }
+        if let Some(key) = sealed.authority_key() {
+            secrets.keep_key(CA_KEY, &key)?;
+        }
+        self.write("ca/ca.pem", authority_pem)?;
+        secrets.keep_key(HUB_KEY, &sealed.key())?;
+        self.write("hub.pem", &sealed.certificate)?;
         self.write(TOKEN_FILE, &Zeroizing::new(hex::encode(random_bytes()?)))
     }
 

@@ -86,6 +86,7 @@ pub fn generation(store: &Connection) -> Result<u32, rusqlite::Error> {
 
 impl Machine<'_> {
     pub(super) fn cluster(&mut self, stamp: Stamp<'_>, command: &ClusterCommand) -> Result<Outcome, Stop> {
+        self.machines_changed = true;
         match command {
             ClusterCommand::Invite { voter_only } => self.invite(stamp, *voter_only),
             ClusterCommand::Announce { machine, http, voter_only, links } => {

@@ -68,6 +68,7 @@ struct Machine<'tx> {
     feeds: Feeds,
     cursors: BTreeMap<NodeId, Option<NodeCursor>>,
     revoked: bool,
+    machines_changed: bool,
     /// Events that a table refused when this transaction was tried before.
     poison: Poison,
 }
@@ -81,6 +82,8 @@ pub struct Applied {
     pub feed_heads: Vec<(NodeId, u64)>,
     /// Whether a certificate was revoked.
     pub revoked: bool,
+    /// Whether something about the machines of the hub changed.
+    pub machines_changed: bool,
 }
 
 /// When and by whom a command was proposed, and in answer to which request.
@@ -120,6 +123,7 @@ impl<'tx> Machine<'tx> {
             feeds: Feeds::load(tx)?,
             cursors: BTreeMap::new(),
             revoked: false,
+            machines_changed: false,
             poison: Poison::new(),
         })
     }
@@ -164,7 +168,8 @@ impl<'tx> Machine<'tx> {
         self.tx
             .prepare_cached("UPDATE applied SET position = ?1, at_ms = ?2")?
             .execute((self.position.get() as i64, self.at_ms.ms()))?;
-        Ok((Applied { position: self.position, feed_heads, revoked: self.revoked }, catalog))
+        let (position, revoked, machines_changed) = (self.position, self.revoked, self.machines_changed);
+        Ok((Applied { position, feed_heads, revoked, machines_changed }, catalog))
     }
 
     /// A command that was noted before, from its file or a copy of it, is not noted again.

@@ -66,7 +66,7 @@ impl Running {
     /// The same, where it may fail.
     pub async fn try_over(data: Arc<TempDir>) -> anyhow::Result<Self> {
         let listen = "127.0.0.1:0".parse().unwrap();
-        let seat = Seat { machine: 1, listen, address: String::new() };
+        let seat = Seat { machine: 1, listen, address: Some(String::new()) };
         let member = Member::start(data.path(), &tls(), seat, Settings::default()).await?;
         member.found().await?;
         let ticks = Arc::new(AtomicI64::new(NOW_MS));

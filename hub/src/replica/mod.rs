@@ -34,6 +34,7 @@ pub struct Replica {
     applied: watch::Sender<LogPosition>,
     heads: FeedHeads,
     revocations: watch::Sender<u64>,
+    machines: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
 }
 
@@ -46,6 +47,8 @@ pub struct Followed {
     pub heads: FeedHeads,
     /// Changes whenever a certificate was revoked.
     pub revocations: watch::Receiver<u64>,
+    /// Changes whenever something about the machines of the hub may have changed.
+    pub machines: watch::Receiver<u64>,
     /// Becomes `Some` with the reason when this machine can no longer follow the log: the process must end.
     pub failed: watch::Sender<Option<String>>,
 }
@@ -59,15 +62,17 @@ impl Replica {
         let heads = FeedHeads::load(&state).map_err(StateError::storage)?;
         let (applied, watch_applied) = watch::channel(position);
         let (revocations, watch_revocations) = watch::channel(0);
+        let (machines, watch_machines) = watch::channel(0);
         let failed = watch::Sender::new(None);
         let followed = Followed {
             applied: watch_applied,
             heads: heads.clone(),
             revocations: watch_revocations,
+            machines: watch_machines,
             failed: failed.clone(),
         };
         let (path, catalog) = (data.join(STATE_FILE), Catalog::default());
-        Ok((Replica { path, state, catalog, place, applied, heads, revocations, failed }, followed))
+        Ok((Replica { path, state, catalog, place, applied, heads, revocations, machines, failed }, followed))
     }
 
     fn apply_all(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
@@ -101,6 +106,9 @@ impl Replica {
         }
         if committed.revoked {
             self.revocations.send_modify(|count| *count += 1);
+        }
+        if committed.machines_changed {
+            self.machines.send_modify(|count| *count += 1);
         }
         metrics::counter!("jikai_commands_total").increment(commands as u64);
     }
@@ -142,6 +150,7 @@ impl State for Replica {
         self.heads.reload(&self.state).map_err(StateError::storage)?;
         // Whatever was revoked in between.
         self.revocations.send_modify(|count| *count += 1);
+        self.machines.send_modify(|count| *count += 1);
         self.applied.send_replace(applied_position(&self.state).map_err(StateError::storage)?);
         Ok(())
     }

@@ -59,6 +59,8 @@ pub enum Resource {
     Personal,
     /// Nodes and their links.
     Nodes,
+    /// The machines of the hub.
+    Machines,
     /// Figures of the machine.
     Metrics,
     /// Divisions, games, outlets, shipments and the like, from files.
@@ -119,6 +121,7 @@ impl Resource {
             Resource::Operators => "operators",
             Resource::Personal => "personal_data",
             Resource::Nodes => "nodes",
+            Resource::Machines => "machines",
             Resource::Metrics => "metrics",
             Resource::Lists => "lists",
             Resource::Batches => "batches",

@@ -129,6 +129,14 @@ pub const ROUTES: &[Route] = &[
     whole(POST, "/v1/nodes/{node}/certificates/revocation", (Revoke, Nodes)),
     whole(POST, "/v1/imports/lists/{kind}", (Import, Lists)),
     whole(POST, "/v1/imports/batches", (Import, Batches)),
+    whole(GET, "/v1/cluster", (See, Machines)),
+    whole(POST, "/v1/cluster/invitations", (Reveal, Machines)),
+    noted(whole(POST, "/v1/cluster/machines/{machine}", (Change, Machines))),
+    whole(DELETE, "/v1/cluster/machines/{machine}", (Change, Machines)),
+    noted(whole(POST, "/v1/cluster/machines/{machine}/promotion", (Change, Machines))),
+    noted(whole(POST, "/v1/cluster/machines/{machine}/lead", (Change, Machines))),
+    whole(PUT, "/v1/cluster/machines/{machine}/draining", (Change, Machines)),
+    whole(DELETE, "/v1/cluster/machines/{machine}/draining", (Change, Machines)),
     whole(GET, "/metrics", (See, Metrics)),
 ];
 

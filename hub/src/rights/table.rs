@@ -20,6 +20,10 @@ pub const CONSOLE: &[Permission] = &[
     (Change, Terminals),
     (Revoke, Terminals),
     (See, Nodes),
+    (See, Machines),
+    (Change, Machines),
+    // The keys of the hub for a machine that joins: whoever has the token may read them in the directory anyway.
+    (Reveal, Machines),
     (See, Metrics),
     (See, Sales),
     (See, Stock),
@@ -45,12 +49,15 @@ const SYSTEM: &[Permission] = &[
     (Ask, Support),
     (Revoke, Support),
     (See, Nodes),
+    (See, Machines),
+    (Change, Machines),
     (See, Metrics),
 ];
 
 const SECURITY: &[Permission] = &[
     (See, Parameters),
     (See, Nodes),
+    (See, Machines),
     (Revoke, Nodes),
     (See, Changes),
     (Ask, Changes),
@@ -80,6 +87,7 @@ const AUDIT: &[Permission] = &[
     (See, Ledger),
     (See, Trail),
     (See, Nodes),
+    (See, Machines),
     (See, Metrics),
     (See, StaffAccounts),
     (See, StaffRights),
@@ -154,7 +162,7 @@ const MARKET: &[Permission] = &[
 const WAREHOUSE: &[Permission] = &[(See, Stock)];
 const CALL_CENTRE: &[Permission] = &[(See, Stock), (See, Terminals), (Revoke, Terminals), (See, Personal)];
 const SUPERVISION: &[Permission] = &[(See, Sales), (See, Stock), (See, Claims), (See, Deposits), (See, Ledger)];
-const VENDOR: &[Permission] = &[(See, Nodes), (See, Metrics)];
+const VENDOR: &[Permission] = &[(See, Nodes), (See, Machines), (See, Metrics)];
 
 /// What a role may do, in the areas for which it is granted.
 pub const fn permissions_of(role: Role) -> &'static [Permission] {

@@ -134,6 +134,11 @@ impl Sequencer {
         self.followed.revocations.clone()
     }
 
+    /// Changes whenever something about the machines of the hub may have changed.
+    pub fn machines(&self) -> watch::Receiver<u64> {
+        self.followed.machines.clone()
+    }
+
     /// Waits until this machine holds everything that any machine of the hub had answered before.
     pub async fn catch_up(&self) -> Result<(), ProposeError> {
         let log = self.log.upgrade().ok_or(ProposeError::Stopped)?;

@@ -30,7 +30,7 @@ pub(super) fn draw() -> Option<Zeroizing<String>> {
 }
 
 /// What is kept of a code, as people type it; `what` tells codes of different uses apart.
-pub(super) fn kept(what: &str, code: &str) -> [u8; 32] {
+pub fn kept(what: &str, code: &str) -> [u8; 32] {
     let typed = Zeroizing::new(code.trim().to_lowercase());
     hash(Suite::configured(), &[b"jikai ", what.as_bytes(), b"\n", typed.as_bytes()])
 }
@@ -47,6 +47,16 @@ impl ConfirmationCode {
     /// What is kept of it, for one account.
     pub fn hash(login: &str, code: &str) -> [u8; 32] {
         kept(&format!("confirmation of {login}"), code)
+    }
+}
+
+/// The code that opens the invitation of a machine.
+pub struct InvitationCode;
+
+impl InvitationCode {
+    /// Draws one; `None` when the system gives no random numbers.
+    pub fn draw() -> Option<Zeroizing<String>> {
+        draw()
     }
 }
 

@@ -10,7 +10,7 @@ use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
-pub use code::ConfirmationCode;
+pub use code::{ConfirmationCode, InvitationCode, kept as code_hash};
 #[cfg(test)]
 pub use factor::code_of;
 pub use factor::{FactorError, Factors, Offer};

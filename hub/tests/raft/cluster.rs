@@ -185,7 +185,7 @@ async fn a_wiped_machine_is_not_listened_to() {
     assert!(matches!(machines.try_start(3).await, Err(StartError::LogLost)));
     std::fs::remove_dir_all(machines.data(3)).unwrap();
     machines.start(3).await;
-    let told = machines[1].status_of(3).await.unwrap_err().to_string();
+    let told = machines[1].status_of(3, std::time::Duration::from_secs(10)).await.unwrap_err().to_string();
     assert!(told.contains("wiped"), "{told}");
     assert!(matches!(machines.join(1, 3).await, Err(ChangeError::Wiped(3))));
     machines.put(1, 1).await;

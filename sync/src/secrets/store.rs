@@ -27,13 +27,17 @@ pub struct Secrets {
 impl Secrets {
     /// Makes the ring of a new store, and the file of its master key where that is named and missing.
     pub fn create(place: &Place) -> Result<Self, SecretsError> {
+        Secrets::create_with(place, KeyRing::of(random_key()?))
+    }
+
+    /// The same with the ring of another machine, which works on the same rows.
+    pub fn create_with(place: &Place, ring: KeyRing) -> Result<Self, SecretsError> {
         create_private_dir(&place.folder)?;
         if place.ring().exists() {
             return Err(SecretsError::Made(place.ring()));
         }
         make_master(&place.master, &place.data)?;
         let master = place.master.read(&place.data)?;
-        let ring = KeyRing::of(random_key()?);
         RealDisk.write(&place.ring(), &ring_file::seal(&ring, &place.scope, &[&master])?)?;
         Ok(Secrets { place: place.clone(), master, ring, disk: Box::new(RealDisk), _lock: None })
     }

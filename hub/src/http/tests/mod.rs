@@ -28,6 +28,7 @@ use tower::ServiceExt;
 use crate::app::{App, INBOX};
 use crate::config::Config;
 use crate::identity::{Expiry, TokenHash};
+use crate::machines::{Machines, OwnState};
 use crate::personal::PersonalVault;
 use crate::province::{NOW_MS, NodeLog, Running, check_in, claim, secrets_in};
 use crate::staff::{Factors, Passwords};
@@ -49,6 +50,8 @@ fn app(hub: &Running) -> App {
         strangers: Arc::new(super::Allowances::new(std::num::NonZeroU32::MAX)),
         accounts: Arc::new(super::Allowances::new(std::num::NonZeroU32::MAX)),
         printers: Arc::default(),
+        machines: Machines::new(1, &hub.member.cluster, hub.sequencer.clone(), hub.pool.clone()),
+        own_state: watch::channel(OwnState::Serving).1,
         links: hub.links.clone(),
         token: TokenHash::of(TOKEN),
         passwords: Passwords::cheap(),

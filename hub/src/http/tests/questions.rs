@@ -80,6 +80,7 @@ impl Question {
             .replace("{number}", &self.number().to_string())
             .replace("{serial}", "0a")
             .replace("{node}", "1")
+            .replace("{machine}", "1")
             .replace("{kind}", "outlets")
             .replace("{outlet}", "13010001")
             .replace("{field}", "phone");
@@ -115,6 +116,7 @@ impl Question {
             ("PUT", "/v1/operators/{operator}") => json!({ "name": "李伟", "role": "clerk" }),
             ("PUT", "/v1/outlets/{outlet}/personal/{field}") => json!({ "value": "13800138000" }),
             ("POST", "/v1/outlets/{outlet}/personal/reading") => json!({ "fields": ["phone"], "reason": "refund 7" }),
+            ("POST", "/v1/cluster/machines/{machine}") => json!({ "peer_address": "127.0.0.1:7402" }),
             ("POST", "/v1/nodes") => json!({ "id": 3, "name": "node 3", "prefectures": [1303] }),
             ("POST", "/v1/certificates") => {
                 json!({ "node": 1, "request": KeyAndRequest::for_node(node(1)).unwrap().request_pem, "hosts": [] })
@@ -142,6 +144,9 @@ impl Question {
             // No code waits for the first one; the change is another person's; the terminal has a device.
             ("PUT", "/v1/own/confirmation") | ("DELETE", "/v1/changes/{number}") => 409,
             ("POST", "/v1/terminals/{terminal}/enrolment") => 409,
+            // The only machine of this hub has not told where it is reached, and nobody could find it.
+            ("POST" | "DELETE", "/v1/cluster/machines/{machine}") => 409,
+            ("PUT" | "DELETE", "/v1/cluster/machines/{machine}/draining") => 409,
             _ => 200,
         }
     }

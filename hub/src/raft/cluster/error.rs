@@ -114,6 +114,9 @@ pub enum ChangeError {
     /// It did not catch up, or take over, in time. The change stands where it stood; it may be asked for again.
     #[error("machine {0} was too slow")]
     TooSlow(u64),
+    /// The leader refused.
+    #[error("the leader: {0}")]
+    Refused(String),
     /// The engine refused: another change is under way, or it has stopped.
     #[error("the engine: {0}")]
     Engine(String),

@@ -1,6 +1,7 @@
 //! Who belongs to the cluster.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
@@ -17,11 +18,37 @@ impl Cluster {
     /// address who it is: an id that was in the cluster with another log is refused. Only at the leader; may be asked
     /// for again.
     pub async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
-        let shared = &self.shared;
-        let _changing = shared.changing.lock().await;
-        let membership = shared.led_membership()?;
+        self.shared.add_learner(id, peer_address).await
+    }
+
+    /// Gives a machine a vote; it should have caught up. Only at the leader.
+    pub async fn promote(&self, id: u64) -> Result<(), ChangeError> {
+        self.shared.promote(id).await
+    }
+
+    /// Removes a machine for ever: its id must not be used again. Only at the leader, which must be another one. The
+    /// machine itself need not be reachable, and does not notice; it should be stopped.
+    pub async fn remove(&self, id: u64) -> Result<(), ChangeError> {
+        self.shared.remove(id).await
+    }
+
+    /// State of another machine, asked now; it has `wait` to answer.
+    pub async fn status_of(&self, id: u64, wait: Duration) -> Result<Status, ChangeError> {
+        if id == self.shared.id {
+            return Ok(self.status());
+        }
+        let membership = self.shared.membership();
+        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
+        self.shared.ask_status(id, machine, wait).await
+    }
+}
+
+impl Shared {
+    pub(super) async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
+        let _changing = self.changing.lock().await;
+        let membership = self.led_membership()?;
         let unknown = Machine { peer_address: peer_address.to_owned(), ..Machine::default() };
-        let Status { id: found, instance, .. } = shared.ask_status(id, &unknown).await?;
+        let Status { id: found, instance, .. } = self.ask_status(id, &unknown, self.settings.propose_wait).await?;
         if found != id {
             return Err(ChangeError::OtherMachine { expected: id, found });
         }
@@ -29,27 +56,23 @@ impl Cluster {
             return Err(ChangeError::Wiped(id));
         }
         let machine = Machine { instance, ..unknown };
-        let added = shared.raft.add_learner(id, machine, true);
-        let added = tokio::time::timeout(shared.settings.catch_up_wait, added).await;
+        let added = self.raft.add_learner(id, machine, true);
+        let added = tokio::time::timeout(self.settings.catch_up_wait, added).await;
         written(added.map_err(|_| ChangeError::TooSlow(id))?)
     }
 
-    /// Gives a machine a vote; it should have caught up. Only at the leader.
-    pub async fn promote(&self, id: u64) -> Result<(), ChangeError> {
-        let _changing = self.shared.changing.lock().await;
-        let membership = self.shared.led_membership()?;
+    pub(super) async fn promote(&self, id: u64) -> Result<(), ChangeError> {
+        let _changing = self.changing.lock().await;
+        let membership = self.led_membership()?;
         if membership.get_node(&id).is_none() {
             return Err(ChangeError::NotMember(id));
         }
-        self.shared.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
     }
 
-    /// Removes a machine for ever: its id must not be used again. Only at the leader, which must be another one. The
-    /// machine itself need not be reachable, and does not notice; it should be stopped.
-    pub async fn remove(&self, id: u64) -> Result<(), ChangeError> {
-        let shared = &self.shared;
-        let _changing = shared.changing.lock().await;
-        let membership = shared.led_membership()?;
+    pub(super) async fn remove(&self, id: u64) -> Result<(), ChangeError> {
+        let _changing = self.changing.lock().await;
+        let membership = self.led_membership()?;
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         if membership.get_node(&id).is_none() {
             return Err(ChangeError::NotMember(id));
@@ -57,40 +80,25 @@ impl Cluster {
         if voters.len() == 1 && voters.contains(&id) {
             return Err(ChangeError::LastVoter(id));
         }
-        if id == shared.id {
+        if id == self.id {
             return Err(ChangeError::Leads(id));
         }
         let leaving = BTreeSet::from([id]);
-        shared
-            .change(match voters.contains(&id) {
-                true => ChangeMembers::RemoveVoters(leaving),
-                false => ChangeMembers::RemoveNodes(leaving),
-            })
-            .await?;
-        let membership = shared.led_membership()?;
-        shared.peers.keep_only(|peer| membership.get_node(&peer).is_some());
+        self.change(match voters.contains(&id) {
+            true => ChangeMembers::RemoveVoters(leaving),
+            false => ChangeMembers::RemoveNodes(leaving),
+        })
+        .await?;
+        let membership = self.led_membership()?;
+        self.peers.keep_only(|peer| membership.get_node(&peer).is_some());
         Ok(())
     }
 
-    /// State of another machine, asked now.
-    pub async fn status_of(&self, id: u64) -> Result<Status, ChangeError> {
-        if id == self.shared.id {
-            return Ok(self.status());
-        }
-        let membership = self.shared.membership();
-        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
-        self.shared.ask_status(id, machine).await
-    }
-}
-
-impl Shared {
-    async fn ask_status(&self, id: u64, machine: &Machine) -> Result<Status, ChangeError> {
+    async fn ask_status(&self, id: u64, machine: &Machine, wait: Duration) -> Result<Status, ChangeError> {
         // A peer of its own for a machine that is not in the cluster yet.
         let reply = match self.membership().get_node(&id) {
-            Some(known) if known == machine => {
-                self.peers.get(id, machine).call(Call::Status, self.settings.propose_wait).await
-            }
-            _ => self.peers.make(id, machine).call(Call::Status, self.settings.propose_wait).await,
+            Some(known) if known == machine => self.peers.get(id, machine).call(Call::Status, wait).await,
+            _ => self.peers.make(id, machine).call(Call::Status, wait).await,
         };
         let why = match reply {
             Ok(Reply::Status(status)) => return Ok(*status),
@@ -115,7 +123,7 @@ impl Shared {
         Ok(metrics.membership_config.membership().clone())
     }
 
-    async fn change(&self, change: ChangeMembers<u64, Machine>) -> Result<(), ChangeError> {
+    pub(super) async fn change(&self, change: ChangeMembers<u64, Machine>) -> Result<(), ChangeError> {
         // Without `retain` a voter that leaves does not stay behind as a learner.
         let changed = self.raft.change_membership(change, false);
         let changed = tokio::time::timeout(self.settings.catch_up_wait, changed).await;

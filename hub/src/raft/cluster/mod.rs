@@ -1,5 +1,6 @@
 //! A machine of the cluster: log, state, network and engine together.
 
+mod change;
 mod error;
 mod log;
 mod members;
@@ -21,6 +22,8 @@ use quinn::Endpoint;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
+pub use change::Change;
+pub(crate) use change::Refused;
 pub use error::{ChangeError, ProposeError, ReadError, StartError};
 pub use propose::Committed;
 pub use status::Status;
@@ -102,6 +105,11 @@ impl Cluster {
                 failed => Some(failed.to_string()),
             }
         }
+    }
+
+    /// Whether it stands for election by itself when there is no leader. Told to, it always does.
+    pub fn stand_for_election(&self, stands: bool) {
+        self.shared.raft.runtime_config().elect(stands);
     }
 
     /// Copies the state now and shortens the log behind the copy. Returns at once; [`Cluster::metrics`] tell when it is

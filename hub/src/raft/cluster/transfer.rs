@@ -30,7 +30,13 @@ impl Drop for HandingOver<'_> {
 impl Cluster {
     /// Hands the lead to another voter and waits until it leads. Only at the leader.
     pub async fn transfer(&self, to: u64) -> Result<(), ChangeError> {
-        let shared = &*self.shared;
+        self.shared.transfer(to).await
+    }
+}
+
+impl Shared {
+    pub(super) async fn transfer(&self, to: u64) -> Result<(), ChangeError> {
+        let shared = self;
         let _changing = shared.changing.lock().await;
         let membership = shared.led_membership()?;
         if to == shared.id {

@@ -7,6 +7,7 @@
 //! **A full disk** or any other failure is a storage error: the engine of this machine stops, the others go on. Whoever
 //! proposes should refuse work while there is still a reserve of space. After a start with space the machine goes on.
 
+mod claim;
 mod commands;
 mod error;
 mod file;
@@ -24,6 +25,7 @@ use openraft::{LogState, OptionalSend, RaftLogReader};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
+pub use claim::claim_alone;
 pub use commands::CommandReader;
 pub use error::LogError;
 

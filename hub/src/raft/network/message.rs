@@ -7,7 +7,7 @@ use openraft::raft::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::raft::cluster::Status;
+use crate::raft::cluster::{Change, Refused, Status};
 use crate::raft::types::{Answer, EntryBytes, InstanceId, Types};
 
 /// A call with the log that the caller believes the callee to have.
@@ -30,6 +30,8 @@ pub(crate) enum Call {
     ReadIndex,
     /// Asks the machine to stand for election now.
     Elect,
+    /// Asks the leader to change the cluster.
+    Change(Change),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +50,8 @@ pub(crate) enum Reply {
     OtherInstance,
     /// The engine of the machine has stopped, or the call was not allowed.
     Failed(String),
+    /// Whether the leader changed the cluster.
+    Changed(Result<(), Refused>),
 }
 
 /// What became of a proposal.
@@ -70,7 +74,7 @@ impl Call {
             Call::Append(append) => append.vote.leader_id().voted_for(),
             Call::Vote(vote) => vote.vote.leader_id().voted_for(),
             Call::Snapshot(snapshot) => snapshot.vote.leader_id().voted_for(),
-            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect => None,
+            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect | Call::Change(_) => None,
         }
     }
 }

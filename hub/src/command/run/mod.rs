@@ -1,5 +1,7 @@
 //! `run`: puts the parts together, serves, and stops in order.
 
+mod voter;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -21,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::DataArg;
+use super::RunArgs;
 use super::client::{ENDPOINTS_FILE, Endpoints};
 use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
@@ -29,8 +31,10 @@ use crate::config::Config;
 use crate::http;
 use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
+use crate::jobs::keep_jobs;
 use crate::keys;
 use crate::machine_log::take_over;
+use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced};
 use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
 use crate::raft::settings::Settings;
@@ -44,15 +48,23 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 const FEED_READERS: usize = 2;
 /// Open files that a hub needs, with room.
 const OPEN_FILES_MIN: u64 = 1_024;
+/// What a machine says that was removed.
+const REMOVED: &str = "this machine was removed from the hub: it serves nobody any more. Take it out of use; to use it again, invite it \
+                       under another number (`jikai-hub cluster invite`) and let it join in an empty directory";
 /// How long the parts may take to end once nobody is served any more.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 
-pub(super) fn run(args: &DataArg) -> anyhow::Result<()> {
-    let config = Config::load(&args.data)?;
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
+    let data = &args.data.data;
+    let mut config = Config::load(data)?;
+    config.voter_only |= args.voter_only;
     raise_open_files()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let served = runtime.block_on(serve(&args.data, config, metrics));
+    let served = match config.voter_only {
+        true => runtime.block_on(voter::vote(data, config)),
+        false => runtime.block_on(serve(data, config, metrics)),
+    };
     runtime.shutdown_timeout(STOP_WAIT);
     served
 }
@@ -75,7 +87,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let tls = files.tls(&secrets)?;
     let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
     let (steady, clock) = steady_clock();
-    let member = Member::start(data, &tls, seat(&config, files.machine()?), Settings::default()).await?;
+    let number = files.machine()?;
+    let member = Member::start(data, &tls, seat(&config, number), Settings::default()).await?;
     let (sequencer, sequencing) = member.sequencer(clock);
     if member.wait_for_leader().await {
         // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
@@ -84,6 +97,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
     }
     let pool = ReadPool::open(data, config.readers.max(1))?;
+    let stopping = CancellationToken::new();
+    let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
+    let (own_state, following) = follow_own_state(number, &sequencer, pool.clone(), stopping.clone());
     let links = Arc::new(Links::new(TimeMs::now()));
     let signer =
         Signer::new(IdentityFiles::new(data), secrets.clone(), config.signing_terms(TimeMs::now()).certificate_ms);
@@ -105,6 +121,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         sequencer: sequencer.clone(),
         pool,
         vault,
+        machines: machines.clone(),
+        own_state: own_state.clone(),
         links,
         token: TokenHash::of(&IdentityFiles::new(data).token()?),
         passwords: Passwords::new()?,
@@ -116,7 +134,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         metrics,
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
-    let stopping = CancellationToken::new();
+    let following = tokio::spawn(following);
+    let jobs = tokio::spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
     let tracing_commands = tokio::spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
@@ -124,12 +143,18 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let certifying = tokio::spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
-    let served = serve_centre(app, server, sync, failed.clone()).await;
+    let peer = member.cluster.local_address().ok();
+    let served = serve_centre(app, server, (sync, peer), failed.clone()).await;
     stopping.cancel();
-    end(member, sequencing, async { drop(tokio::join!(syncing, signing, certifying, upkeep, tracing_commands)) })
-        .await?;
+    end(member, sequencing, async {
+        drop(tokio::join!(syncing, signing, certifying, upkeep, tracing_commands, following, jobs))
+    })
+    .await?;
     if let Some(failure) = failed.borrow().clone() {
         bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
+    }
+    if *own_state.borrow() == OwnState::Retired {
+        bail!(REMOVED);
     }
     served
 }
@@ -227,25 +252,27 @@ fn clear_inbox(data: &Path) -> anyhow::Result<()> {
 async fn serve_centre(
     app: App,
     server: HttpsServer,
-    sync: SocketAddr,
+    (sync, peer): (SocketAddr, Option<SocketAddr>),
     failed: watch::Receiver<Option<String>>,
 ) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
+    let (machines, own_state) = (app.machines.clone(), app.own_state.clone());
+    let config = app.config.clone();
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
         let handle = handle.clone();
         async move {
-            if let Some(http) = handle.listening().await
-                && let Err(error) = announce(&data, &Endpoints { http, sync })
-            {
+            let Some(http) = handle.listening().await else { return };
+            if let Err(error) = announce(&data, &Endpoints { http, sync }, peer) {
                 tracing::error!(%error, "the addresses could not be written");
             }
+            keep_announced(machines, reached(&config, http, sync)).await;
         }
     });
     let stopping = tokio::spawn(async move {
-        stop_signal(failed).await;
+        stop_signal(failed, own_state).await;
         handle.graceful_shutdown(Some(Duration::from_millis(drain_ms_max)));
     });
     let served = server.await.with_context(|| format!("serve the centre on {listen}"));
@@ -254,13 +281,21 @@ async fn serve_centre(
     served
 }
 
-fn announce(data: &Path, endpoints: &Endpoints) -> anyhow::Result<()> {
+/// What the hub is told of where this machine is reached.
+fn reached(config: &Config, http: SocketAddr, sync: SocketAddr) -> Reached {
+    let http = config.http_address.or_else(|| (!http.ip().is_unspecified()).then_some(http));
+    Reached { http, sync: Some(sync), links: config.links.clone(), voter_only: false }
+}
+
+fn announce(data: &Path, endpoints: &Endpoints, peer: Option<SocketAddr>) -> anyhow::Result<()> {
     write_private_file(&data.join(ENDPOINTS_FILE), serde_json::to_string(endpoints)?.as_bytes())?;
-    println!("ready http={} sync={}", endpoints.http, endpoints.sync);
+    let peer = peer.map(|peer| format!(" peer={peer}")).unwrap_or_default();
+    println!("ready http={} sync={}{peer}", endpoints.http, endpoints.sync);
     Ok(std::io::stdout().flush()?)
 }
 
-async fn stop_signal(mut failed: watch::Receiver<Option<String>>) {
+/// Waits until the process is told to stop, cannot go on, or was removed from the hub.
+async fn stop_signal(mut failed: watch::Receiver<Option<String>>, mut own_state: watch::Receiver<OwnState>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
@@ -269,6 +304,7 @@ async fn stop_signal(mut failed: watch::Receiver<Option<String>>) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         _ = failed.wait_for(Option::is_some) => {}
+        Ok(_) = own_state.wait_for(|state| *state == OwnState::Retired) => {}
     }
     tracing::info!("stopping: the centre first, then the nodes, then the log");
 }

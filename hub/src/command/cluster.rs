@@ -1,0 +1,295 @@
+//! `cluster`: the machines of the hub, from any of them.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use jikai_sync::identity::write_private_file;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::DataArg;
+use super::client::{Client, block_on};
+use super::take_over::TakeOverArgs;
+
+/// How often a machine that catches up is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
+const NEARLY: u64 = 200;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClusterCommand {
+    /// Show the machines and how they stand.
+    #[command(after_help = "Example:\n  jikai-hub cluster status --data ./hub")]
+    Status(StatusArgs),
+    /// Give a number to a machine that is to join, and write what it needs, sealed under a code.
+    #[command(after_help = INVITE_EXAMPLE)]
+    Invite(InviteArgs),
+    /// Take in a machine that has joined: it follows, catches up, then votes.
+    #[command(after_help = "Example:\n  jikai-hub cluster add --data ./hub --machine 2 --address 10.0.0.2:7402")]
+    Add(AddArgs),
+    /// Give a machine that follows a vote.
+    #[command(after_help = "Example:\n  jikai-hub cluster promote --data ./hub --machine 2")]
+    Promote(MachineArgs),
+    /// Hand the lead to a voter; nothing is taken in for about two seconds.
+    #[command(after_help = "Example:\n  jikai-hub cluster transfer-leadership --data ./hub --machine 2")]
+    TransferLeadership(MachineArgs),
+    /// Send the nodes of a machine, and who comes through the front door, to the others; for upkeep.
+    #[command(
+        after_help = "Examples:\n  jikai-hub cluster drain --data ./hub --machine 2\n  jikai-hub cluster drain --data ./hub --machine 2 --undo"
+    )]
+    Drain(DrainArgs),
+    /// Remove a machine for ever: it drains, hands over the lead, and has no vote any more.
+    #[command(after_help = "Example:\n  jikai-hub cluster remove --data ./hub --machine 1")]
+    Remove(MachineArgs),
+    /// Make this stopped machine the whole hub, because a majority of the others is gone for good.
+    #[command(after_help = super::take_over::EXAMPLE)]
+    TakeOver(TakeOverArgs),
+}
+
+const INVITE_EXAMPLE: &str = "Example:
+  jikai-hub cluster invite --data ./hub --out invitation.json
+The file holds the keys of the hub, sealed; carry the code apart from it. With --voter-only it holds none.";
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InviteArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Where to write the invitation.
+    #[arg(long)]
+    out: PathBuf,
+    /// Write the code into this file, readable by its owner only, instead of printing it.
+    #[arg(long)]
+    code_file: Option<PathBuf>,
+    /// The machine votes only: it keeps all data, serves nobody, and gets no keys.
+    #[arg(long)]
+    voter_only: bool,
+    /// Name or address by which browsers reach it. May be given several times.
+    #[arg(long)]
+    host: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Its peer address, HOST:PORT, as `join` printed it.
+    #[arg(long)]
+    address: String,
+    /// Leave it without a vote: a copy for a second site, see DESIGN.md.
+    #[arg(long)]
+    learner: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MachineArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its number.
+    #[arg(long)]
+    machine: u16,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DrainArgs {
+    #[command(flatten)]
+    machine: MachineArgs,
+    /// Have it serve again.
+    #[arg(long)]
+    undo: bool,
+}
+
+impl ClusterCommand {
+    /// The data directory that it works on.
+    pub(super) fn data(&self) -> &DataArg {
+        match self {
+            ClusterCommand::Status(args) => &args.data,
+            ClusterCommand::Invite(args) => &args.data,
+            ClusterCommand::Add(args) => &args.machine.data,
+            ClusterCommand::Promote(args) | ClusterCommand::TransferLeadership(args) | ClusterCommand::Remove(args) => {
+                &args.data
+            }
+            ClusterCommand::Drain(args) => &args.machine.data,
+            ClusterCommand::TakeOver(args) => &args.data,
+        }
+    }
+}
+
+pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
+    if let ClusterCommand::TakeOver(args) = command {
+        return super::take_over::take_over(args);
+    }
+    let client = Client::open(&command.data().data)?;
+    block_on(async {
+        match command {
+            ClusterCommand::Status(args) => status(&client, args.json).await,
+            ClusterCommand::Invite(args) => invite(&client, args).await,
+            ClusterCommand::Add(args) => add(&client, args).await,
+            ClusterCommand::Promote(args) => promote(&client, args.machine).await,
+            ClusterCommand::TransferLeadership(args) => {
+                client.post(&format!("{}/lead", path(args.machine)), JSON, b"{}".to_vec()).await?;
+                println!("Machine {} leads.", args.machine);
+                Ok(())
+            }
+            ClusterCommand::Drain(args) => drain(&client, args.machine.machine, args.undo).await,
+            ClusterCommand::Remove(args) => {
+                client.delete(&path(args.machine)).await?;
+                println!("Removed. Machine {} serves nobody any more: take it out of use.", args.machine);
+                Ok(())
+            }
+            ClusterCommand::TakeOver(_) => Ok(()),
+        }
+    })
+}
+
+const JSON: &str = "application/json";
+
+fn path(machine: u16) -> String {
+    format!("/v1/cluster/machines/{machine}")
+}
+
+async fn status(client: &Client, as_json: bool) -> anyhow::Result<()> {
+    let view = client.get("/v1/cluster").await?;
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&view)?);
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace("null", "-");
+    println!(
+        "leader: {}   term: {}   generation: {}   jobs at: {}",
+        text(&view["leader"]),
+        text(&view["term"]),
+        text(&view["generation"]),
+        text(&view["jobs_at"])
+    );
+    println!("{:>7}  {:<8} {:<9} {:<11} {:>12} {:>12}  reached at", "machine", "role", "state", "", "log", "applied");
+    for machine in view["machines"].as_array().into_iter().flatten() {
+        let mark = match (machine["leads"] == true, machine["voter_only"] == true, machine["answers"] == true) {
+            (true, ..) => "leads",
+            (_, _, false) if machine["role"] != "outside" => "no answer",
+            (_, true, _) => "votes only",
+            _ => "",
+        };
+        println!(
+            "{:>7}  {:<8} {:<9} {mark:<11} {:>12} {:>12}  {}",
+            text(&machine["machine"]),
+            text(&machine["role"]),
+            text(&machine["state"]),
+            text(&machine["last_index"]),
+            text(&machine["applied_index"]),
+            text(&machine["peer_address"])
+        );
+        for link in machine["links"].as_array().into_iter().flatten() {
+            println!("{:>18} {} {} weight {}", "link", text(&link["name"]), text(&link["address"]), link["weight"]);
+        }
+    }
+    Ok(())
+}
+
+async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
+    if args.out.exists() {
+        bail!("{} exists: an invitation is never written over another file", args.out.display());
+    }
+    let body = json!({ "voter_only": args.voter_only, "hosts": args.host }).to_string();
+    let made = client.post("/v1/cluster/invitations", JSON, body.into_bytes()).await?;
+    let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
+    write_private_file(&args.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
+    println!("Machine {} may join with {}.", made["machine"], args.out.display());
+    match &args.code_file {
+        Some(path) => write_private_file(path, code.as_bytes())?,
+        None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
+    }
+    println!("There: jikai-hub join --data DIR --invitation {}", args.out.display());
+    Ok(())
+}
+
+async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
+    let machine = args.machine.machine;
+    let (target, body) = (path(machine), json!({ "peer_address": args.address }).to_string().into_bytes());
+    let adding = client.post(&target, JSON, body);
+    let bar = progress(&format!("machine {machine} catches up"));
+    tokio::pin!(adding);
+    loop {
+        tokio::select! {
+            added = &mut adding => {
+                added?;
+                break;
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => show_progress(client, machine, &bar).await,
+        }
+    }
+    bar.finish_and_clear();
+    println!("Machine {machine} has caught up.");
+    match args.learner {
+        true => Ok(()),
+        false => promote(client, machine).await,
+    }
+}
+
+/// A look that fails costs nothing: the next one follows.
+async fn show_progress(client: &Client, machine: u16, bar: &ProgressBar) {
+    let Ok(view) = client.get("/v1/cluster").await else { return };
+    let places = |number: u64, key: &str| {
+        let machines = view["machines"].as_array()?;
+        machines.iter().find(|known| known["machine"] == number)?[key].as_u64()
+    };
+    let leader = view["leader"].as_u64().and_then(|leader| places(leader, "last_index"));
+    if let (Some(all), Some(has)) = (leader, places(u64::from(machine), "last_index")) {
+        bar.set_length(all);
+        bar.set_position(has);
+    }
+}
+
+/// Refuses one that is far behind: as a voter it would hold up the others.
+async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
+    let view = client.get("/v1/cluster").await?;
+    let known = |number: u64| view["machines"].as_array()?.iter().find(|known| known["machine"] == number);
+    let behind = view["leader"].as_u64().and_then(known).and_then(|leader| {
+        let (all, has) = (leader["last_index"].as_u64()?, known(u64::from(machine))?["last_index"].as_u64()?);
+        Some(all.saturating_sub(has))
+    });
+    match behind {
+        None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
+        Some(behind) if behind > NEARLY => {
+            bail!("machine {machine} is {behind} entries behind: wait until it has caught up")
+        }
+        Some(_) => {}
+    }
+    client.post(&format!("{}/promotion", path(machine)), JSON, b"{}".to_vec()).await?;
+    println!("Machine {machine} votes.");
+    Ok(())
+}
+
+async fn drain(client: &Client, machine: u16, undo: bool) -> anyhow::Result<()> {
+    let target = format!("{}/draining", path(machine));
+    match undo {
+        true => client.delete(&target).await?,
+        false => client.put(&target).await?,
+    };
+    match undo {
+        true => println!("Machine {machine} serves again."),
+        false => println!("Machine {machine} drains: its nodes go to the others. `--undo` has it serve again."),
+    }
+    Ok(())
+}
+
+fn progress(what: &str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} entries") {
+        bar.set_style(style);
+    }
+    bar.set_message(what.to_owned());
+    bar
+}

@@ -1,0 +1,55 @@
+//! `run --voter-only`: a full replica that serves nobody. The third box of two machines in hot standby.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::bail;
+use jikai_schema::time::TimeMs;
+use jikai_sync::secrets::Secrets;
+use tokio_util::sync::CancellationToken;
+
+use super::{Lock, REMOVED, end, seat, stop_signal};
+use crate::config::Config;
+use crate::identity::{IdentityFiles, secrets_place};
+use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
+use crate::member::Member;
+use crate::raft::settings::Settings;
+use crate::store::ReadPool;
+
+/// It reads its own row of the machines, and nothing else.
+const READERS: usize = 1;
+
+/// Votes until SIGTERM, SIGINT, a failure of the state, or its removal.
+pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
+    let files = IdentityFiles::new(data);
+    let _only_one = Lock::take(data)?;
+    let secrets = Secrets::take(&secrets_place(data, &config))?;
+    let number = files.machine()?;
+    let member = Member::start(data, &files.tls(&secrets)?, seat(&config, number), Settings::default()).await?;
+    let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));
+    let (pool, stopping) = (ReadPool::open(data, READERS)?, CancellationToken::new());
+    let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
+    let (own_state, following) = follow_own_state(number, &sequencer, pool, stopping.clone());
+    let following = tokio::spawn(following);
+    let voting = tokio::spawn(keep_only_voting(machines.clone(), stopping.clone()));
+    let reached = Reached { http: None, sync: None, links: Vec::new(), voter_only: true };
+    let announcing = tokio::spawn(keep_announced(machines, reached));
+    let failed = sequencer.failed();
+    drop(sequencer);
+    let peer = member.cluster.local_address().map(|address| address.to_string()).unwrap_or_default();
+    println!("ready peer={peer}");
+    std::io::stdout().flush()?;
+    tracing::info!(machine = number, peer, "this machine votes and serves nobody");
+    stop_signal(failed.clone(), own_state.clone()).await;
+    stopping.cancel();
+    announcing.abort();
+    end(member, sequencing, async { drop(tokio::join!(following, voting, announcing)) }).await?;
+    if let Some(failure) = failed.borrow().clone() {
+        bail!("the state could not follow the log: {failure}. Start it again: it goes on from the log");
+    }
+    if *own_state.borrow() == OwnState::Retired {
+        bail!(REMOVED);
+    }
+    Ok(())
+}

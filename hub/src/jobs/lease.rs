@@ -1,0 +1,78 @@
+//! The right to do the jobs.
+
+use jikai_schema::command::{ClusterCommand, Command, Outcome, Refusal};
+use jikai_schema::event::Actor;
+use jikai_schema::id::MachineNo;
+
+use crate::machine::LeaseRow;
+use crate::machines::Machines;
+use crate::sequencer::{ProposeError, Sequencer};
+use crate::store::ReadPool;
+
+/// The right to do the jobs, as long as nobody else has taken it.
+pub struct Lease {
+    machine: MachineNo,
+    fence: u64,
+    sequencer: Sequencer,
+}
+
+/// Why a job's result does not count.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    /// Another machine does the jobs.
+    #[error("another machine does the jobs: {0}")]
+    Fenced(Refusal),
+    /// It is not known whether it was taken in.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+impl Lease {
+    /// Takes the lease if this machine leads; `None` if it does not, or somebody else was quicker.
+    pub async fn take(machines: &Machines, sequencer: &Sequencer, pool: &ReadPool, run: [u8; 16]) -> Option<Self> {
+        if !machines.leads() {
+            return None;
+        }
+        // A leader that slept learns here that it is none: a quorum confirms it, and its state is the newest.
+        sequencer.catch_up().await.ok()?;
+        let known = pool.read(|store| LeaseRow::read(store)).await.ok()?.ok()?;
+        let after = known.map_or(0, |lease| lease.fence);
+        let machine = MachineNo::new(machines.number()).ok()?;
+        let command = Command::Cluster(ClusterCommand::TakeLease { machine, run, after });
+        match sequencer.propose(Actor::System, command).await {
+            Ok(Outcome::Leased { fence }) => Some(Lease { machine, fence, sequencer: sequencer.clone() }),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// What every result must bear.
+    pub fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// The machine that has it.
+    pub(super) fn machine(&self) -> MachineNo {
+        self.machine
+    }
+
+    /// Whether the lease still holds, as a quorum knows it. To be asked before an effect outside of the hub.
+    pub async fn confirm(&self, pool: &ReadPool) -> bool {
+        if self.sequencer.catch_up().await.is_err() {
+            return false;
+        }
+        let fence = self.fence;
+        matches!(pool.read(|store| LeaseRow::read(store)).await, Ok(Ok(Some(lease))) if lease.fence == fence)
+    }
+
+    /// Proposes what a job found out; an error once the lease is lost.
+    pub(super) async fn report(&self, command: ClusterCommand) -> Result<(), Lost> {
+        match self.sequencer.propose(Actor::System, Command::Cluster(command)).await? {
+            Outcome::Refused(refusal) if refusal.code() == "lease_lost" => Err(Lost::Fenced(refusal)),
+            Outcome::Refused(refusal) => {
+                tracing::warn!(%refusal, "what a job found out was refused");
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A machine tells where it is reached.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::Machines;
+use crate::config::Link;
+use jikai_schema::command::{ClusterCommand, Command, Outcome};
+use jikai_schema::event::{Actor, HubLink};
+use jikai_schema::id::MachineNo;
+
+/// How long to wait before it is told again, where it could not be.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Name of the only link of a machine that names none.
+const ONLY_LINK: &str = "default";
+
+/// What a machine has to tell.
+#[derive(Debug, Clone)]
+pub struct Reached {
+    /// Where the centre's API listens; `None` for one that serves nobody.
+    pub http: Option<SocketAddr>,
+    /// Where nodes connect.
+    pub sync: Option<SocketAddr>,
+    /// The links of its settings.
+    pub links: Vec<Link>,
+    /// Whether it only votes.
+    pub voter_only: bool,
+}
+
+impl Reached {
+    /// The links of the settings; without any the address on which nodes are listened for, where that is one that can be told.
+    fn links(&self) -> Vec<HubLink> {
+        let set = self.links.iter();
+        let links: Vec<_> = set
+            .map(|Link { name, address, weight }| HubLink { name: name.clone(), address: *address, weight: *weight })
+            .collect();
+        match self.sync {
+            Some(address) if links.is_empty() && !address.ip().is_unspecified() => {
+                vec![HubLink { name: ONLY_LINK.to_owned(), address, weight: 100 }]
+            }
+            _ => links,
+        }
+    }
+}
+
+/// Tells it once the machine belongs to the hub, and the other machines its address where they believe another one. Ends when
+/// both are known, or when the hub refuses.
+pub async fn keep_announced(machines: Machines, reached: Reached) {
+    let Ok(machine) = MachineNo::new(machines.number) else { return };
+    let (http, voter_only, links) = (reached.http, reached.voter_only, reached.links());
+    let announce = ClusterCommand::Announce { machine, http, voter_only, links };
+    loop {
+        if belongs(&machines).await {
+            match machines.sequencer.propose(Actor::System, Command::Cluster(announce.clone())).await {
+                Ok(Outcome::Refused(refusal)) => {
+                    return tracing::error!(%refusal, "where this machine is reached was refused: correct `links`");
+                }
+                Ok(_) => return,
+                Err(error) => tracing::info!(%error, "where this machine is reached could not be told yet"),
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn belongs(machines: &Machines) -> bool {
+    let Ok(cluster) = machines.cluster() else { return false };
+    if cluster.member_address(u64::from(machines.number)).is_none() {
+        return false;
+    }
+    match cluster.tell_address().await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::info!(%error, "the other machines could not be told where this one is");
+            false
+        }
+    }
+}

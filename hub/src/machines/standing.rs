@@ -1,0 +1,53 @@
+//! Whether this machine is used, as the state says.
+
+use jikai_schema::event::MachineState;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::machine::MachineRow;
+use crate::sequencer::Sequencer;
+use crate::store::ReadPool;
+
+/// Whether a machine is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnState {
+    /// It serves, or has not told where it is reached yet.
+    Serving,
+    /// Whoever uses it goes to another one.
+    Draining,
+    /// It was removed: it must serve nobody, and stop.
+    Retired,
+}
+
+/// Follows what the state says of machine `number`, until cancelled.
+pub fn follow_own_state(
+    number: u16,
+    sequencer: &Sequencer,
+    pool: ReadPool,
+    cancelled: CancellationToken,
+) -> (watch::Receiver<OwnState>, impl Future<Output = ()> + Send + use<>) {
+    let (sender, receiver) = watch::channel(OwnState::Serving);
+    let mut changed = sequencer.machines();
+    let following = async move {
+        loop {
+            changed.borrow_and_update();
+            let read = pool.read(|store| MachineRow::list(store)).await;
+            if let Ok(Ok(rows)) = read {
+                let row = rows.into_iter().find(|row| row.machine == number);
+                let state = match row.and_then(|row| row.state) {
+                    Some(MachineState::Draining) => OwnState::Draining,
+                    Some(MachineState::Retired) => OwnState::Retired,
+                    Some(MachineState::Serving) | None => OwnState::Serving,
+                };
+                if sender.send_if_modified(|known| std::mem::replace(known, state) != state) {
+                    tracing::warn!(?state, "what this machine is for has changed");
+                }
+            }
+            tokio::select! {
+                grown = changed.changed() => if grown.is_err() { return },
+                () = cancelled.cancelled() => return,
+            }
+        }
+    };
+    (receiver, following)
+}
