@@ -74,8 +74,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
-    let routes = HubRoutes::load(&connection, config.hub.clone())?;
-    let options = uplink_options(&config, &routes)?;
+    let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
@@ -132,11 +131,16 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     stopping.cancel();
     let _ = tokio::join!(syncing, fetching, contact, renewing, upkeep, commands);
     drop((app, writer));
+    end_writer(writing, writer_ended).await.and(served)
+}
+
+/// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.
+async fn end_writer(writing: std::thread::JoinHandle<()>, had_ended: bool) -> anyhow::Result<()> {
     let joined = tokio::task::spawn_blocking(move || writing.join()).await;
-    if writer_ended || !matches!(joined, Ok(Ok(()))) {
+    if had_ended || !matches!(joined, Ok(Ok(()))) {
         bail!(WRITER_ENDED);
     }
-    served
+    Ok(())
 }
 
 /// Takes the secrets as long as the node runs, and opens the batch keys with them; what a rotation left under older keys
@@ -164,11 +168,13 @@ fn last_link(data: &Path, is_new: bool, now_ms: TimeMs) -> LinkState {
     LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() }
 }
 
-fn uplink_options(config: &Config, routes: &HubRoutes) -> anyhow::Result<UplinkOptions> {
+fn ways_to_the_hub(store: &rusqlite::Connection, config: &Config) -> anyhow::Result<(HubRoutes, UplinkOptions)> {
+    let routes = HubRoutes::load(store, config.hub.clone())?;
     // No address of its own: packets leave from the one that the machine has now, and the session goes on when that changes.
     let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
     let bind = bind.parse().context("bind address")?;
-    Ok(UplinkOptions { routes: routes.watch(), bind, segmentation_offload: true, pace: UplinkPace::default() })
+    let (watched, pace) = (routes.watch(), UplinkPace::default());
+    Ok((routes, UplinkOptions { routes: watched, bind, segmentation_offload: true, pace }))
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
