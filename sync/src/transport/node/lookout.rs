@@ -93,7 +93,10 @@ impl NodeUplink {
             };
             match dialed {
                 Ok(to) => return Move { to, why: Why::Silent },
-                Err(_) => sleep(pacing.next_wait()).await,
+                Err(_) => {
+                    self.publish(Some(route));
+                    sleep(pacing.next_wait()).await;
+                }
             }
         }
         std::future::pending().await
