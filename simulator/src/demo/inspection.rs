@@ -40,7 +40,7 @@ pub(super) async fn audit(
     for difference in cluster.machines.differences().await? {
         let Difference { machine, table } = difference;
         let what = "its digest differs from that of the first machine";
-        findings.add(Property::SlicesDiffer, format!("table {table}"), &format!("machine {machine} of the hub"), what);
+        findings.add(Property::SlicesDiffer, format!("table {table}"), format!("machine {machine} of the hub"), what);
     }
     let journal = read_journals(&layout.journals())?;
     let evidence = gather(&sources, &mut cluster.hub()?, pools, &mut findings)
