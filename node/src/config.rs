@@ -38,7 +38,8 @@ pub struct Config {
     /// From where the key comes that opens all secrets: file:PATH, env:NAME or credential:NAME. `keys rewrap` changes it.
     #[serde(default)]
     pub master_key: MasterSource,
-    /// Addresses of the hub, tried in this order.
+    /// Addresses of the hub for the first contact. Once the hub has told of its machines, those are used; of these, the ones that
+    /// it told nothing of only when no other answers.
     pub hub: Vec<SocketAddr>,
     /// Where terminals connect.
     pub listen: SocketAddr,

@@ -1,5 +1,7 @@
 //! Waiting before the next try: longer each time, and never two nodes in step.
 
+use std::time::Duration;
+
 use rand::{Rng, RngExt};
 
 /// First wait.
@@ -32,6 +34,11 @@ impl Backoff {
         let whole = self.wait_ms_min.saturating_mul(1 << self.tries.min(16)).min(self.wait_ms_max);
         self.tries = self.tries.saturating_add(1);
         random.random_range(whole / 2..=whole)
+    }
+
+    /// The same with the process's own random numbers.
+    pub fn next_wait(&mut self) -> Duration {
+        Duration::from_millis(self.next_wait_ms(&mut rand::rng()))
     }
 
     /// A try succeeded: start over.

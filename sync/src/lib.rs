@@ -5,13 +5,14 @@
 //!
 //! [`wire`] frames and their codec → [`session`] the sans-I/O state machines (bytes and `now_ms` in, actions out) →
 //! [`identity`] the private CA and mutual TLS, [`secrets`] private keys at rest, [`https`] the bounded servers of hub and node → [`backoff`] →
-//! [`transport`] the only code that names quinn → [`machine_log`], [`technical_log`], [`causes`], [`upkeep`].
+//! [`routes`] which way to the hub → [`transport`] the only code that names quinn → [`machine_log`], [`technical_log`], [`causes`], [`upkeep`].
 
 pub mod backoff;
 pub mod causes;
 pub mod https;
 pub mod identity;
 pub mod machine_log;
+pub mod routes;
 pub mod secrets;
 pub mod session;
 pub mod technical_log;

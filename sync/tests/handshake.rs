@@ -124,6 +124,44 @@ fn positions_that_no_store_can_hold_are_refused_before_anybody_computes_with_the
 }
 
 #[test]
+fn a_hub_of_an_earlier_generation_is_refused_whatever_it_says_of_the_log() {
+    let ahead = Cursor { next_seq: 9, hash: ChainHash::GENESIS };
+    for place in [Cursor::START, ahead] {
+        let mut node = NodeSession::new(hello(), 0).with_hub_generation_min(2);
+        node.on_bytes(Stream::Up, &bytes(&welcome(place)), 0);
+        let actions: Vec<_> = std::iter::from_fn(|| node.poll()).collect();
+        let refusal = RefusalV1::HubSuperseded { ours: 2, theirs: 1 };
+        let told = Action::Send(Stream::Up, bytes(&Frame::Refused(refusal.clone())));
+        assert!(actions.contains(&told), "the hub is told");
+        assert_eq!(closing(actions.into_iter()), Some(refusal));
+    }
+    let mut node = NodeSession::new(hello(), 0).with_hub_generation_min(1);
+    node.on_bytes(Stream::Up, &bytes(&welcome(Cursor::START)), 0);
+    assert_eq!(node_closes(&mut node), None);
+}
+
+#[test]
+fn a_session_that_is_about_to_end_sends_nothing_new_and_waits_for_what_it_sent() {
+    let mut node = NodeSession::new(Hello { up_head: Cursor { next_seq: 9, ..Cursor::START }, ..hello() }, 0);
+    node.on_bytes(Stream::Up, &bytes(&welcome(Cursor::START)), 0);
+    node.located(Some(ChainHash::GENESIS), 0);
+    assert!(!node.is_settled(), "a read is under way");
+    let record = LogRecord { seq: 1, bytes: vec![7; 10] };
+    node.log_read(std::slice::from_ref(&record), 0);
+    node.log_read(&[], 0);
+    node.finish_sending();
+    assert!(!node.is_settled());
+    while node.poll().is_some() {}
+    node.log_grew(20);
+    assert_eq!(node.poll(), None);
+    let acked = Cursor { next_seq: 2, hash: ChainHash::GENESIS.next(&record.bytes) };
+    node.on_bytes(Stream::Up, &bytes(&Frame::Ack(acked)), 0);
+    assert!(node.is_settled());
+    assert_eq!(node.poll(), Some(Action::Acked(acked)));
+    assert_eq!(node.poll(), None);
+}
+
+#[test]
 fn a_node_takes_no_feed_in_until_both_ends_agree_on_its_log() {
     let delivers = |node: &mut NodeSession| {
         std::iter::from_fn(|| node.poll()).filter(|action| matches!(action, Action::Deliver(_))).count()

@@ -11,10 +11,8 @@ use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::{NodeGate, as_session_refusal, unavailable};
-use crate::machine::{CertificateRow, NodeCursor};
+use crate::machine::{self, CertificateRow, NodeCursor};
 
-/// The hub was never restored from an old copy; a restore will raise it.
-const GENERATION: u32 = 1;
 /// Every store has epoch 1 until nodes can be replaced.
 const EPOCH: u32 = 1;
 
@@ -51,7 +49,10 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     check_up(hello.up_head, up)?;
     gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
-    let welcome = Welcome { up, hub_generation: GENERATION, endpoints: Vec::new() };
+    // A node that has met a later one refuses this machine: it was left behind.
+    let hub_generation = gate.read(machine::generation).await;
+    let hub_generation = hub_generation.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
 }
 

@@ -69,6 +69,7 @@ impl NodeGate {
         let decided_at =
             |bytes: Option<&Vec<u8>>| bytes.and_then(|bytes| codec::decode_event(bytes).ok()).map(|event| event.at_ms);
         let (oldest, newest, count) = (decided_at(events.first()), decided_at(events.last()), events.len());
+        let end = Cursor { next_seq: first_seq + count as u64, hash: last_hash };
         let command = Command::IngestEvents(NodeBatch { node, incarnation, first_seq, prev_hash, last_hash, events });
         match self.sequencer.propose(Actor::System, command).await.map_err(unavailable)? {
             Outcome::Ingested { next_seq, hash, quarantined } => {
@@ -82,7 +83,9 @@ impl NodeGate {
                     metrics::counter!("jikai_quarantined_events_total").increment(quarantined);
                     tracing::error!(%node, first_seq, quarantined, "events of a node are in quarantine");
                 }
-                Ok(Cursor { next_seq, hash })
+                // What a session at another machine brought since this one opened is known beyond the batch. The node hears of
+                // what it sent here, which agrees with what is known.
+                Ok(if next_seq > end.next_seq { end } else { Cursor { next_seq, hash } })
             }
             Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
             other => Err(RefusalV1::Unavailable { why: format!("unexpected outcome {other:?}") }),

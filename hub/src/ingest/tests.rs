@@ -63,6 +63,21 @@ async fn a_known_node_is_admitted_and_told_where_to_go_on() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_known_together_with_later_ones_is_acknowledged_as_far_as_it_goes() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let mut log = NodeLog::new(1);
+    let first = verified(log.batch(vec![check_in(1, 13_010_001), sell(1, 0, 13_010_001)]));
+    let second = verified(log.batch(vec![sell(1, 1, 13_010_001)]));
+    // As two sessions at two machines of the hub bring them: the older one was not heard of any more.
+    for batch in [&first, &second] {
+        assert_eq!(gate.ingest(log.node, log.incarnation, batch.clone()).await, Ok(batch.end()));
+    }
+    assert_eq!(gate.ingest(log.node, log.incarnation, first.clone()).await, Ok(first.end()));
+    assert_eq!(gate.ingest(log.node, log.incarnation, second.clone()).await, Ok(second.end()));
+}
+
+#[tokio::test]
 async fn a_greeting_that_does_not_fit_is_refused_with_its_reason() {
     let hub = Running::set_up().await;
     let gate = gate(&hub);

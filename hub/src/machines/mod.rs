@@ -15,7 +15,7 @@ use std::sync::{Arc, Weak};
 
 pub use announce::{Reached, keep_announced};
 pub use invitation::{Invitation, InvitationError, Invited, Sealed};
-pub use standing::{OwnState, follow_own_state};
+pub use standing::{OwnState, drain_nodes, follow_own_state};
 pub use view::{ClusterView, MachineView, Role};
 pub use voter::keep_only_voting;
 

@@ -1,6 +1,7 @@
 //! Whether this machine is used, as the state says.
 
 use jikai_schema::event::MachineState;
+use jikai_sync::transport::HubDrain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -50,4 +51,14 @@ pub fn follow_own_state(
         }
     };
     (receiver, following)
+}
+
+/// Sends the nodes of this machine to others while it is not to be used. Ends with what follows the state.
+pub async fn drain_nodes(drain: HubDrain, mut own_state: watch::Receiver<OwnState>) {
+    loop {
+        drain.set(*own_state.borrow_and_update() != OwnState::Serving);
+        if own_state.changed().await.is_err() {
+            return;
+        }
+    }
 }

@@ -13,7 +13,7 @@ use jikai_schema::id::NodeId;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
 use jikai_sync::secrets::Secrets;
-use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions};
+use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPace};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::RwLock;
@@ -32,7 +32,7 @@ use crate::renewal::{self, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
-use crate::uplink::{Contact, LinkState, UplinkStore, fetch_keys, keep_contact};
+use crate::uplink::{Contact, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_contact, keep_gauges};
 use crate::writer::{Clock, Writer};
 
 /// Passwords hashed at once.
@@ -74,6 +74,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
+    let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
@@ -86,8 +87,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         link,
         sessions.clone(),
         clock.clone(),
-    );
-    let uplink = NodeUplink::bind(&tls, uplink_options(&config)?, Arc::new(uplink_store))?;
+    )
+    .with_hub(HubGeneration::load(data), routes);
+    let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
@@ -100,6 +102,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
     let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
+    tokio::spawn(keep_gauges(uplink.status(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
@@ -128,11 +131,16 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     stopping.cancel();
     let _ = tokio::join!(syncing, fetching, contact, renewing, upkeep, commands);
     drop((app, writer));
+    end_writer(writing, writer_ended).await.and(served)
+}
+
+/// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.
+async fn end_writer(writing: std::thread::JoinHandle<()>, had_ended: bool) -> anyhow::Result<()> {
     let joined = tokio::task::spawn_blocking(move || writing.join()).await;
-    if writer_ended || !matches!(joined, Ok(Ok(()))) {
+    if had_ended || !matches!(joined, Ok(Ok(()))) {
         bail!(WRITER_ENDED);
     }
-    served
+    Ok(())
 }
 
 /// Takes the secrets as long as the node runs, and opens the batch keys with them; what a rotation left under older keys
@@ -160,10 +168,13 @@ fn last_link(data: &Path, is_new: bool, now_ms: TimeMs) -> LinkState {
     LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() }
 }
 
-fn uplink_options(config: &Config) -> anyhow::Result<UplinkOptions> {
+fn ways_to_the_hub(store: &rusqlite::Connection, config: &Config) -> anyhow::Result<(HubRoutes, UplinkOptions)> {
+    let routes = HubRoutes::load(store, config.hub.clone())?;
+    // No address of its own: packets leave from the one that the machine has now, and the session goes on when that changes.
     let bind = if config.hub.iter().all(SocketAddr::is_ipv6) { "[::]:0" } else { "0.0.0.0:0" };
     let bind = bind.parse().context("bind address")?;
-    Ok(UplinkOptions { hub: config.hub.clone(), bind, segmentation_offload: true })
+    let (watched, pace) = (routes.watch(), UplinkPace::default());
+    Ok((routes, UplinkOptions { routes: watched, bind, segmentation_offload: true, pace }))
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.

@@ -1,13 +1,19 @@
-//! The link to the hub: what the node's store offers to a sync session, and the batch keys it fetches.
+//! The link to the hub: what the node's store offers to a sync session, the ways there, and the batch keys it fetches.
 
 mod contact;
+mod gauges;
+mod generation;
 mod keys;
+mod routes;
 mod store;
 
 use jikai_schema::time::TimeMs;
 
 pub use contact::{Contact, keep_contact};
+pub use gauges::keep_gauges;
+pub use generation::HubGeneration;
 pub use keys::fetch_keys;
+pub use routes::HubRoutes;
 pub use store::UplinkStore;
 
 /// How the link stands.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::decode_event;
-use jikai_schema::event::BatchNames;
+use jikai_schema::event::{BatchNames, EventBody};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
@@ -12,7 +12,8 @@ use jikai_sync::wire::{Cursor, Hello, RefusalV1};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::LinkState;
+use super::routes::{changes_routes, routes};
+use super::{HubGeneration, HubRoutes, LinkState};
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -27,6 +28,9 @@ pub struct UplinkStore {
     up_head: watch::Receiver<u64>,
     sessions: Arc<Sessions>,
     clock: Clock,
+    generation: HubGeneration,
+    /// `None` where nobody follows them.
+    routes: Option<HubRoutes>,
 }
 
 impl UplinkStore {
@@ -48,7 +52,13 @@ impl UplinkStore {
                 sender.send_replace(seq);
             }
         });
-        UplinkStore { identity, writer, pool, names, link, up_head, sessions, clock }
+        let generation = HubGeneration::default();
+        UplinkStore { identity, writer, pool, names, link, up_head, sessions, clock, generation, routes: None }
+    }
+
+    /// Remembers the hub's generation, and follows what the hub tells of its machines.
+    pub fn with_hub(self, generation: HubGeneration, routes: HubRoutes) -> Self {
+        UplinkStore { generation, routes: Some(routes), ..self }
     }
 
     async fn read<T: Send + 'static>(
@@ -61,14 +71,19 @@ impl UplinkStore {
 
     async fn apply(&self, batch: VerifiedBatch) -> Result<Cursor, LogError> {
         let VerifiedBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
-        let bodies = events.iter().filter_map(|bytes| decode_event(bytes).ok()).map(|event| event.body);
-        let ended: Vec<Ended> = bodies.filter_map(|body| Ended::by(&body)).collect();
+        let bodies: Vec<EventBody> =
+            events.iter().filter_map(|bytes| decode_event(bytes).ok()).map(|event| event.body).collect();
+        let ended: Vec<Ended> = bodies.iter().filter_map(Ended::by).collect();
         let applied = self.writer.apply_down(DownBatch { first_seq, prev_hash, last_hash, events }).await;
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
         // After the commit: a node that falls between the two reads the same from its store when it starts.
         self.sessions.obey(&ended);
         let names = self.read(BatchNames::load).await?;
         *self.names.write() = Arc::new(names);
+        if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
+            let settings = known.settings();
+            known.publish(self.read(move |store| routes(store, &settings)).await?);
+        }
         self.link.send_modify(|state| state.down_next_seq = next_seq);
         Ok(Cursor { next_seq, hash })
     }
@@ -117,6 +132,14 @@ impl NodeStore for UplinkStore {
 
     fn acked(&self, cursor: Cursor) {
         self.link.send_modify(|state| state.acked_seq = state.acked_seq.max(cursor.next_seq - 1));
+    }
+
+    fn hub_generation(&self) -> u32 {
+        self.generation.met()
+    }
+
+    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>> {
+        Box::pin(self.generation.raise(generation))
     }
 
     fn connected(&self) {

@@ -14,6 +14,9 @@ pub struct NodeSession {
     state: State,
     up_head_seq: u64,
     down: BatchReceiver,
+    hub_generation_min: u32,
+    /// Whether nothing new is sent any more: the session is about to end in order.
+    ending: bool,
 }
 
 #[derive(Debug)]
@@ -31,7 +34,13 @@ impl NodeSession {
         peer.send(Stream::Up, &Frame::Hello(hello), now_ms);
         // Opens the down stream, and tells where the feed is expected.
         peer.send(Stream::Down, &Frame::Ack(down), now_ms);
-        NodeSession { peer, state: State::Greeting, up_head_seq, down: BatchReceiver::new(down) }
+        let down = BatchReceiver::new(down);
+        NodeSession { peer, state: State::Greeting, up_head_seq, down, hub_generation_min: 0, ending: false }
+    }
+
+    /// Refuses a hub of an earlier generation than this: it was left behind, and what it takes in would be lost.
+    pub fn with_hub_generation_min(self, hub_generation_min: u32) -> Self {
+        NodeSession { hub_generation_min, ..self }
     }
 
     /// Takes received bytes.
@@ -53,6 +62,11 @@ impl NodeSession {
     fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
         match (stream, frame, &mut self.state) {
             (Stream::Up, Frame::Welcome(welcome), State::Greeting) => {
+                // First of all: what a hub that was left behind says of our log proves nothing against the log.
+                if welcome.hub_generation < self.hub_generation_min {
+                    let (ours, theirs) = (self.hub_generation_min, welcome.hub_generation);
+                    return Err(RefusalV1::HubSuperseded { ours, theirs });
+                }
                 check_position(welcome.up)?;
                 let ours = self.up_head_seq + 1;
                 if welcome.up.next_seq > ours {
@@ -146,8 +160,22 @@ impl NodeSession {
         self.peer.poll()
     }
 
+    /// Sends nothing new any more: the session is about to end, and what is on its way shall be acknowledged before.
+    pub fn finish_sending(&mut self) {
+        self.ending = true;
+    }
+
+    /// Whether nothing that was sent waits for its acknowledgement.
+    pub fn is_settled(&self) -> bool {
+        match &self.state {
+            State::Open(sender) => sender.is_settled(),
+            State::Greeting | State::Locating(_) => true,
+        }
+    }
+
     fn read_on(&mut self) {
-        if let State::Open(sender) = &mut self.state
+        if !self.ending
+            && let State::Open(sender) = &mut self.state
             && let Some((from_seq, events_max, bytes_max)) = sender.wants()
         {
             self.peer.act(Action::ReadLog { from_seq, events_max, bytes_max });

@@ -104,6 +104,11 @@ impl BatchSender {
         Ok(true)
     }
 
+    /// Whether all that was given out has been acknowledged, and no read is under way.
+    pub fn is_settled(&self) -> bool {
+        self.in_flight.is_empty() && !self.reading
+    }
+
     /// What the receiver has made durable.
     pub fn acked_cursor(&self) -> Cursor {
         self.acked

@@ -87,3 +87,11 @@ pub(super) async fn wake(at_ms: i64) {
     let wait_ms = (at_ms - now_ms()).max(0) as u64;
     tokio::time::sleep(Duration::from_millis(wait_ms)).await;
 }
+
+/// Waits until then; without a time, for ever.
+pub(super) async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -11,6 +11,8 @@ pub(super) struct Intake<E> {
     batches: mpsc::Sender<VerifiedBatch>,
     outcomes: mpsc::Receiver<Result<Cursor, E>>,
     working: JoinHandle<()>,
+    /// Batches whose outcome is out.
+    committing: usize,
 }
 
 impl<E: Send + 'static> Intake<E> {
@@ -34,22 +36,30 @@ impl<E: Send + 'static> Intake<E> {
                 }
             }
         });
-        Intake { batches, outcomes, working }
+        Intake { batches, outcomes, working, committing: 0 }
     }
 
     /// Hands a batch over. The session's window keeps this from waiting; after a failure, its outcome tells.
-    pub(super) async fn put(&self, batch: VerifiedBatch) {
+    pub(super) async fn put(&mut self, batch: VerifiedBatch) {
+        self.committing += 1;
         let _ = self.batches.send(batch).await;
     }
 
     /// The outcome of the next batch; `None` after a failure.
     pub(super) async fn next_outcome(&mut self) -> Option<Result<Cursor, E>> {
-        self.outcomes.recv().await
+        let outcome = self.outcomes.recv().await;
+        self.committing = self.committing.saturating_sub(1);
+        outcome
+    }
+
+    /// Whether the outcome of some batch is out.
+    pub(super) fn is_committing(&self) -> bool {
+        self.committing > 0
     }
 
     /// Drops what waits, and returns when the batch on its way is in: the store stands still from then on.
     pub(super) async fn stop(self) {
-        let Intake { batches, outcomes, working } = self;
+        let Intake { batches, outcomes, working, .. } = self;
         drop((batches, outcomes));
         let _ = working.await;
     }

@@ -14,8 +14,11 @@ const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 const SEND_WINDOW_BYTES: u64 = 2 << 20;
 /// Streams that a peer may open at once: two for the session, the rest for requests.
 const STREAMS_MAX: u32 = 8;
-/// QUIC's own keep-alive; a node with nothing to send learns within it that the hub has restarted.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// How long a node hears nothing before it asks for a sign of life. A dead path must be seen well within a second; a dozen nodes
+/// ask a hub for a hundred tiny packets a second at most, and only while they are quiet.
+pub(super) const NODE_KEEP_ALIVE: Duration = Duration::from_millis(150);
+/// The same at the hub, which hears its nodes ask and has nothing to look for.
+pub(super) const HUB_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A connection without any packet for so long is gone.
 const IDLE_MS_MAX: u32 = 10_000;
 
@@ -25,7 +28,7 @@ const INITIAL_RTT: Duration = Duration::from_millis(100);
 /// How long TLS and the streams of a session may take to open.
 pub(super) const OPENING_WAIT: Duration = Duration::from_secs(5);
 
-pub(super) fn transport_config(segmentation_offload: bool) -> Arc<TransportConfig> {
+pub(super) fn transport_config(segmentation_offload: bool, keep_alive: Duration) -> Arc<TransportConfig> {
     let mut config = TransportConfig::default();
     config
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW_BYTES))
@@ -35,7 +38,7 @@ pub(super) fn transport_config(segmentation_offload: bool) -> Arc<TransportConfi
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
         .initial_rtt(INITIAL_RTT)
-        .keep_alive_interval(Some(KEEP_ALIVE))
+        .keep_alive_interval(Some(keep_alive))
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(IDLE_MS_MAX))))
         .enable_segmentation_offload(segmentation_offload);
     Arc::new(config)

@@ -10,8 +10,8 @@ mod requests;
 mod reset;
 mod store;
 
-pub use hub::{HubEndpoint, HubIdentity, HubOptions};
-pub use node::{NodeUplink, UplinkIdentity, UplinkOptions};
+pub use hub::{HubDrain, HubEndpoint, HubIdentity, HubOptions};
+pub use node::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPace, UplinkStatus};
 pub use requests::{RequestError, Requester};
 pub use reset::endpoint_settings;
 pub use store::{Admission, Future, HubStore, LogError, NodeStore};

@@ -11,6 +11,8 @@ use super::closing::ENDED;
 pub(super) const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// How long an answer may take.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How long a request waits for a session: one that moves to another route is between two for a moment.
+const SESSION_WAIT: Duration = Duration::from_millis(500);
 /// First bytes of a request stream.
 pub(super) const REQUEST_MARK: &[u8; 4] = b"req1";
 
@@ -35,12 +37,12 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its answer. Without a session it waits for one for a moment.
     pub async fn request(&self, request: &[u8]) -> Result<Vec<u8>, RequestError> {
         if request.len() > REQUEST_BYTES_MAX - REQUEST_MARK.len() {
             return Err(failed(format!("a request of {} bytes is too large", request.len())));
         }
-        let connection = self.connection.borrow().clone().ok_or(RequestError::NotConnected)?;
+        let connection = self.open().await.ok_or(RequestError::NotConnected)?;
         let exchange = async {
             let (mut send, mut receive) = connection.open_bi().await.map_err(failed)?;
             send.write_all(REQUEST_MARK).await.map_err(failed)?;
@@ -49,6 +51,19 @@ impl Requester {
             receive.read_to_end(REQUEST_BYTES_MAX).await.map_err(failed)
         };
         tokio::time::timeout(ANSWER_WAIT, exchange).await.map_err(|_| RequestError::TimedOut)?
+    }
+}
+
+impl Requester {
+    async fn open(&self) -> Option<Connection> {
+        let mut connection = self.connection.clone();
+        let open = async {
+            match connection.wait_for(Option::is_some).await {
+                Ok(open) => open.clone(),
+                Err(_) => None,
+            }
+        };
+        tokio::time::timeout(SESSION_WAIT, open).await.ok().flatten()
     }
 }
 

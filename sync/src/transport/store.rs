@@ -37,6 +37,11 @@ pub trait NodeStore: Send + Sync + 'static {
     fn apply_down(&self, batch: VerifiedBatch) -> Future<'_, Result<Cursor, LogError>>;
     /// The hub has committed everything before this place.
     fn acked(&self, cursor: Cursor);
+    /// The highest generation of the hub that was met; 0 before the first.
+    fn hub_generation(&self) -> u32;
+    /// A hub of this generation, not lower than [`NodeStore::hub_generation`], agrees with the own log. Remembered durably when
+    /// it returns; no session opens otherwise.
+    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>>;
     /// A session was opened.
     fn connected(&self);
     /// The session ended; `refusal` says why where the peer or the protocol gave a reason.

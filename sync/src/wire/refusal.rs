@@ -116,6 +116,17 @@ pub enum RefusalV1 {
         /// Next position by the node.
         theirs: u64,
     },
+    /// This machine of the hub is being taken out of use.
+    #[error("this machine of the hub is being taken out of use")]
+    Draining,
+    /// The node has met a hub of a later generation: this one was left behind by a take-over or a restore.
+    #[error("the hub is of generation {theirs}, the node has met generation {ours}: this machine was left behind")]
+    HubSuperseded {
+        /// Highest generation that the node has met.
+        ours: u32,
+        /// Generation of the hub.
+        theirs: u32,
+    },
 }
 
 impl RefusalV1 {
@@ -142,6 +153,10 @@ impl RefusalV1 {
             RefusalV1::HubBehind { .. } => {
                 "The hub lacks what it told its nodes: bring its newest copy and log back, or call the maintainers."
             }
+            RefusalV1::Draining => "Nothing: the node goes to another machine of the hub by itself.",
+            RefusalV1::HubSuperseded { .. } => {
+                "Stop this machine of the hub: another one took over without it. Then join it anew."
+            }
             RefusalV1::Superseded => "Nothing, unless two machines run as this node: then stop one.",
         }
     }
@@ -162,7 +177,10 @@ impl RefusalV1 {
 
     /// Whether trying again by itself can help. The others need a person.
     pub fn is_passing(&self) -> bool {
-        matches!(self, RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } | RefusalV1::Superseded)
+        matches!(
+            self,
+            RefusalV1::Silent { .. } | RefusalV1::Unavailable { .. } | RefusalV1::Superseded | RefusalV1::Draining
+        )
     }
 }
 
@@ -170,7 +188,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 16] {
+    fn refusals() -> [(RefusalV1, &'static str); 18] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -190,6 +208,8 @@ mod tests {
             (RefusalV1::Revoked { node }, "0d00"),
             (RefusalV1::Renewed { node }, "0e00"),
             (RefusalV1::HubBehind { ours: 4, theirs: 9 }, "0f0409"),
+            (RefusalV1::Draining, "10"),
+            (RefusalV1::HubSuperseded { ours: 2, theirs: 1 }, "110201"),
         ]
     }
 

@@ -8,9 +8,11 @@ use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{CertificateAuthority, Certified, Key, KeyAndRequest, TlsIdentity, certified_by_pem};
+use jikai_sync::routes::Route;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{
     Admission, Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, Requester, UplinkOptions,
+    UplinkPace,
 };
 use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
 use tokio::sync::watch;
@@ -36,9 +38,13 @@ fn cursor(seq: u64) -> Cursor {
 }
 
 /// Waits until a watched value is as wanted.
-pub async fn reaches<T: Clone>(watched: &watch::Sender<T>, wanted: impl FnMut(&T) -> bool) -> T {
-    let mut watching = watched.subscribe();
-    tokio::time::timeout(LIMIT, watching.wait_for(wanted)).await.expect("it took too long").unwrap().clone()
+pub async fn reaches<T: Clone>(value: &watch::Sender<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    watched(&mut value.subscribe(), wanted).await
+}
+
+/// The same for who only watches.
+pub async fn watched<T: Clone>(value: &mut watch::Receiver<T>, wanted: impl FnMut(&T) -> bool) -> T {
+    tokio::time::timeout(LIMIT, value.wait_for(wanted)).await.expect("it took too long").unwrap().clone()
 }
 
 /// One end of a session: a log of so many records, and what came of the other's. Both logs hold the same records.
@@ -55,8 +61,14 @@ pub struct End {
     pub taking: watch::Sender<bool>,
     /// Why the last session ended.
     pub refused: watch::Sender<Option<RefusalV1>>,
+    /// Why some session ended last, where there was a reason.
+    last_refusal: watch::Sender<Option<RefusalV1>>,
     /// Sessions that opened.
     pub opened: watch::Sender<u32>,
+    /// Whether one is open now.
+    pub open: watch::Sender<bool>,
+    /// At a hub: greetings that were admitted.
+    pub admissions: watch::Sender<u32>,
     /// Sessions that ended, opened or not.
     pub tries: watch::Sender<u32>,
     /// Newest acknowledgement.
@@ -65,6 +77,8 @@ pub struct End {
     pub knocks: watch::Sender<u32>,
     /// Above 0: every certificate is revoked.
     pub revocations: watch::Sender<u64>,
+    /// At a hub: its generation. At a node: the highest one that it has met.
+    pub generation: watch::Sender<u32>,
     /// At a hub: what the newest session showed that both ends agreed in.
     pub agreed: watch::Sender<Option<Certified>>,
 }
@@ -83,11 +97,15 @@ impl End {
             waiting: watch::Sender::new(0),
             taking: watch::Sender::new(true),
             refused: watch::Sender::new(None),
+            last_refusal: watch::Sender::new(None),
             opened: watch::Sender::new(0),
+            open: watch::Sender::new(false),
+            admissions: watch::Sender::new(0),
             tries: watch::Sender::new(0),
             acked: watch::Sender::new(0),
             knocks: watch::Sender::new(0),
             revocations: watch::Sender::new(0),
+            generation: watch::Sender::new(u32::from(claims.is_hub())),
             agreed: watch::Sender::new(None),
         })
     }
@@ -109,6 +127,19 @@ impl End {
 
     pub async fn received(&self, seq: u64) {
         reaches(&self.received, |now| *now >= seq).await;
+    }
+
+    pub fn last_refusal(&self) -> Option<RefusalV1> {
+        self.last_refusal.borrow().clone()
+    }
+
+    fn left(&self, refusal: Option<&RefusalV1>) {
+        self.open.send_replace(false);
+        self.refused.send_replace(refusal.cloned());
+        if refusal.is_some() {
+            self.last_refusal.send_replace(refusal.cloned());
+        }
+        self.tries.send_modify(|tries| *tries += 1);
     }
 
     pub async fn was_refused(&self) -> RefusalV1 {
@@ -139,12 +170,20 @@ impl NodeStore for End {
     fn acked(&self, cursor: Cursor) {
         self.acked.send_replace(cursor.next_seq - 1);
     }
+    fn hub_generation(&self) -> u32 {
+        *self.generation.borrow()
+    }
+    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>> {
+        assert!(generation >= *self.generation.borrow());
+        self.generation.send_replace(generation);
+        Box::pin(std::future::ready(Ok(())))
+    }
     fn connected(&self) {
+        self.open.send_replace(true);
         self.opened.send_modify(|opened| *opened += 1);
     }
     fn disconnected(&self, refusal: Option<&RefusalV1>) {
-        self.refused.send_replace(refusal.cloned());
-        self.tries.send_modify(|tries| *tries += 1);
+        self.left(refusal);
     }
 }
 
@@ -156,7 +195,8 @@ impl HubStore for End {
     }
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         let up = cursor(*self.received.borrow());
-        let welcome = Welcome { up, hub_generation: 1, endpoints: Vec::new() };
+        self.admissions.send_modify(|admissions| *admissions += 1);
+        let welcome = Welcome { up, hub_generation: *self.generation.borrow(), endpoints: Vec::new() };
         let admitted = match hello.environment.as_str() {
             ours if ours == self.environment => {
                 Ok(Admission { welcome, down_head: self.sent.subscribe(), revocations: self.revocations.subscribe() })
@@ -166,7 +206,12 @@ impl HubStore for End {
         Box::pin(std::future::ready(admitted))
     }
     fn ingest(&self, _: NodeId, _: [u8; 16], batch: VerifiedBatch) -> Future<'_, Result<Cursor, RefusalV1>> {
-        Box::pin(async { Ok(self.take(batch).await) })
+        // What an older session at another machine brought is known, as it is to a log that all machines share.
+        let received = *self.received.borrow();
+        match batch.end().next_seq <= received + 1 {
+            true => Box::pin(std::future::ready(Ok(cursor(received)))),
+            false => Box::pin(async { Ok(self.take(batch).await) }),
+        }
     }
     fn read_down(&self, _: NodeId, from: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
         Box::pin(std::future::ready(Ok(self.read(from))))
@@ -185,8 +230,7 @@ impl HubStore for End {
         Box::pin(std::future::ready([request, certified.node.to_string().into_bytes()].concat()))
     }
     fn disconnected(&self, _: NodeId, refusal: Option<&RefusalV1>) {
-        self.refused.send_replace(refusal.cloned());
-        self.tries.send_modify(|tries| *tries += 1);
+        self.left(refusal);
     }
 }
 
@@ -244,8 +288,22 @@ pub fn start_hub(endpoint: HubEndpoint) -> Running {
     Running { address, running: tokio::spawn(endpoint.run(stop.clone())), stop: stop.drop_guard() }
 }
 
+/// Routes to these addresses, of which nothing else is known.
+pub fn routes_to(hub: &[SocketAddr]) -> Vec<Route> {
+    hub.iter().map(|address| Route::to(*address, 1)).collect()
+}
+
 pub fn bind_node(edge: &Arc<End>, tls: &TlsIdentity, hub: &[SocketAddr]) -> NodeUplink {
-    let options = UplinkOptions { hub: hub.to_vec(), bind: local(), segmentation_offload: false };
+    bind_node_on(edge, tls, watch::channel(routes_to(hub)).1, UplinkPace::default())
+}
+
+pub fn bind_node_on(
+    edge: &Arc<End>,
+    tls: &TlsIdentity,
+    routes: watch::Receiver<Vec<Route>>,
+    pace: UplinkPace,
+) -> NodeUplink {
+    let options = UplinkOptions { routes, bind: local(), segmentation_offload: false, pace };
     NodeUplink::bind(tls, options, edge.clone()).unwrap()
 }
 

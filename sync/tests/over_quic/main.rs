@@ -4,5 +4,7 @@
 
 mod certificates;
 mod ends;
+mod links;
+mod relay;
 mod sessions;
 mod strangers;

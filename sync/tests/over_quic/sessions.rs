@@ -9,7 +9,8 @@ use jikai_sync::transport::HubEndpoint;
 use jikai_sync::wire::RefusalV1;
 
 use crate::ends::{
-    End, LIMIT, authority, bind_hub, connect, hub_identity, local, node, node_identity, reaches, start_hub, start_node,
+    End, LIMIT, authority, bind_hub, bind_node, connect, hub_identity, local, node, node_identity, reaches, run_node,
+    start_hub, start_node, watched,
 };
 
 /// Identities of a hub and of node 3, which trust each other.
@@ -81,9 +82,13 @@ async fn a_node_tries_the_hubs_next_address_when_one_is_gone() {
     let ((hub_tls, node_tls), (hub, edge)) = (identities(), ends());
     let first = start_hub(bind_hub(&hub, &hub_tls, local()).unwrap());
     let second = start_hub(bind_hub(&hub, &hub_tls, local()).unwrap());
-    let _node = start_node(&edge, &node_tls, &[first.address, second.address]);
+    let uplink = bind_node(&edge, &node_tls, &[first.address, second.address]);
+    let mut status = uplink.status();
+    let _node = run_node(uplink);
     hub.received(30).await;
-    drop(first.stop);
+    let used = watched(&mut status, |status| status.route.is_some()).await.route.unwrap().address;
+    let (used, _other) = if used == first.address { (first, second) } else { (second, first) };
+    drop(used.stop);
     reaches(&edge.opened, |opened| *opened >= 2).await;
     edge.sent.send_replace(60);
     hub.received(60).await;

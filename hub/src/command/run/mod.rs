@@ -34,7 +34,7 @@ use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::jobs::keep_jobs;
 use crate::keys;
 use crate::machine_log::take_over;
-use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced};
+use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state, keep_announced};
 use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
 use crate::raft::settings::Settings;
@@ -135,6 +135,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
     let following = tokio::spawn(following);
+    tokio::spawn(drain_nodes(endpoint.drain(), own_state.clone()));
     let jobs = tokio::spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
     let syncing = tokio::spawn(endpoint.run(stopping.clone()));
     let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());

@@ -9,11 +9,12 @@ use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{Certified, Key, KeyAndRequest, TlsIdentity, certified_by_pem, verify_node};
+use jikai_sync::routes::Route;
 use jikai_sync::secrets::Secrets;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{
     Future, HubEndpoint, HubOptions, HubStore, LogError, NodeStore, NodeUplink, RequestError, Requester,
-    UplinkIdentity, UplinkOptions,
+    UplinkIdentity, UplinkOptions, UplinkPace,
 };
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
 use parking_lot::Mutex;
@@ -62,6 +63,12 @@ impl NodeStore for Store {
         Box::pin(std::future::ready(Ok(batch.end())))
     }
     fn acked(&self, _: Cursor) {}
+    fn hub_generation(&self) -> u32 {
+        0
+    }
+    fn met_generation(&self, _: u32) -> Future<'_, Result<(), LogError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
     fn connected(&self) {
         self.connected.send_modify(|count| *count += 1);
     }
@@ -141,7 +148,8 @@ impl Centre {
             refused: watch::Sender::new(None),
         });
         let bind = "127.0.0.1:0".parse().unwrap();
-        let options = UplinkOptions { hub: vec![self.address], bind, segmentation_offload: false };
+        let routes = watch::channel(vec![Route::to(self.address, 1)]).1;
+        let options = UplinkOptions { routes, bind, segmentation_offload: false, pace: UplinkPace::default() };
         let uplink = NodeUplink::bind(&pair.tls(&self.files), options, store.clone()).unwrap();
         let (requester, identity, stop) = (uplink.requester(), uplink.identity(), CancellationToken::new());
         tokio::spawn(uplink.run(stop.clone()));

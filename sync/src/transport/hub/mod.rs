@@ -11,16 +11,17 @@ use std::sync::Arc;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, ServerConfig, TokioRuntime};
 use rustls_pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
 use super::closing::{ENDED, REFUSED, close, told};
-use super::limits::{OPENING_WAIT, transport_config};
+use super::limits::{HUB_KEEP_ALIVE, OPENING_WAIT, transport_config};
 use super::requests::serve;
 use super::reset::endpoint_config;
 use super::store::HubStore;
 use crate::identity::{Certified, TlsIdentity, certified, sync_server};
+use crate::wire::RefusalV1;
 use run::Run;
 use seats::Seats;
 
@@ -60,13 +61,32 @@ impl HubIdentity {
 fn server_config(identity: &TlsIdentity, options: &HubOptions) -> Result<ServerConfig, TransportError> {
     let crypto = QuicServerConfig::try_from(sync_server(identity)?).map_err(|_| TransportError::NoInitialCipher)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
-    config.transport_config(transport_config(options.segmentation_offload)).max_incoming(options.connections_max);
+    let transport = transport_config(options.segmentation_offload, HUB_KEEP_ALIVE);
+    config.transport_config(transport).max_incoming(options.connections_max);
     Ok(config)
+}
+
+/// Sends the nodes of a running endpoint to other machines of the hub, and takes them back.
+#[derive(Clone)]
+pub struct HubDrain(watch::Sender<bool>);
+
+impl HubDrain {
+    /// While set, sessions end in order (what they were committing is acknowledged first) and no other opens: nodes are told
+    /// `Draining`, and go on at another machine at once.
+    pub fn set(&self, draining: bool) {
+        self.0.send_replace(draining);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        *self.0.borrow()
+    }
 }
 
 struct Shared {
     store: Arc<dyn HubStore>,
     seats: Seats,
+    draining: watch::Sender<bool>,
 }
 
 impl HubEndpoint {
@@ -82,13 +102,18 @@ impl HubEndpoint {
         let socket = std::net::UdpSocket::bind(address).map_err(cannot)?;
         let settings = endpoint_config(identity.private_key_der());
         let endpoint = Endpoint::new(settings, Some(config), socket, Arc::new(TokioRuntime)).map_err(cannot)?;
-        let shared = Arc::new(Shared { store, seats: Seats::default() });
+        let shared = Arc::new(Shared { store, seats: Seats::default(), draining: watch::Sender::new(false) });
         Ok(HubEndpoint { endpoint, options: options.clone(), shared })
     }
 
     /// To give it another certificate while it runs. The address stays taken for as long as this is kept.
     pub fn identity(&self) -> HubIdentity {
         HubIdentity { endpoint: self.endpoint.clone(), options: self.options.clone() }
+    }
+
+    /// To take this machine out of use while it runs.
+    pub fn drain(&self) -> HubDrain {
+        HubDrain(self.shared.draining.clone())
     }
 
     /// The address in use.
@@ -140,13 +165,18 @@ impl Shared {
             _ => return connection.close(REFUSED, b"no node"),
         };
         let node = certified.node;
+        if *self.draining.borrow() {
+            return close(&connection, Some(&RefusalV1::Draining));
+        }
         let Ok(Some((up, down))) = tokio::time::timeout(OPENING_WAIT, accept_streams(&connection)).await else {
             return connection.close(REFUSED, b"no session");
         };
         let ended = Run::new(self.clone(), certified, connection.clone(), up, down).until_end().await;
         let refusal = told(&connection).or(ended.err());
-        if let Some(refusal) = &refusal {
-            tracing::warn!(%node, %refusal, hint = refusal.hint(), "a session ended");
+        match &refusal {
+            Some(RefusalV1::Draining) => tracing::info!(%node, "a node was sent to another machine"),
+            Some(refusal) => tracing::warn!(%node, %refusal, hint = refusal.hint(), "a session ended"),
+            None => {}
         }
         let left = self.seats.leave(node, &connection, || self.store.disconnected(node, refusal.as_ref()));
         if let (false, Some(refusal)) = (left, &refusal) {

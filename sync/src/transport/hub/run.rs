@@ -1,20 +1,25 @@
 //! One session of the hub while it runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jikai_schema::id::NodeId;
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::seats::Held;
 use super::{Duplex, Shared};
 use crate::identity::Certified;
 use crate::session::{Action, HubSession};
-use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, wake};
+use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, until, wake};
 use crate::transport::intake::Intake;
 use crate::transport::store::Admission;
 use crate::wire::{Hello, RefusalV1};
+
+/// How long a session that is to end in order waits for what it is committing.
+const SETTLE_WAIT: Duration = Duration::from_millis(300);
 
 /// One session: its state machine, its streams, and what it holds once the node is admitted.
 pub(super) struct Run {
@@ -26,6 +31,9 @@ pub(super) struct Run {
     writers: Writers,
     incoming: mpsc::Receiver<Incoming>,
     admitted: Option<Admitted>,
+    draining: watch::Receiver<bool>,
+    /// Once the session is to end in order: when it ends at the latest.
+    leaving_at: Option<Instant>,
 }
 
 /// What only an admitted node is given.
@@ -46,6 +54,7 @@ impl Run {
         (up_send, up_receive): Duplex,
         (down_send, down_receive): Duplex,
     ) -> Self {
+        let draining = shared.draining.subscribe();
         Run {
             shared,
             node: certified.node,
@@ -55,6 +64,8 @@ impl Run {
             writers: Writers { up: up_send, down: down_send },
             incoming: read_streams(up_receive, down_receive),
             admitted: None,
+            draining,
+            leaving_at: None,
         }
     }
 
@@ -69,6 +80,7 @@ impl Run {
 
     async fn drive(&mut self) -> Result<(), RefusalV1> {
         loop {
+            self.leave_when_settled();
             while let Some(action) = self.session.poll() {
                 if let Action::Close(refusal) = action {
                     self.writers.finish().await;
@@ -84,6 +96,15 @@ impl Run {
         }
     }
 
+    /// Ends a session that is to leave once what it was committing is acknowledged, or has taken too long.
+    fn leave_when_settled(&mut self) {
+        let Some(leaving_at) = self.leaving_at else { return };
+        let committing = self.admitted.as_ref().is_some_and(|admitted| admitted.intake.is_committing());
+        if !committing || Instant::now() >= leaving_at {
+            self.session.refuse(RefusalV1::Draining, now_ms());
+        }
+    }
+
     /// Waits for the next thing to happen; `false` when the connection is gone. In this order, so that what has come in
     /// counts before silence is measured.
     async fn wait(&mut self) -> bool {
@@ -93,8 +114,13 @@ impl Run {
             }
             None => (None, None, None),
         };
+        let leaving_at = self.leaving_at;
         tokio::select! {
             biased;
+            true = is_set(&mut self.draining), if leaving_at.is_none() => {
+                self.leaving_at = Some(Instant::now() + SETTLE_WAIT);
+            }
+            () = until(leaving_at) => {}
             revoked = or_never(revocations, async |revocations| revocations.changed().await) => {
                 if revoked.is_err() {
                     return false;
@@ -108,7 +134,8 @@ impl Run {
                 Some(Err(refusal)) => self.session.refuse(refusal, now_ms()),
                 None => return false,
             },
-            chunk = self.incoming.recv() => match chunk {
+            // Whoever is to leave is not listened to any more: what it sends now goes to another machine.
+            chunk = self.incoming.recv(), if leaving_at.is_none() => match chunk {
                 Some((stream, Some(bytes))) => self.session.on_bytes(stream, &bytes, now_ms()),
                 Some((_, None)) | None => return false,
             },
@@ -136,7 +163,7 @@ impl Run {
                 }
             }
             Action::Deliver(batch) => {
-                if let Some(admitted) = &self.admitted {
+                if let Some(admitted) = &mut self.admitted {
                     admitted.intake.put(batch).await;
                 }
             }
@@ -181,6 +208,11 @@ impl Run {
         self.admitted = Some(Admitted { intake, down_head, revocations, answering: None, _seat: seat });
         self.session.admitted(welcome, head_seq, now_ms());
     }
+}
+
+/// Waits until the machine is taken out of use; `false` when nobody can do that any more.
+async fn is_set(draining: &mut watch::Receiver<bool>) -> bool {
+    draining.wait_for(|draining| *draining).await.is_ok()
 }
 
 /// Waits for what an admitted node has; before, for ever.

@@ -1,14 +1,33 @@
 //! One session of a node while it runs.
 
+use std::time::Duration;
+
 use quinn::{ClientConfig, Connection};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::NodeUplink;
 use crate::session::{Action, NodeSession};
-use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, wake};
+use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, until, wake};
 use crate::transport::intake::Intake;
 use crate::transport::store::LogError;
 use crate::wire::RefusalV1;
+
+/// How long a session that moves waits for the acknowledgement of what it sent.
+const SETTLE_WAIT: Duration = Duration::from_millis(200);
+
+/// Whether a session goes on here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// It does.
+    Stay,
+    /// It moves once what it sent is acknowledged.
+    InOrder,
+    /// It moves: nothing comes through here.
+    Now,
+}
+
+const MOVES: &str = "it moves to another route";
 
 /// One session: its state machine, its streams, and the feed on its way into the store.
 pub(super) struct Run<'a> {
@@ -20,6 +39,9 @@ pub(super) struct Run<'a> {
     head: watch::Receiver<u64>,
     /// Another certificate than this session's, once there is one.
     newer: watch::Receiver<ClientConfig>,
+    leave: watch::Receiver<Leave>,
+    /// Once the session is to move in order: when it does at the latest.
+    leaving_at: Option<Instant>,
     intake: Intake<LogError>,
     /// Where the hub stood when the session opened.
     agreed_next_seq: u64,
@@ -33,6 +55,7 @@ impl<'a> Run<'a> {
         uplink: &'a NodeUplink,
         connection: &'a Connection,
         newer: watch::Receiver<ClientConfig>,
+        leave: watch::Receiver<Leave>,
     ) -> Result<Self, String> {
         let (up_send, up_receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let (down_send, down_receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
@@ -46,11 +69,13 @@ impl<'a> Run<'a> {
         Ok(Run {
             uplink,
             connection,
-            session: NodeSession::new(hello, now_ms()),
+            session: NodeSession::new(hello, now_ms()).with_hub_generation_min(uplink.store.hub_generation()),
             writers: Writers { up: up_send, down: down_send },
             incoming: read_streams(up_receive, down_receive),
             head,
             newer,
+            leave,
+            leaving_at: None,
             intake,
             agreed_next_seq: 0,
             sent: false,
@@ -74,14 +99,27 @@ impl<'a> Run<'a> {
                 }
                 self.perform(action).await?;
             }
+            let is_due = |leaving_at| self.session.is_settled() || Instant::now() >= leaving_at;
+            if self.leaving_at.is_some_and(is_due) {
+                return Err(MOVES.into());
+            }
             self.wait().await?;
         }
     }
 
     /// Waits for the next thing to happen. In this order, so that what has come in counts before silence is measured.
     async fn wait(&mut self) -> Result<(), String> {
+        let leaving_at = self.leaving_at;
         tokio::select! {
             biased;
+            leave = told_to(&mut self.leave), if leaving_at.is_none() => match leave {
+                Leave::Now => return Err(MOVES.into()),
+                Leave::InOrder | Leave::Stay => {
+                    self.session.finish_sending();
+                    self.leaving_at = Some(Instant::now() + SETTLE_WAIT);
+                }
+            },
+            () = until(leaving_at) => {}
             _ = self.newer.changed() => return Err("another certificate takes its place".into()),
             outcome = self.intake.next_outcome() => match outcome {
                 Some(Ok(cursor)) => self.session.delivered(cursor, now_ms()),
@@ -110,6 +148,9 @@ impl<'a> Run<'a> {
             }
             Action::LocateUp(welcome) => {
                 let hash = store.chain_at(welcome.up.next_seq - 1).await.map_err(failed)?;
+                if hash == Some(welcome.up.hash) {
+                    store.met_generation(welcome.hub_generation).await.map_err(failed)?;
+                }
                 self.agreed_next_seq = welcome.up.next_seq;
                 self.session.located(hash, now_ms());
                 if self.session.is_open() {
@@ -134,5 +175,14 @@ impl<'a> Run<'a> {
             Action::Admit(_) | Action::Agreed | Action::Close(_) => {}
         }
         Ok(())
+    }
+}
+
+/// Waits until the session is to leave; for ever when nobody says so any more.
+async fn told_to(leave: &mut watch::Receiver<Leave>) -> Leave {
+    let told = leave.wait_for(|leave| *leave != Leave::Stay).await.map(|leave| *leave);
+    match told {
+        Ok(leave) => leave,
+        Err(_) => std::future::pending().await,
     }
 }
