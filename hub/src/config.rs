@@ -1,6 +1,6 @@
 //! Settings: `hub.toml` in the data directory. Unknown keys are refused.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::str::FromStr;
@@ -46,6 +46,9 @@ pub struct Config {
     /// Where a front door reaches the centre's API, if `listen` is no address that it could.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http_address: Option<SocketAddr>,
+    /// Addresses of front doors (HAProxy): they are believed about who is behind them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub front_doors: Vec<IpAddr>,
     /// Whether this machine only votes: it keeps all data and serves nobody.
     #[serde(default)]
     pub voter_only: bool,
@@ -170,6 +173,7 @@ impl Config {
             peer_address: None,
             links: Vec::new(),
             http_address: None,
+            front_doors: Vec::new(),
             voter_only: false,
             printer_keys,
             readers: 4,

@@ -5,6 +5,7 @@ mod ca;
 mod client;
 mod cluster;
 mod digest;
+mod front_door;
 mod import;
 mod init;
 mod join;
@@ -60,6 +61,9 @@ enum Command {
     /// The machines of the hub.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// HAProxy, through which browsers and other systems come.
+    #[command(subcommand)]
+    FrontDoor(front_door::FrontDoorCommand),
     /// The hub's private certificate authority.
     #[command(subcommand)]
     Ca(CaCommand),
@@ -353,6 +357,7 @@ impl Command {
             Command::Run(args) => &args.data,
             Command::Join(args) => &args.data,
             Command::Cluster(command) => command.data(),
+            Command::FrontDoor(command) => command.data(),
             Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
             Command::Ca(CaCommand::Revoke(args)) => &args.data,
             Command::Terminal(TerminalCommand::Enrol(args)) => &args.data,
@@ -404,6 +409,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Join(args) => join::join(&args),
             Command::Cluster(command) => cluster::cluster(&command),
+            Command::FrontDoor(command) => front_door::front_door(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),
             Command::Ca(CaCommand::List(args)) => ca::list(&args),

@@ -14,6 +14,7 @@ use jikai_schema::command::{By, Command, Outcome, Refusal, StaffCommand};
 use jikai_schema::crypto::equal;
 use jikai_schema::event::{Actor, RequestId};
 use jikai_schema::staff::Grant;
+use jikai_sync::https::CallerAddress;
 
 use super::problem::Problem;
 use super::standing::Standing;
@@ -177,7 +178,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Origin {
     }
 }
 
-/// The address that a request came from.
+/// The address that a request came from; behind a front door that of whoever is behind it.
 #[derive(Clone, Copy)]
 pub(super) struct Peer(pub(super) IpAddr);
 
@@ -185,6 +186,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if let Some(CallerAddress(caller)) = parts.extensions.get() {
+            return Ok(Peer(caller.ip().to_canonical()));
+        }
         let found = ConnectInfo::<SocketAddr>::from_request_parts(parts, state).await;
         found.map(|info| Peer(info.0.ip().to_canonical())).map_err(|_| Problem::internal(&"no peer address"))
     }

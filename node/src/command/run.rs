@@ -205,7 +205,7 @@ fn check_environment(identity: &StoreIdentity, config: &Config) -> anyhow::Resul
 
 fn bounds(config: &Config) -> HttpsBounds {
     let patience = Duration::from_millis(config.patience_ms);
-    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2, front_doors: Vec::new() }
 }
 
 /// Where another certificate is shown: terminals first, so that the hub's next session is the last of it.

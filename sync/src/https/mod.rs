@@ -6,12 +6,13 @@
 //! requests keeps its connection.
 
 mod allowances;
+mod announced;
 mod headers;
 mod patience;
 mod rest;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::identity::{IdentityError, TlsIdentity, https_server};
 
 pub use allowances::Allowances;
+pub use announced::{Announced, CallerAddress};
 pub use headers::{HEADERS_ONCE, protective_headers};
 pub use patience::{Patient, Timed};
 pub use rest::{Lent, Rest, lend};
@@ -48,7 +50,7 @@ const ANSWER_PATIENCE: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(60);
 
 /// How much of the server one caller may take.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct HttpsBounds {
     /// Connections at once, of all callers.
     pub connections_max: usize,
@@ -56,10 +58,12 @@ pub struct HttpsBounds {
     pub patience: Duration,
     /// Whether TLS 1.2 is spoken beside 1.3.
     pub tls_1_2: bool,
+    /// Addresses that are believed about who is behind them.
+    pub front_doors: Vec<IpAddr>,
 }
 
 /// A server that is bound by serving from it.
-pub type HttpsServer = Server<SocketAddr, Patient<RustlsAcceptor<Bounded>>>;
+pub type HttpsServer = Server<SocketAddr, Patient<RustlsAcceptor<Announced<Bounded>>>>;
 
 /// Gives a running server another certificate.
 #[derive(Clone)]
@@ -83,9 +87,9 @@ pub fn https(
     bounds: HttpsBounds,
 ) -> Result<(HttpsServer, HttpsIdentity), IdentityError> {
     let tls = RustlsConfig::from_config(Arc::new(https_server(identity, bounds.tls_1_2)?));
-    let acceptor = RustlsAcceptor::new(tls.clone())
-        .handshake_timeout(bounds.patience)
-        .acceptor(Bounded(Arc::new(Semaphore::new(bounds.connections_max))));
+    let bounded = Bounded(Arc::new(Semaphore::new(bounds.connections_max)));
+    let announced = Announced::new(bounded, &bounds.front_doors, bounds.patience);
+    let acceptor = RustlsAcceptor::new(tls.clone()).handshake_timeout(bounds.patience).acceptor(announced);
     let acceptor = Patient::new(acceptor, bounds.patience * ANSWER_PATIENCE);
     let mut server = axum_server::bind(listen).acceptor(acceptor).first_request_timeout(bounds.patience);
     let http = server.http_builder();

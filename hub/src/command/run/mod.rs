@@ -192,7 +192,8 @@ fn sync_options(config: &Config) -> HubOptions {
 
 fn bounds(config: &Config) -> HttpsBounds {
     let patience = Duration::from_millis(config.patience_ms);
-    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2 }
+    let front_doors = config.front_doors.clone();
+    HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2, front_doors }
 }
 
 /// The hub's certificate, shown to nodes and to browsers.
