@@ -152,7 +152,9 @@ impl DemoArgs {
     /// The command that repeats this run.
     pub(super) fn rerun(&self) -> String {
         let options = self.plan.plan().to_options().join(" ");
-        format!("jikai-sim demo {options} --rate {} --duration {}ms", self.rate, self.duration.as_millis())
+        let (rate, duration_ms, hubs) = (self.rate, self.duration.as_millis(), self.hubs);
+        let faults = self.faults.to_options();
+        format!("jikai-sim demo {options} --rate {rate} --duration {duration_ms}ms --hubs {hubs}{faults}")
     }
 }
 

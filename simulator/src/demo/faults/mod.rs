@@ -36,16 +36,16 @@ const HUBS_MIN: u16 = 3;
 /// What is done to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Fault {
-    /// kill -9 of the leading machine
-    KillLeader,
     /// kill -9 of a machine that serves and does not lead
     KillFollower,
     /// kill -9 of the machine that only votes (the last one is then `--voter-only`)
     KillVoter,
-    /// SIGSTOP of the leading machine, later SIGCONT
-    PauseLeader,
     /// Every machine has two links; one of them carries nothing, at all machines
     CutLink,
+    /// kill -9 of the leading machine
+    KillLeader,
+    /// SIGSTOP of the leading machine, later SIGCONT
+    PauseLeader,
     /// The leading machine apart from the others: both ways, then unheard, then deaf
     Partition,
     /// Take in one more machine, and take out the leading one
@@ -55,16 +55,17 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// All, in the order in which they strike: those that leave the machines as they were first.
+    /// All, in the order in which they strike: first those that leave nodes and machines where they were, for a follower that
+    /// has just come back serves no node that would feel its loss.
     pub const ALL: [Fault; 8] = [
-        Fault::KillLeader,
         Fault::KillFollower,
         Fault::KillVoter,
-        Fault::PauseLeader,
         Fault::CutLink,
+        Fault::KillLeader,
+        Fault::PauseLeader,
         Fault::Partition,
-        Fault::HubDown,
         Fault::Membership,
+        Fault::HubDown,
     ];
 
     /// The name on the command line and in the report.
@@ -165,6 +166,17 @@ impl FaultArgs {
         self.fault_trials.unwrap_or_else(|| fault.trials_default(self.chosen().len() == 1))
     }
 
+    /// The options that strike the same again, each with a space before it.
+    pub fn to_options(&self) -> String {
+        let chosen = self.chosen();
+        if chosen.is_empty() {
+            return String::new();
+        }
+        let names: Vec<&str> = chosen.iter().map(|fault| fault.name()).collect();
+        let trials = self.fault_trials.map_or(String::new(), |trials| format!(" --fault-trials {trials}"));
+        format!(" --faults {}{trials}", names.join(","))
+    }
+
     /// Refuses what cannot work with so many machines.
     pub fn verify(&self, hubs: u16) -> Result<()> {
         for fault in self.chosen() {
@@ -205,9 +217,11 @@ mod tests {
     #[test]
     fn a_comma_list_names_faults_in_any_order_and_each_strikes_once() {
         assert_eq!(parse(&[]).chosen(), []);
-        let args = parse(&["--faults", "cut-link,kill-leader,cut-link"]);
-        assert_eq!(args.chosen(), [Fault::KillLeader, Fault::CutLink]);
+        let args = parse(&["--faults", "kill-leader,cut-link,kill-leader"]);
+        assert_eq!(args.chosen(), [Fault::CutLink, Fault::KillLeader]);
         assert_eq!(parse(&["--faults", "all"]).chosen(), Fault::ALL);
+        let told = " --faults cut-link,kill-leader --fault-trials 2";
+        assert_eq!(parse(&told.split_whitespace().collect::<Vec<_>>()).to_options(), told);
         for fault in Fault::ALL {
             assert_eq!(parse(&["--faults", fault.name()]).chosen(), [fault]);
         }

@@ -24,10 +24,12 @@ const PARTITIONS: [(&str, bool, bool); 3] =
 impl Conductor<'_> {
     pub(super) async fn kill_leader(&mut self) -> Result<Stroke> {
         let leader = self.leader().await?;
+        let connected = self.cluster.machines.nodes_at(leader).await.unwrap_or(0);
         let recovered = self.kill(leader).await?;
         let next = self.leader_but(leader).await?;
         self.cluster.machines.start(leader, self.family).await?;
-        Ok(Stroke { recovered, told: format!("machine {leader} killed, machine {next} leads") })
+        let told = format!("machine {leader}, to which {connected} nodes were connected, killed, machine {next} leads");
+        Ok(Stroke { recovered, told })
     }
 
     pub(super) async fn kill_follower(&mut self) -> Result<Stroke> {
@@ -35,9 +37,12 @@ impl Conductor<'_> {
         let machines = self.cluster.machines.all();
         let follower = machines.iter().find(|machine| machine.number != leader && !machine.is_voter_only);
         let follower = follower.context("no machine serves and does not lead")?.number;
+        let connected = self.cluster.machines.nodes_at(follower).await?;
         let recovered = self.kill(follower).await?;
         self.cluster.machines.start(follower, self.family).await?;
-        Ok(Stroke { recovered, told: format!("machine {follower} killed while machine {leader} led") })
+        let told =
+            format!("machine {follower}, to which {connected} nodes were connected, killed while machine {leader} led");
+        Ok(Stroke { recovered, told })
     }
 
     pub(super) async fn kill_voter(&mut self) -> Result<Stroke> {

@@ -45,7 +45,8 @@ impl Machines {
     }
 
     async fn digest(&self, machine: &Machine) -> Result<BTreeMap<String, String>> {
-        let digest = command(&self.binary, "digest", &machine.data);
+        let mut digest = command(&self.binary, "digest", &machine.data);
+        digest.arg("--all");
         let printed = run(digest).await.with_context(|| format!("take the digests of machine {}", machine.number))?;
         Ok(tables(&printed))
     }

@@ -318,6 +318,13 @@ impl Machines {
         Ok(merged)
     }
 
+    /// Nodes that are connected to this machine.
+    pub async fn nodes_at(&self, number: u16) -> Result<usize> {
+        let answer = self.machine(number)?.service(ASK_LIMIT)?.get_json("/v1/nodes").await?;
+        let nodes = answer["nodes"].as_array().context("the hub's reply lists no nodes")?;
+        Ok(nodes.iter().filter(|node| node["connected"] == true).count())
+    }
+
     /// What a machine says of the cluster; an error when it does not answer soon.
     pub async fn status_at(&self, number: u16) -> Result<Status> {
         let machine = self.machine(number)?;
