@@ -129,7 +129,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     end(member, sequencing, async { drop(tokio::join!(syncing, signing, certifying, upkeep, tracing_commands)) })
         .await?;
     if let Some(failure) = failed.borrow().clone() {
-        bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
+        bail!("the hub has stopped: {failure}");
     }
     served
 }

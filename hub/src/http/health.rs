@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use super::problem::Problem;
 use crate::app::App;
 use crate::machine::{CertificateRow, applied_position};
+use crate::raft::digests::Agreement;
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -47,6 +48,12 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     if let Some(failure) = app.sequencer.failed().borrow().clone() {
         return Err(unknown(failure));
     }
+    let agreement = app.sequencer.agreement();
+    if let Some(Agreement { index, tables, .. }) = agreement.as_ref().filter(|agreement| agreement.yields) {
+        let detail = format!("The state differs from the leader's at entry {index}: {}.", tables.join(", "));
+        let hint = "Remove this machine from the cluster and let it join anew.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "state_differs", detail, hint));
+    }
     let read = app.pool.read(|store| applied_position(store)).await;
     let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
     let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
@@ -55,8 +62,15 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: expiry.warnings(now_ms),
+        warnings: expiry.warnings(now_ms).into_iter().chain(agreement.and_then(doubt)).collect(),
     }))
+}
+
+/// That another machine has another state, where this one is not the one to give way.
+fn doubt(agreement: Agreement) -> Option<String> {
+    let Agreement { index, agrees, tables, .. } = agreement;
+    let tables = tables.join(", ");
+    (agrees == Some(false)).then(|| format!("another machine of the hub has another state at entry {index}: {tables}"))
 }
 
 /// Metrics in the Prometheus text format.

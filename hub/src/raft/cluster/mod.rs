@@ -1,5 +1,6 @@
 //! A machine of the cluster: log, state, network and engine together.
 
+mod digests;
 mod error;
 mod log;
 mod members;
@@ -25,6 +26,7 @@ pub use error::{ChangeError, ProposeError, ReadError, StartError};
 pub use propose::Committed;
 pub use status::Status;
 
+use crate::raft::digests::Digests;
 use crate::raft::network::Peers;
 use crate::raft::settings::Settings;
 use crate::raft::types::{InstanceId, Machine, Metrics, Raft};
@@ -64,6 +66,7 @@ struct Shared {
     settings: Settings,
     raft: Raft,
     peers: Peers,
+    digests: Digests,
     /// While the machine hands over it takes no proposals.
     handing_over: watch::Sender<bool>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.

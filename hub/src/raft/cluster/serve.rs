@@ -45,6 +45,7 @@ impl Shared {
             Call::Propose(entry) => Reply::Proposed(self.append_here(entry, self.settings.propose_wait).await),
             Call::Status => Reply::Status(Box::new(self.status())),
             Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
+            Call::Digests => Reply::Digests(Box::new(self.digests.told())),
             Call::Elect => match self.raft.trigger().elect().await {
                 Ok(()) => Reply::Elected,
                 Err(fatal) => Reply::Failed(fatal.to_string()),

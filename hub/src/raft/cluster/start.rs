@@ -35,6 +35,7 @@ impl Cluster {
         let config = settings.engine()?;
         let folder = data.to_owned();
         let (lock, log, snapshots) = blocking(move || open(&folder, id)).await?;
+        let digests = state.digests();
         let machine = StateMachine::start(state, snapshots)?;
         catch_up(log.clone(), &machine).await?;
         let (instance, closing) = (log.instance(), vec![log.closed(), machine.closed()]);
@@ -47,7 +48,7 @@ impl Cluster {
         let peers = Peers::new(endpoint.clone(), identity.clone());
         let raft = Raft::new(id, config, peers.clone(), log, machine).await?;
         let (handing_over, changing) = (watch::Sender::new(false), Mutex::new(()));
-        let shared = Arc::new(Shared { id, instance, address, settings, raft, peers, handing_over, changing });
+        let shared = Arc::new(Shared { id, instance, address, settings, raft, peers, digests, handing_over, changing });
         let serving = network::serve(endpoint.clone(), identity.identify, Served(Arc::downgrade(&shared)));
         Ok(Cluster { shared, endpoint, serving: tokio::spawn(serving), closing, _lock: lock })
     }

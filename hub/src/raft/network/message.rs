@@ -8,6 +8,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 
 use crate::raft::cluster::Status;
+use crate::raft::digests::Told;
 use crate::raft::types::{Answer, EntryBytes, InstanceId, Types};
 
 /// A call with the log that the caller believes the callee to have.
@@ -30,6 +31,8 @@ pub(crate) enum Call {
     ReadIndex,
     /// Asks the machine to stand for election now.
     Elect,
+    /// Asks for the digests of its state.
+    Digests,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,6 +51,7 @@ pub(crate) enum Reply {
     OtherInstance,
     /// The engine of the machine has stopped, or the call was not allowed.
     Failed(String),
+    Digests(Box<Told>),
 }
 
 /// What became of a proposal.
@@ -70,7 +74,7 @@ impl Call {
             Call::Append(append) => append.vote.leader_id().voted_for(),
             Call::Vote(vote) => vote.vote.leader_id().voted_for(),
             Call::Snapshot(snapshot) => snapshot.vote.leader_id().voted_for(),
-            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect => None,
+            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect | Call::Digests => None,
         }
     }
 }
