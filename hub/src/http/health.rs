@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::consistency::check_state;
 use super::problem::Problem;
 use crate::app::App;
 use crate::machine::{CertificateRow, applied_position};
@@ -48,12 +49,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
     if let Some(failure) = app.sequencer.failed().borrow().clone() {
         return Err(unknown(failure));
     }
-    let agreement = app.sequencer.agreement();
-    if let Some(Agreement { index, tables, .. }) = agreement.as_ref().filter(|agreement| agreement.yields) {
-        let detail = format!("The state differs from the leader's at entry {index}: {}.", tables.join(", "));
-        let hint = "Remove this machine from the cluster and let it join anew.";
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "state_differs", detail, hint));
-    }
+    check_state(&app)?;
     let read = app.pool.read(|store| applied_position(store)).await;
     let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
     let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
@@ -62,7 +58,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: expiry.warnings(now_ms).into_iter().chain(agreement.and_then(doubt)).collect(),
+        warnings: expiry.warnings(now_ms).into_iter().chain(app.sequencer.agreement().and_then(doubt)).collect(),
     }))
 }
 

@@ -56,6 +56,16 @@ impl Digester {
     }
 }
 
+#[cfg(test)]
+impl Digester {
+    /// Waits until the digest under way is made.
+    pub(super) fn wait(&mut self) {
+        if let Some(under_way) = self.under_way.take() {
+            under_way.thread.join().unwrap();
+        }
+    }
+}
+
 impl Drop for Digester {
     fn drop(&mut self) {
         let Some(UnderWay { thread, interrupt }) = self.under_way.take() else { return };
