@@ -6,6 +6,7 @@ mod log;
 mod members;
 mod propose;
 mod read;
+mod receive;
 mod serve;
 mod start;
 mod status;
@@ -24,11 +25,13 @@ use tokio::task::JoinHandle;
 
 pub use error::{ChangeError, ProposeError, ReadError, StartError};
 pub use propose::Committed;
+use receive::Receiving;
 pub use status::Status;
 
 use crate::raft::digests::Digests;
 use crate::raft::network::Peers;
 use crate::raft::settings::Settings;
+use crate::raft::snapshots::Snapshots;
 use crate::raft::types::{InstanceId, Machine, Metrics, Raft};
 
 /// How long the files of a machine that stops may take to close.
@@ -67,6 +70,8 @@ struct Shared {
     raft: Raft,
     peers: Peers,
     digests: Digests,
+    snapshots: Arc<Snapshots>,
+    receiving: Mutex<Receiving>,
     /// While the machine hands over it takes no proposals.
     handing_over: watch::Sender<bool>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.

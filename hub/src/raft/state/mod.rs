@@ -54,6 +54,17 @@ pub enum StateError {
         /// Up to where the state goes.
         applied: Option<LogId>,
     },
+    /// A snapshot that ends in another entry than the state, at the same index: one of both was never committed.
+    #[error("a snapshot up to {offered:?} contradicts a state up to {applied:?}")]
+    Conflict {
+        /// Up to where the snapshot goes.
+        offered: Option<LogId>,
+        /// Up to where the state goes.
+        applied: Option<LogId>,
+    },
+    /// The contents of a snapshot name other machines than its description.
+    #[error("the snapshot holds another membership than was promised")]
+    OtherMembership,
     /// The contents of a snapshot are of another place than its description.
     #[error("the snapshot holds {found:?}, {expected:?} was promised")]
     OtherPlace {
