@@ -77,3 +77,62 @@ impl Shared {
         Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(file) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::province::{LONG, Machines, NodeLog, check_in};
+    use crate::raft::settings::Settings;
+    use crate::raft::snapshots::Kept;
+    use jikai_schema::command::Command;
+
+    /// A machine whose log begins behind its snapshot, and one that waits.
+    async fn shortened() -> (Machines, Arc<Kept>) {
+        let few = Settings { snapshot_entries: 10, log_entries_kept: 0, ..Settings::default() };
+        let mut machines = Machines::set_up(1, &few).await;
+        let mut log = NodeLog::new(1);
+        for _ in 0..4 {
+            machines.ask(1, Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)]))).await;
+        }
+        let mut metrics = machines[1].member.cluster.metrics();
+        let purged = metrics.wait_for(|metrics| metrics.purged.is_some());
+        tokio::time::timeout(LONG, purged).await.unwrap().unwrap();
+        let kept = machines[1].member.cluster.shared.snapshots.current().unwrap();
+        machines.seat(2).await;
+        (machines, kept)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_damaged_snapshot_is_thrown_away_and_sent_again_and_stops_nobody() {
+        let (machines, kept) = shortened().await;
+        let mut data = fs::read(&kept.path).unwrap();
+        let middle = data.len() / 2;
+        data[middle] ^= 1;
+        let (leader, follower) = (&machines[1].member.cluster.shared, &machines[2].member.cluster.shared);
+        let vote = leader.raft.metrics().borrow().vote;
+        let piece = |data| InstallSnapshotRequest { vote, meta: kept.meta.clone(), offset: 0, data, done: true };
+        let Reply::Failed(why) = follower.receive(piece(data)).await else { panic!("it was taken") };
+        assert!(why.contains("checksum"), "{why}");
+        assert_eq!(follower.snapshots.current(), None);
+        let Reply::Failed(_) = follower.receive(piece(Vec::new())).await else { panic!("it was taken at once again") };
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+        assert_eq!(*machines[2].sequencer.failed().borrow(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_machine_that_died_before_it_installed_what_it_had_received_starts_from_it() {
+        let (mut machines, kept) = shortened().await;
+        let received = machines[2].data.path().join("received");
+        fs::copy(&kept.path, &received).unwrap();
+        machines[2].member.cluster.shared.snapshots.accept(&received, kept.meta.clone()).unwrap();
+        machines.restart(2).await;
+        let place = crate::replica::position_of(kept.meta.last_log_id.unwrap().index);
+        assert_eq!(machines[2].sequencer.applied(), place);
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+    }
+}
