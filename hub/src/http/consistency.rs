@@ -109,11 +109,16 @@ fn declare_read(operation: &mut Operation) {
     if let Some(RefOr::T(done)) = responses.get_mut("200") {
         done.headers.insert(APPLIED_INDEX.to_string(), RefOr::T(header));
     }
-    responses.entry("503".to_owned()).or_insert_with(|| {
-        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
-        let response = ResponseBuilder::new().description("no leader confirms the read, or this machine is stopping");
-        RefOr::T(response.content("application/problem+json", problem).build())
-    });
+    for (status, description) in [
+        ("422", "a value that cannot be read"),
+        ("503", "no leader confirms the read, or this machine must not show its state"),
+    ] {
+        responses.entry(status.to_owned()).or_insert_with(|| {
+            let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+            let response = ResponseBuilder::new().description(description);
+            RefOr::T(response.content("application/problem+json", problem).build())
+        });
+    }
 }
 
 #[cfg(test)]
