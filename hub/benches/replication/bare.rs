@@ -1,6 +1,7 @@
 //! The log as it was before it was replicated: entries appended to a file of their own, flushed, then applied.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Result;
 use jikai_hub::log::LogPosition;
@@ -12,13 +13,15 @@ use jikai_schema::store::{Durability, open_writer};
 use rusqlite::Connection;
 
 use crate::world::World;
-use crate::{Contender, Entry, directory};
+use crate::{Contender, Entry, cpu, directory};
 
 pub struct BareLog {
     log: Connection,
     state: Connection,
     catalog: Catalog,
     position: LogPosition,
+    /// CPU time of its entries; it runs on the thread that asks.
+    used: Duration,
 }
 
 impl BareLog {
@@ -27,7 +30,12 @@ impl BareLog {
         let log = open_writer(&data.join("commands.db"), Durability::Full)?;
         log.execute_batch("CREATE TABLE entry (position INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT")?;
         let (state, catalog, position) = (store::open(&data)?, Catalog::default(), LogPosition::default());
-        Ok(BareLog { log, state, catalog, position })
+        Ok(BareLog { log, state, catalog, position, used: Duration::ZERO })
+    }
+
+    /// CPU time that its entries took.
+    pub fn cpu(&self) -> Duration {
+        self.used
     }
 
     fn append(&mut self, entry: &Entry) -> Result<Vec<Outcome>> {
@@ -45,10 +53,11 @@ impl BareLog {
 
 impl Contender for BareLog {
     fn commit(&mut self, entries: &[Entry]) -> Result<Vec<Outcome>> {
-        let mut outcomes = Vec::new();
+        let (mut outcomes, before) = (Vec::new(), cpu::of_this_thread());
         for entry in entries {
             outcomes.append(&mut self.append(entry)?);
         }
+        self.used += cpu::of_this_thread().saturating_sub(before);
         Ok(outcomes)
     }
 

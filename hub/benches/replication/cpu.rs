@@ -13,7 +13,16 @@ pub fn threads() -> BTreeSet<u64> {
 
 /// Time that a thread has run; zero where it has ended or the system does not say.
 pub fn of(thread: u64) -> Duration {
-    let text = std::fs::read_to_string(format!("{TASKS}/{thread}/schedstat")).unwrap_or_default();
+    read(&format!("{TASKS}/{thread}/schedstat"))
+}
+
+/// The same of the thread that asks.
+pub fn of_this_thread() -> Duration {
+    read("/proc/thread-self/schedstat")
+}
+
+fn read(path: &str) -> Duration {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
     let ran = text.split_whitespace().next().and_then(|nanoseconds| nanoseconds.parse().ok());
     Duration::from_nanos(ran.unwrap_or_default())
 }
