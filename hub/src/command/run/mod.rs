@@ -151,7 +151,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
 /// Why a machine stopped by itself, if it did.
 fn conclude(failed: &watch::Receiver<Option<String>>, own_state: &watch::Receiver<OwnState>) -> anyhow::Result<()> {
     if let Some(failure) = failed.borrow().clone() {
-        bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
+        bail!("the hub has stopped: {failure}");
     }
     if *own_state.borrow() == OwnState::Retired {
         bail!(REMOVED);
