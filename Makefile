@@ -19,7 +19,7 @@ test: ## Set up what is missing, then format check, lints and all tests; ends wi
 deny: ## Check licences, bans, sources and known holes of all dependencies; installs cargo-deny if it is missing
 	@tests/deny.sh
 
-bench: ## Measure the writer of a node and the ingest of the hub beside bare loops of the same row writes
+bench: ## Measure a node's writer, the hub's ingest and its replication beside bare loops of the same writes
 	cargo bench -p jikai-node
 	cargo bench -p jikai-hub
 

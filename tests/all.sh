@@ -23,6 +23,7 @@ set_up() {
     local missing=()
     command -v cc >/dev/null || missing+=(gcc libc6-dev)
     command -v make >/dev/null || missing+=(make)
+    command -v haproxy >/dev/null || missing+=(haproxy)
     if [ ${#missing[@]} -gt 0 ]; then
         apt-get update -q && apt-get install -y -q --no-install-recommends "${missing[@]}" || return 1
     fi

@@ -55,7 +55,8 @@ async fn serve(bounds: HttpsBounds) -> Server {
     Server { address, authority, key, shown, handle, _api: api }
 }
 
-const BOUNDS: HttpsBounds = HttpsBounds { connections_max: 100, patience: Duration::from_secs(30), tls_1_2: false };
+const BOUNDS: HttpsBounds =
+    HttpsBounds { connections_max: 100, patience: Duration::from_secs(30), tls_1_2: false, front_doors: Vec::new() };
 
 impl Server {
     async fn connect(&self, version: &'static SupportedProtocolVersion) -> std::io::Result<TlsStream<TcpStream>> {

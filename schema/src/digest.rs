@@ -9,15 +9,23 @@ use rusqlite::types::ValueRef;
 use crate::crypto::Hasher;
 use crate::id::NodeId;
 
-/// A table that the projection writes: its name, key order, and which of its rows lie in node `?1`'s slice.
+/// A table and the order of its keys, which no two of its rows share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyedTable {
+    /// Table name.
+    pub name: &'static str,
+    /// Its key's columns as `ORDER BY` takes them.
+    pub order: &'static str,
+}
+
+/// A table that the projection writes, and which of its rows lie in node `?1`'s slice.
 struct SliceTable {
-    name: &'static str,
-    order: &'static str,
+    keyed: KeyedTable,
     slice: &'static str,
 }
 
 const fn table(name: &'static str, order: &'static str, slice: &'static str) -> SliceTable {
-    SliceTable { name, order, slice }
+    SliceTable { keyed: KeyedTable { name, order }, slice }
 }
 
 /// Master data that every node has whole.
@@ -72,15 +80,36 @@ impl core::fmt::Display for TableDigest {
 /// Digests every table in one read transaction: whole, or only the slice of `node`.
 pub fn digest(store: &mut Connection, node: Option<NodeId>) -> Result<Vec<TableDigest>, rusqlite::Error> {
     let transaction = store.transaction()?;
-    TABLES.iter().map(|table| digest_table(&transaction, table, node)).collect()
+    TABLES
+        .iter()
+        .map(|SliceTable { keyed, slice }| digest_table(&transaction, *keyed, node.map(|node| (node, *slice))))
+        .collect()
 }
 
-fn digest_table(store: &Connection, table: &SliceTable, node: Option<NodeId>) -> Result<TableDigest, rusqlite::Error> {
-    let condition = if node.is_some() { table.slice } else { EVERYWHERE };
+/// The tables of the projection.
+pub fn projection_tables() -> impl Iterator<Item = KeyedTable> {
+    TABLES.iter().map(|table| table.keyed)
+}
+
+/// Digests these tables whole, as `store` sees them now: in one read transaction if the caller opened one.
+pub fn digest_whole(
+    store: &Connection,
+    tables: impl IntoIterator<Item = KeyedTable>,
+) -> Result<Vec<TableDigest>, rusqlite::Error> {
+    tables.into_iter().map(|table| digest_table(store, table, None)).collect()
+}
+
+/// Digests one table, or of it what a condition says lies in a node's slice.
+fn digest_table(
+    store: &Connection,
+    table: KeyedTable,
+    slice: Option<(NodeId, &str)>,
+) -> Result<TableDigest, rusqlite::Error> {
+    let (node, condition) = slice.map_or((0, EVERYWHERE), |(node, condition)| (node.get(), condition));
     let sql = format!("SELECT * FROM {} WHERE {condition} ORDER BY {}", table.name, table.order);
     let mut statement = store.prepare(&sql)?;
     let columns = statement.column_count();
-    let mut rows = statement.query([node.map_or(0, NodeId::get)])?;
+    let mut rows = statement.query([node])?;
     let (mut hasher, mut count) = (Hasher::configured(), 0);
     while let Some(row) = rows.next()? {
         count += 1;

@@ -96,13 +96,20 @@ impl Server {
 
     /// Opens a TLS connection that speaks one protocol: `http/1.1` or `h2`.
     pub fn dial(&self, protocol: &str) -> std::io::Result<Stream> {
+        self.dial_behind(&[], protocol)
+    }
+
+    /// The same; `announcement` goes out before TLS begins.
+    pub fn dial_behind(&self, announcement: &[u8], protocol: &str) -> std::io::Result<Stream> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]);
         let config = config.expect("TLS 1.3 is known").with_root_certificates(self.roots.clone());
         let mut config = config.with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let tls = ClientConnection::new(Arc::new(config), self.name.clone()).expect("the settings fit");
-        let mut stream = StreamOwned::new(tls, self.dial_tcp()?);
+        let mut bare = self.dial_tcp()?;
+        bare.write_all(announcement)?;
+        let mut stream = StreamOwned::new(tls, bare);
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock)?;
         }
@@ -123,7 +130,11 @@ impl Server {
     /// # Panics
     /// When the server neither answers nor closes.
     pub fn exchange(&self, bytes: &[u8]) -> Outcome {
-        let Ok(mut stream) = self.dial("http/1.1") else { return Outcome::Closed };
+        self.exchange_behind(&[], bytes)
+    }
+
+    fn exchange_behind(&self, announcement: &[u8], bytes: &[u8]) -> Outcome {
+        let Ok(mut stream) = self.dial_behind(announcement, "http/1.1") else { return Outcome::Closed };
         // A server that has heard enough may close before all is sent: what it said is read all the same.
         let _ = stream.write_all(bytes).and_then(|()| stream.flush());
         outcome(&read_all(&mut stream))
@@ -134,7 +145,15 @@ impl Server {
     /// # Panics
     /// When the server closes instead.
     pub fn ask(&self, request: &Request) -> Answer {
-        match self.exchange(&request.bytes()) {
+        self.ask_behind(&[], request)
+    }
+
+    /// The same; `announcement` goes out before TLS begins.
+    ///
+    /// # Panics
+    /// When the server closes instead.
+    pub fn ask_behind(&self, announcement: &[u8], request: &Request) -> Answer {
+        match self.exchange_behind(announcement, &request.bytes()) {
             Outcome::Answered(answer) => answer,
             Outcome::Closed => panic!("{} {} was not answered", request.method, request.path),
         }

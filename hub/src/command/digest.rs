@@ -5,7 +5,7 @@ use jikai_schema::id::NodeId;
 
 use super::DigestArgs;
 use crate::reports::is_registered;
-use crate::store::{STATE_FILE, open_reader};
+use crate::store::{STATE_FILE, digest_all, open_reader};
 
 pub(super) fn digest(args: &DigestArgs) -> anyhow::Result<()> {
     let data = &args.data.data;
@@ -16,7 +16,11 @@ pub(super) fn digest(args: &DigestArgs) -> anyhow::Result<()> {
         let known = is_registered(&state, node).context("read the nodes")?;
         anyhow::ensure!(known, "node {node} is not registered; `jikai-hub import --data HUB node` registers one");
     }
-    for table in jikai_schema::digest::digest(&mut state, node).context("read the state")? {
+    let tables = match args.all {
+        true => state.transaction().and_then(|state| digest_all(&state)),
+        false => jikai_schema::digest::digest(&mut state, node),
+    };
+    for table in tables.context("read the state")? {
         println!("{table}");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `join`: the directory of a further machine of the hub.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
@@ -61,6 +61,10 @@ pub(super) struct PeerArgs {
     /// Where a front door reaches the centre's API, if that listens on no address that it could.
     #[arg(long)]
     http_address: Option<SocketAddr>,
+    /// Address of a front door (HAProxy), which is believed about who is behind it. May be given several times; a machine that joins
+    /// believes those that the others believe.
+    #[arg(long)]
+    front_door: Vec<IpAddr>,
 }
 
 impl PeerArgs {
@@ -71,6 +75,7 @@ impl PeerArgs {
             peer_address: self.peer_address.clone(),
             links: self.link.clone(),
             http_address: self.http_address,
+            front_doors: [config.front_doors.as_slice(), self.front_door.as_slice()].concat(),
             ..config
         }
     }

@@ -83,7 +83,7 @@ enum Command {
     #[command(after_help = "Example:\n  jikai-hub report --data ./hub sales --by county --from 2026-11-01 --csv")]
     Report(ReportArgs),
     /// Print a digest of every table, or of one node's slice, to be compared with `jikai-node digest`.
-    #[command(after_help = "Example:\n  jikai-hub digest --data ./hub --node 3")]
+    #[command(after_help = "Example:\n  jikai-hub digest --data ./hub --node 3\n  jikai-hub digest --data ./hub --all")]
     Digest(DigestArgs),
     /// Prove and search what was done, from the data directory; a running hub is not disturbed.
     #[command(subcommand)]
@@ -347,6 +347,9 @@ struct DigestArgs {
     /// Only the slice of this node.
     #[arg(long)]
     node: Option<u16>,
+    /// The hub's own tables as well: the same on all machines of a hub that have applied the same of the log.
+    #[arg(long, conflicts_with = "node")]
+    all: bool,
 }
 
 impl Command {

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
@@ -10,7 +11,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use jikai_schema::command::{By, Command, Outcome, Refusal, StaffCommand};
+use jikai_schema::command::{By, Command, Outcome, Refusal, SessionTag, StaffCommand};
 use jikai_schema::crypto::equal;
 use jikai_schema::event::{Actor, RequestId};
 use jikai_schema::staff::Grant;
@@ -40,6 +41,8 @@ const ABOUT_PERSONS: [&str; 9] = [
     "security_administrator_decides",
     "confirmation_refused",
 ];
+/// How long a request waits for a session that is not known here.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
 /// On whose behalf the machine's token acts. No login name has an `@`.
 const CONSOLE_NAME: &str = "@console";
 
@@ -378,9 +381,11 @@ async fn signed_in(app: &App, origin: Origin, method: &Method, headers: &HeaderM
     let required = || unauthorized("session_required", "This address needs a session of a member of staff.", hint);
     let token = session_token(headers).ok_or_else(required)?;
     let expired = || unauthorized("session_expired", "The session has ended.", hint);
-    let Some(standing) = Standing::load(app, token.tag(), origin).await? else {
+    let standing = match Standing::load(app, token.tag(), origin).await? {
+        Some(standing) => standing,
         // Who guesses at tokens uses up what the address may do without a session.
-        return Err(if app.strangers.allow(origin.address) { expired() } else { too_many_requests() });
+        None if !app.strangers.allow(origin.address) => return Err(too_many_requests()),
+        None => look_again(app, token.tag(), origin).await?.ok_or_else(expired)?,
     };
     if !app.accounts.allow_account(&standing.row.login) {
         let detail = "Too many requests come from this account.";
@@ -404,6 +409,15 @@ async fn signed_in(app: &App, origin: Origin, method: &Method, headers: &HeaderM
     }
     standing.keep_open(app).await?;
     Ok(Arc::new(standing))
+}
+
+/// The session of a login that another machine has answered and this one has not applied yet. Where nothing newer can be had in time,
+/// what this machine knows counts.
+async fn look_again(app: &App, tag: SessionTag, origin: Origin) -> Result<Option<Standing>, Problem> {
+    match tokio::time::timeout(CATCH_UP_WAIT, app.sequencer.catch_up()).await {
+        Ok(Ok(())) => Standing::load(app, tag, origin).await,
+        Ok(Err(_)) | Err(_) => Ok(None),
+    }
 }
 
 /// The token in the cookie.

@@ -9,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::consistency::check_state;
 use super::problem::Problem;
 use crate::app::App;
 use crate::machine::{CertificateRow, applied_position};
 use crate::machines::OwnState;
+use crate::raft::digests::Agreement;
 
 /// The process answers.
 #[derive(Serialize, ToSchema)]
@@ -58,6 +60,7 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         let detail = "This machine knows no leader: what it shows may be old.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail, hint));
     }
+    check_state(&app)?;
     let read = app.pool.read(|store| applied_position(store)).await;
     let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
     let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
@@ -66,8 +69,15 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: expiry.warnings(now_ms),
+        warnings: expiry.warnings(now_ms).into_iter().chain(app.sequencer.agreement().and_then(doubt)).collect(),
     }))
+}
+
+/// That another machine has another state, where this one is not the one to give way.
+fn doubt(agreement: Agreement) -> Option<String> {
+    let Agreement { index, agrees, tables, .. } = agreement;
+    let tables = tables.join(", ");
+    (agrees == Some(false)).then(|| format!("another machine of the hub has another state at entry {index}: {tables}"))
 }
 
 /// Metrics in the Prometheus text format.

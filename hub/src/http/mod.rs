@@ -3,6 +3,7 @@
 mod certificates;
 mod changes;
 mod cluster;
+mod consistency;
 mod events;
 mod front;
 mod grants;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use tower_http::timeout::RequestBodyDeadlineLayer;
 use utoipa::OpenApi;
@@ -90,6 +91,7 @@ pub fn router(app: App) -> Router {
         .merge(addressed)
         .split_for_parts();
     security::declare(&mut api);
+    consistency::declare(&mut api);
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/openapi.json", api);
     guarded(router.with_state(app.clone()).merge(docs), app)
 }
@@ -100,6 +102,7 @@ fn guarded(routes: Router, app: App) -> Router {
     let bytes_max = app.config.import_bytes_max.max(app.config.body_bytes_max);
     let heard_out = front::HearingOut { bytes_max, patience };
     routes
+        .route_layer(axum::middleware::from_fn_with_state(app.clone(), consistency::place))
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
         .fallback(problem::no_such_route)
@@ -177,9 +180,7 @@ fn page_rows(limit: Option<usize>) -> usize {
 /// JSON lines with the place up to which the log was applied.
 fn json_lines(lines: Vec<u8>, applied: LogPosition) -> Response {
     let kind = HeaderValue::from_static("application/x-ndjson");
-    let headers = [
-        (axum::http::header::CONTENT_TYPE, kind),
-        (HeaderName::from_static("x-applied-index"), HeaderValue::from(applied.get())),
-    ];
+    let headers =
+        [(axum::http::header::CONTENT_TYPE, kind), (consistency::APPLIED_INDEX, HeaderValue::from(applied.get()))];
     (headers, lines).into_response()
 }

@@ -9,6 +9,7 @@ use jikai_sync::identity::Certified;
 use jikai_sync::transport::Admission;
 use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::watch;
 
 use super::{NodeGate, as_session_refusal, unavailable};
 use crate::machine::{self, CertificateRow, NodeCursor};
@@ -33,20 +34,25 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     if hello.schema_version > SCHEMA_VERSION {
         return Err(RefusalV1::SchemaTooNew { ours: SCHEMA_VERSION, theirs: hello.schema_version });
     }
-    let down_head = gate.sequencer.heads().watch(node).ok_or(RefusalV1::UnknownNode { node })?;
-    if hello.epoch < EPOCH {
-        return Err(RefusalV1::Fenced { node, ours: EPOCH, theirs: hello.epoch });
+    if let Some(agreement) = gate.sequencer.agreement().filter(|agreement| agreement.yields) {
+        let why = format!("the state of this machine differs from the leader's at entry {}", agreement.index);
+        return Err(RefusalV1::Unavailable { why });
     }
-    let down = hello.down;
-    let known = gate.read(move |store| known(store, node, down.next_seq)).await;
-    let known = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
-    check_down(down, &known)?;
-    let up = match known.cursor {
-        Some(cursor) if cursor.incarnation != hello.incarnation => return Err(RefusalV1::Incarnation { node }),
-        Some(cursor) => Cursor { next_seq: cursor.next_seq, hash: cursor.hash },
+    let (known, down_head) = match meet(gate, &hello).await {
+        Ok((Some(up), down_head)) => (Some(up), down_head),
+        Err(refusal) if !may_pass(&refusal) => return Err(refusal),
+        // Another machine of the hub may have told the node what this one has not applied yet.
+        Ok((None, _)) | Err(_) => {
+            gate.sequencer.catch_up().await.map_err(unavailable)?;
+            meet(gate, &hello).await?
+        }
+    };
+    let up = match known {
+        Some(up) => up,
         None => register(gate, node, hello.incarnation).await?,
     };
     check_up(hello.up_head, up)?;
+    let down = hello.down;
     gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
     // A node that has met a later one refuses this machine: it was left behind.
@@ -54,6 +60,37 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     let hub_generation = hub_generation.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
+}
+
+/// Checks a node by what this machine knows of it: how far its log was taken in (`None` before its first contact), and its feed.
+async fn meet(gate: &NodeGate, hello: &Hello) -> Result<(Option<Cursor>, watch::Receiver<u64>), RefusalV1> {
+    let (node, down) = (hello.node, hello.down);
+    let down_head = gate.sequencer.heads().watch(node).ok_or(RefusalV1::UnknownNode { node })?;
+    if hello.epoch < EPOCH {
+        return Err(RefusalV1::Fenced { node, ours: EPOCH, theirs: hello.epoch });
+    }
+    let known = gate.read(move |store| known(store, node, down.next_seq)).await;
+    let known = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    check_down(down, &known)?;
+    let Some(NodeCursor { incarnation, next_seq, hash }) = known.cursor else { return Ok((None, down_head)) };
+    if incarnation != hello.incarnation {
+        return Err(RefusalV1::Incarnation { node });
+    }
+    let up = Cursor { next_seq, hash };
+    check_up(hello.up_head, up)?;
+    Ok((Some(up), down_head))
+}
+
+/// Whether a refusal rests on what this machine knows of the node, so that a newer state may see it otherwise.
+fn may_pass(refusal: &RefusalV1) -> bool {
+    matches!(
+        refusal,
+        RefusalV1::UnknownNode { .. }
+            | RefusalV1::HubBehind { .. }
+            | RefusalV1::Incarnation { .. }
+            | RefusalV1::Rewound { .. }
+            | RefusalV1::Fork { .. }
+    )
 }
 
 /// A certificate that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before

@@ -10,9 +10,12 @@ use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
 use jikai_sync::transport::HubStore;
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use rusqlite::Connection;
 
 use super::NodeGate;
 use crate::province::*;
+use crate::raft::settings::Settings;
+use crate::store::STATE_FILE;
 
 fn gate(hub: &Running) -> NodeGate {
     NodeGate::new("test".into(), hub.sequencer.clone(), hub.pool.clone(), hub.vault.clone(), hub.links.clone())
@@ -244,4 +247,23 @@ async fn once_all_certificates_of_a_node_were_revoked_none_is_believed_that_nobo
     let (serial, not_after_ms) = ("0d".to_string(), certified(1, "0d").not_after_ms);
     hub.ask(Command::Access(AccessCommand::RecordCertificate { node: node(1), serial, not_after_ms })).await;
     assert_eq!(check(1, "0d").await, Ok(()), "signed by hand since then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_another_machine_told_more_is_admitted_once_this_one_has_caught_up() {
+    let machines = Machines::set_up(3, &Settings::default()).await;
+    machines.applied(3, machines[1].sequencer.applied()).await;
+    let (leader, follower) = (gate(&machines[1]), gate(&machines[3]));
+    let held = Connection::open(machines[3].data.path().join(STATE_FILE)).unwrap();
+    held.busy_timeout(LONG).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let log = NodeLog::new(3);
+    machines.ask(1, Command::DefineMaster(vec![define_node(3, &[1303])])).await;
+    let told = leader.admit(hello(&log)).await.unwrap();
+    let head = *told.down_head.borrow();
+    let records = leader.read_down(log.node, 1, usize::MAX, usize::MAX).await.unwrap();
+    let hash = records.iter().fold(ChainHash::GENESIS, |hash, record| hash.next(&record.bytes));
+    let hello = Hello { down: Cursor { next_seq: head + 1, hash }, ..hello(&log) };
+    let (admitted, ()) = tokio::join!(follower.admit(hello), async { held.execute_batch("ROLLBACK").unwrap() });
+    assert_eq!(admitted.unwrap().welcome.up, Cursor::START);
 }

@@ -1,5 +1,9 @@
 //! A province small enough to be read: two nodes, three outlets, one game, one printed batch of ten packs. For tests.
 
+mod machines;
+#[path = "../../tests/raft/support/relay.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod relay;
 mod running;
 
 use jikai_schema::chain::ChainHash;
@@ -22,6 +26,7 @@ use crate::log::LogPosition;
 use crate::machine;
 use crate::store;
 
+pub use machines::{LONG, Machines};
 pub use running::{Running, secrets_in};
 
 /// 2026-11-23 10:00 in Shanghai.

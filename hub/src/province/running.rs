@@ -28,16 +28,13 @@ pub fn secrets_in(data: &Path) -> Secrets {
     Secrets::create(&place).or_else(|_| Secrets::open(&place)).unwrap()
 }
 
-/// The identity of every test hub's machine: one authority serves all.
-fn tls() -> TlsIdentity {
-    static PEMS: OnceLock<(String, Key, String)> = OnceLock::new();
-    let (certificate, key, authority) = PEMS.get_or_init(|| {
-        let authority = CertificateAuthority::create("test", TimeMs::now()).unwrap();
-        let key = Key::generate().unwrap();
-        let certificate = authority.certify_hub(&key, &[], TimeMs::now()).unwrap();
-        (certificate, key, authority.certificate_pem().to_string())
-    });
-    TlsIdentity::from_pem(certificate, key, authority).unwrap()
+/// The identity of a test hub's machine: one authority serves all.
+fn tls(machine: u16) -> TlsIdentity {
+    static AUTHORITY: OnceLock<CertificateAuthority> = OnceLock::new();
+    let authority = AUTHORITY.get_or_init(|| CertificateAuthority::create("test", TimeMs::now()).unwrap());
+    let key = Key::generate().unwrap();
+    let certificate = authority.certify_machine(&key, machine, &[], TimeMs::now()).unwrap();
+    TlsIdentity::from_pem(&certificate, &key, authority.certificate_pem()).unwrap()
 }
 
 /// What a test needs of a running hub.
@@ -65,10 +62,15 @@ impl Running {
 
     /// The same, where it may fail.
     pub async fn try_over(data: Arc<TempDir>) -> anyhow::Result<Self> {
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let seat = Seat { machine: 1, listen, address: Some(String::new()) };
-        let member = Member::start(data.path(), &tls(), seat, Settings::default()).await?;
-        member.found().await?;
+        let running = Running::seated(data, 1, String::new(), Settings::default()).await?;
+        running.member.found().await?;
+        Ok(running)
+    }
+
+    /// A machine that others reach at this address; it belongs to no hub yet, or to the one it belonged to.
+    pub async fn seated(data: Arc<TempDir>, machine: u16, address: String, settings: Settings) -> anyhow::Result<Self> {
+        let seat = Seat { machine, listen: "127.0.0.1:0".parse().unwrap(), address: Some(address) };
+        let member = Member::start(data.path(), &tls(machine), seat, settings).await?;
         let ticks = Arc::new(AtomicI64::new(NOW_MS));
         let ticking = ticks.clone();
         let clock = Arc::new(move || TimeMs::from_ms(ticking.fetch_add(1, Ordering::Relaxed)));

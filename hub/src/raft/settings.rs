@@ -32,6 +32,10 @@ pub struct Settings {
     pub propose_wait: Duration,
     /// How long a joining machine may take to catch up.
     pub catch_up_wait: Duration,
+    /// Entries after which the state is digested and compared with those of the other machines; 0: never.
+    pub digest_entries: u64,
+    /// How long the others are waited for when digests are compared.
+    pub digest_wait: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +51,8 @@ impl Default for Settings {
             log_entries_kept: 2_000,
             propose_wait: Duration::from_secs(10),
             catch_up_wait: Duration::from_secs(600),
+            digest_entries: 20_000,
+            digest_wait: Duration::from_secs(60),
         }
     }
 }

@@ -3,9 +3,12 @@
 //! Every machine of the hub applies the same entries to the same tables. Here also stands what the rest of the machine follows: the
 //! applied place, the nodes' feeds, revocations, and that the state cannot follow any more.
 
+mod digester;
 mod feeds;
 mod place;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -17,10 +20,12 @@ use tokio::sync::watch;
 
 use crate::log::LogPosition;
 use crate::machine::{self, Applied as Committed, applied_position};
+use crate::raft::digests::Digests;
 use crate::raft::state::{Applied, Payload, State, StateError, View};
 use crate::raft::types::{Answer, LogId, SnapshotMeta};
 use crate::store::{self, STATE_FILE};
 
+use digester::Digester;
 pub use feeds::FeedHeads;
 use place::Place;
 
@@ -36,6 +41,8 @@ pub struct Replica {
     revocations: watch::Sender<u64>,
     machines: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
+    digests: Digests,
+    digester: Digester,
 }
 
 /// What the rest of the machine follows. Cheap to clone.
@@ -51,11 +58,13 @@ pub struct Followed {
     pub machines: watch::Receiver<u64>,
     /// Becomes `Some` with the reason when this machine can no longer follow the log: the process must end.
     pub failed: watch::Sender<Option<String>>,
+    /// Digests of the state, and whether the other machines have the same.
+    pub digests: Digests,
 }
 
 impl Replica {
-    /// Opens the state in `data`, making it where it is missing.
-    pub fn open(data: &Path) -> Result<(Replica, Followed), StateError> {
+    /// Opens the state in `data`, making it where it is missing. It is digested every `digest_entries` entries of the log; 0: never.
+    pub fn open(data: &Path, digest_entries: u64) -> Result<(Replica, Followed), StateError> {
         let state = store::open(data).map_err(StateError::storage)?;
         let place = Place::read(&state)?;
         let position = applied_position(&state).map_err(StateError::storage)?;
@@ -70,9 +79,28 @@ impl Replica {
             revocations: watch_revocations,
             machines: watch_machines,
             failed: failed.clone(),
+            digests: Digests::default(),
         };
         let (path, catalog) = (data.join(STATE_FILE), Catalog::default());
-        Ok((Replica { path, state, catalog, place, applied, heads, revocations, machines, failed }, followed))
+        let digests = followed.digests.clone();
+        let digester = Digester::new(digest_entries, digests.clone());
+        let replica =
+            Replica { path, state, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
+        Ok((replica, followed))
+    }
+
+    /// Divides the entries where the state is to be digested: a digest is of one place, however the entries came together.
+    fn apply_in_parts(&mut self, mut entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
+        let mut answers = Vec::with_capacity(entries.len());
+        while !entries.is_empty() {
+            let due = entries.iter().position(|(id, _)| self.digester.is_due(id.index));
+            let rest = entries.split_off(due.map_or(entries.len(), |due| due + 1));
+            answers.append(&mut self.apply_all(std::mem::replace(&mut entries, rest))?);
+            if due.is_some() {
+                self.digester.begin(&self.path);
+            }
+        }
+        Ok(answers)
     }
 
     fn apply_all(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
@@ -117,12 +145,9 @@ impl Replica {
     fn noting<T>(&self, done: Result<T, StateError>) -> Result<T, StateError> {
         done.inspect_err(|error| {
             let text = error.to_string();
-            tracing::error!(
-                error = text,
-                hint = error_hint(&text),
-                "the state cannot follow the log: this machine stops"
-            );
-            self.failed.send_replace(Some(text));
+            let hint = error_hint(&text);
+            tracing::error!(error = text, hint, "the state cannot follow the log: this machine stops");
+            self.failed.send_replace(Some(format!("the state cannot follow the log: {text}. Now {hint}")));
         })
     }
 }
@@ -133,13 +158,13 @@ impl State for Replica {
     }
 
     fn apply(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
-        let applied = self.apply_all(entries);
+        let applied = self.apply_in_parts(entries);
         self.noting(applied)
     }
 
     fn view(&mut self) -> Result<Box<dyn View>, StateError> {
-        let view = snapshot::view(&self.path);
-        self.noting(view)
+        let frozen = snapshot::freeze(&self.path);
+        Ok(Box::new(self.noting(frozen)?))
     }
 
     fn install(&mut self, from: &Path, _meta: &SnapshotMeta) -> Result<(), StateError> {
@@ -153,6 +178,10 @@ impl State for Replica {
         self.machines.send_modify(|count| *count += 1);
         self.applied.send_replace(applied_position(&self.state).map_err(StateError::storage)?);
         Ok(())
+    }
+
+    fn digests(&self) -> Digests {
+        self.digests.clone()
     }
 }
 

@@ -13,19 +13,19 @@ use crate::raft::state::{Applied, StateError, View};
 const PAGES_PER_STEP: std::ffi::c_int = 4_096;
 
 /// The state at one moment: a read transaction of its own, so that applying goes on meanwhile.
-struct Frozen {
-    state: Connection,
-    applied: Applied,
+pub(super) struct Frozen {
+    pub(super) state: Connection,
+    pub(super) applied: Applied,
 }
 
 /// Takes hold of the state at `path` as it is now.
-pub(super) fn view(path: &Path) -> Result<Box<dyn View>, StateError> {
+pub(super) fn freeze(path: &Path) -> Result<Frozen, StateError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let state = Connection::open_with_flags(path, flags).map_err(StateError::storage)?;
     state.execute_batch("PRAGMA busy_timeout = 5000; BEGIN").map_err(StateError::storage)?;
     // The first read fixes what this connection sees until its transaction ends.
     let applied = Place::read(&state)?.applied();
-    Ok(Box::new(Frozen { state, applied }))
+    Ok(Frozen { state, applied })
 }
 
 impl View for Frozen {

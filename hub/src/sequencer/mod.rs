@@ -18,6 +18,7 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::log::{DiskRoom, LogError, LogPosition, ReplicatedLog};
+use crate::raft::digests::Agreement;
 use crate::replica::{FeedHeads, Followed};
 
 /// Proposals that may wait; whoever proposes more waits for room.
@@ -148,6 +149,11 @@ impl Sequencer {
     /// Becomes `Some` with the reason when the state can no longer follow the log: the process must end.
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
         self.followed.failed.subscribe()
+    }
+
+    /// Whether this machine has the same state as the others, as far as they were compared.
+    pub fn agreement(&self) -> Option<Agreement> {
+        self.followed.digests.agreement()
     }
 
     /// The clock that stamps proposals.

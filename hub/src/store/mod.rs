@@ -1,5 +1,6 @@
 //! The hub's state: the shared tables and its own, rebuilt from the command log where they fall behind.
 
+mod digest;
 mod pool;
 
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, migrate, open_writer};
 use rusqlite::Connection;
 
+pub use digest::{TABLES_VERSION, digest_all};
 pub use pool::{PoolError, ReadPool};
 
 /// Tables of the hub alone.

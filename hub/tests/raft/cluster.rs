@@ -122,6 +122,29 @@ async fn a_new_machine_catches_up_from_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_the_disk_changed_is_made_anew_before_it_is_sent() {
+    let few = Settings { snapshot_entries: 20, log_entries_kept: 0, ..settings() };
+    let mut machines = Machines::voters(1, few).await;
+    for key in 0..30 {
+        machines.put(1, key).await;
+    }
+    let mut metrics = machines[1].metrics();
+    let purged = metrics.wait_for(|metrics| metrics.purged.is_some());
+    tokio::time::timeout(LONG, purged).await.unwrap().unwrap();
+    let folder = std::fs::read_dir(machines.data(1).join("snapshots")).unwrap();
+    let copies = folder.map(|file| file.unwrap().path()).filter(|path| path.extension().is_some_and(|end| end == "db"));
+    for copy in copies {
+        let mut bytes = std::fs::read(&copy).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&copy, bytes).unwrap();
+    }
+    machines.start(2).await;
+    machines.join(1, 2).await.unwrap();
+    machines.applied(2, machines[1].status().last_index.unwrap()).await;
+    assert_eq!(machines.keys(2), (0..30).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_state_comes_back_from_snapshot_and_log() {
     let few = Settings { snapshot_entries: 20, log_entries_kept: 0, ..settings() };
     let mut machines = Machines::voters(1, few).await;

@@ -20,7 +20,7 @@ use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::RunArgs;
@@ -38,7 +38,7 @@ use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state
 use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
 use crate::raft::settings::Settings;
-use crate::sequencer::Clock;
+use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
 
@@ -101,12 +101,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
     let (own_state, following) = follow_own_state(number, &sequencer, pool.clone(), stopping.clone());
     let links = Arc::new(Links::new(TimeMs::now()));
-    let signer =
-        Signer::new(IdentityFiles::new(data), secrets.clone(), config.signing_terms(TimeMs::now()).certificate_ms);
-    // A long report must not hold up the nodes' feeds.
-    let feed_pool = ReadPool::open(data, FEED_READERS)?;
-    let gate = NodeGate::new(config.environment.clone(), sequencer.clone(), feed_pool, vault.clone(), links.clone())
-        .with_signer(signer);
+    let gate = node_gate(data, &config, &secrets, &sequencer, (vault.clone(), links.clone()))?;
     let endpoint = HubEndpoint::bind(&tls, &sync_options(&config), Arc::new(gate))?;
     let sync = endpoint.local_address().context("read the sync address")?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
@@ -134,36 +129,59 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         metrics,
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
-    let following = tokio::spawn(following);
     tokio::spawn(drain_nodes(endpoint.drain(), own_state.clone()));
-    let jobs = tokio::spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
-    let syncing = tokio::spawn(endpoint.run(stopping.clone()));
-    let upkeep = keep_up(app.metrics.clone(), steady, stopping.clone());
-    let tracing_commands = tokio::spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
-    let signing = tokio::spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
-    let certifying = tokio::spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
+    let mut parts = JoinSet::new();
+    parts.spawn(following);
+    parts.spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
+    parts.spawn(endpoint.run(stopping.clone()));
+    parts.spawn(keep_up(app.metrics.clone(), steady, stopping.clone()));
+    parts.spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
+    parts.spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
+    parts.spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
     let failed = sequencer.failed();
     drop(sequencer);
     let peer = member.cluster.local_address().ok();
     let served = serve_centre(app, server, (sync, peer), failed.clone()).await;
     stopping.cancel();
-    end(member, sequencing, async {
-        drop(tokio::join!(syncing, signing, certifying, upkeep, tracing_commands, following, jobs))
-    })
-    .await?;
+    end(member, sequencing, parts).await?;
+    conclude(&failed, &own_state)?;
+    served
+}
+
+/// Why a machine stopped by itself, if it did.
+fn conclude(failed: &watch::Receiver<Option<String>>, own_state: &watch::Receiver<OwnState>) -> anyhow::Result<()> {
     if let Some(failure) = failed.borrow().clone() {
-        bail!("the state could not follow the log: {failure}. Start the hub again: it goes on from the log");
+        bail!("the hub has stopped: {failure}");
     }
     if *own_state.borrow() == OwnState::Retired {
         bail!(REMOVED);
     }
-    served
+    Ok(())
+}
+
+/// What the nodes meet.
+fn node_gate(
+    data: &Path,
+    config: &Config,
+    secrets: &Arc<Secrets>,
+    sequencer: &Sequencer,
+    (vault, links): (Arc<KeyVault>, Arc<Links>),
+) -> anyhow::Result<NodeGate> {
+    let terms = config.signing_terms(TimeMs::now());
+    let signer = Signer::new(IdentityFiles::new(data), secrets.clone(), terms.certificate_ms);
+    // A long report must not hold up the nodes' feeds.
+    let pool = ReadPool::open(data, FEED_READERS)?;
+    Ok(NodeGate::new(config.environment.clone(), sequencer.clone(), pool, vault, links).with_signer(signer))
 }
 
 /// Waits for the parts, then for what they proposed, then for the log.
-async fn end(member: Member, sequencing: JoinHandle<()>, parts: impl Future<Output = ()>) -> anyhow::Result<()> {
+async fn end(member: Member, sequencing: JoinHandle<()>, mut parts: JoinSet<()>) -> anyhow::Result<()> {
     let ended = async {
-        parts.await;
+        while let Some(ended) = parts.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of the hub ended by itself: a defect");
+            }
+        }
         sequencing.await
     };
     match tokio::time::timeout(STOP_WAIT, ended).await {
@@ -215,16 +233,17 @@ fn steady_clock() -> (Arc<SteadyClock>, Clock) {
 }
 
 /// Puts the metrics' samples in order, which gather otherwise until somebody asks for them, and tells of a clock that jumped.
-fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: CancellationToken) -> JoinHandle<()> {
+async fn keep_up(metrics: PrometheusHandle, clock: Arc<SteadyClock>, cancelled: CancellationToken) {
     let mut told = false;
-    tokio::spawn(every(UPKEEP_EVERY, cancelled, move || {
+    let looked = every(UPKEEP_EVERY, cancelled, move || {
         metrics.run_upkeep();
         let jumped = clock.has_jumped();
         metrics::gauge!("jikai_clock_jumped").set(if jumped { 1.0 } else { 0.0 });
         if jumped && !std::mem::replace(&mut told, true) {
             tracing::error!(hint = "set the time right, then start the hub again", "{}", SteadyClock::JUMPED);
         }
-    }))
+    });
+    looked.await;
 }
 
 /// Two hubs on one directory would write one log.

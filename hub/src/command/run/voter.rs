@@ -4,15 +4,15 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::bail;
 use jikai_schema::time::TimeMs;
 use jikai_sync::secrets::Secrets;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Lock, REMOVED, end, seat, stop_signal};
+use super::{Lock, conclude, end, seat, stop_signal};
 use crate::config::Config;
 use crate::identity::{IdentityFiles, secrets_place};
-use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
+use crate::machines::{Machines, Reached, follow_own_state, keep_announced, keep_only_voting};
 use crate::member::Member;
 use crate::raft::settings::Settings;
 use crate::store::ReadPool;
@@ -31,8 +31,9 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     let (pool, stopping) = (ReadPool::open(data, READERS)?, CancellationToken::new());
     let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
     let (own_state, following) = follow_own_state(number, &sequencer, pool, stopping.clone());
-    let following = tokio::spawn(following);
-    let voting = tokio::spawn(keep_only_voting(machines.clone(), stopping.clone()));
+    let mut parts = JoinSet::new();
+    parts.spawn(following);
+    parts.spawn(keep_only_voting(machines.clone(), stopping.clone()));
     let reached = Reached { http: None, sync: None, links: Vec::new(), voter_only: true };
     let announcing = tokio::spawn(keep_announced(machines, reached));
     let failed = sequencer.failed();
@@ -44,12 +45,6 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     stop_signal(failed.clone(), own_state.clone()).await;
     stopping.cancel();
     announcing.abort();
-    end(member, sequencing, async { drop(tokio::join!(following, voting, announcing)) }).await?;
-    if let Some(failure) = failed.borrow().clone() {
-        bail!("the state could not follow the log: {failure}. Start it again: it goes on from the log");
-    }
-    if *own_state.borrow() == OwnState::Retired {
-        bail!(REMOVED);
-    }
-    Ok(())
+    end(member, sequencing, parts).await?;
+    conclude(&failed, &own_state)
 }

@@ -1,4 +1,5 @@
 mod certificates;
+mod consistency;
 mod decisions;
 mod guard;
 mod imports;

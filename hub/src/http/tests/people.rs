@@ -38,6 +38,11 @@ impl Browser {
         Browser { router: self.router.clone(), cookie: String::new(), csrf: String::new() }
     }
 
+    /// The same person, asking another machine of the hub.
+    pub(super) fn at(&self, app: App) -> Self {
+        Browser { router: router(app), cookie: self.cookie.clone(), csrf: self.csrf.clone() }
+    }
+
     pub(super) async fn ask(&mut self, method: Method, path: &str, body: Option<Value>) -> Answer {
         let mut request =
             Request::builder().method(method).uri(path).header(header::COOKIE, format!("a=b; {}", self.cookie));
@@ -115,10 +120,10 @@ fn refused(answer: &Answer) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 
-const ROOT_PASSWORD: &str = "one-time-of-root";
+pub(super) const ROOT_PASSWORD: &str = "one-time-of-root";
 
 /// A hub with its first administrator `root`.
-async fn first(hub: &Running) -> Browser {
+pub(super) async fn first(hub: &Running) -> Browser {
     let app = app(hub);
     let password_hash = app.passwords.hash_blocking(ROOT_PASSWORD).unwrap();
     let staff = jikai_schema::command::NewStaff { login: "root".into(), name: "王芳".into(), password_hash };

@@ -3,7 +3,7 @@
 use crate::raft::log_store::LogError;
 use crate::raft::network::EndpointError;
 use crate::raft::state::StateError;
-use crate::raft::types::ENTRY_BYTES_MAX;
+use crate::raft::types::{ENTRY_BYTES_MAX, LogId};
 
 /// A machine that could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +34,16 @@ pub enum StartError {
         applied: Option<u64>,
         /// Newest index that is no longer in the log.
         purged: Option<u64>,
+    },
+    /// The log has another entry where the state ends: one of both was never committed.
+    #[error(
+        "the state ends in {applied:?}, the log has {found:?} there: files of two machines, or of two times, lie together"
+    )]
+    Conflict {
+        /// Newest entry in the state.
+        applied: LogId,
+        /// The entry in the log.
+        found: LogId,
     },
     /// The engine did not start.
     #[error("the engine: {0}")]

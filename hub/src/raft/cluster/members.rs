@@ -109,7 +109,7 @@ impl Shared {
         Err(ChangeError::Unreachable { id, why })
     }
 
-    fn membership(&self) -> Membership {
+    pub(super) fn membership(&self) -> Membership {
         self.raft.metrics().borrow().membership_config.membership().clone()
     }
 

@@ -1,11 +1,13 @@
 //! A machine of the cluster: log, state, network and engine together.
 
 mod change;
+mod digests;
 mod error;
 mod log;
 mod members;
 mod propose;
 mod read;
+mod receive;
 mod serve;
 mod start;
 mod status;
@@ -26,10 +28,13 @@ pub use change::Change;
 pub(crate) use change::Refused;
 pub use error::{ChangeError, ProposeError, ReadError, StartError};
 pub use propose::Committed;
+use receive::Receiving;
 pub use status::Status;
 
+use crate::raft::digests::Digests;
 use crate::raft::network::Peers;
 use crate::raft::settings::Settings;
+use crate::raft::snapshots::Snapshots;
 use crate::raft::types::{InstanceId, Machine, Metrics, Raft};
 
 /// How long the files of a machine that stops may take to close.
@@ -67,6 +72,9 @@ struct Shared {
     settings: Settings,
     raft: Raft,
     peers: Peers,
+    digests: Digests,
+    snapshots: Arc<Snapshots>,
+    receiving: Mutex<Receiving>,
     /// While the machine hands over it takes no proposals.
     handing_over: watch::Sender<bool>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.

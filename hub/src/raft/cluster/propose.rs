@@ -24,7 +24,7 @@ pub struct Committed {
 }
 
 impl Cluster {
-    /// Has the leader append an entry; committed and applied by the leader when it returns. Asks again while there
+    /// Has the leader append an entry; committed, and applied by the leader and by this machine when it returns. Asks again while there
     /// certainly is nothing in the log, at most [`crate::raft::settings::Settings::propose_wait`] long.
     ///
     /// openraft 0.9 flushes every entry by itself before it takes the next: put many commands into one entry.
@@ -68,7 +68,16 @@ impl Shared {
             () = self.another_leads(id) => return Proposed::Unknown,
         };
         match reply {
-            Ok(Reply::Proposed(proposed)) => proposed,
+            Ok(Reply::Proposed(proposed)) => {
+                // The leader has applied it. Whoever proposed it here reads it here next: a login must find its session. It is
+                // committed in any case, so a state that lags changes nothing about the answer.
+                if let Proposed::Committed { index, .. } = proposed
+                    && self.applied_here(index).await.is_err()
+                {
+                    tracing::warn!(index, "an entry is answered before this machine has applied it");
+                }
+                proposed
+            }
             Ok(Reply::Failed(why)) => Proposed::NotTaken(why),
             Err(error @ (CallError::NotConnected { .. } | CallError::OtherInstance { .. })) => {
                 Proposed::NotTaken(error.to_string())

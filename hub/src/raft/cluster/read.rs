@@ -22,13 +22,28 @@ impl Cluster {
             }
         };
         let index = index.map_err(|why| ReadError { why })?;
-        let wait = shared.raft.wait(Some(shared.settings.propose_wait));
-        wait.applied_index_at_least(index, "a read").await.map_err(|error| ReadError { why: error.to_string() })?;
+        if let Some(index) = index {
+            shared.applied_here(index).await?;
+        }
         Ok(index)
     }
 }
 
 impl Shared {
+    /// Waits until the state of this machine holds the entry.
+    pub(super) async fn applied_here(&self, index: u64) -> Result<(), ReadError> {
+        let mut metrics = self.raft.metrics();
+        let applied = metrics.wait_for(|metrics| {
+            metrics.running_state.is_err() || metrics.last_applied.is_some_and(|applied| applied.index >= index)
+        });
+        let failed = |why: &str| ReadError { why: format!("this machine has not applied entry {index}: {why}") };
+        match tokio::time::timeout(self.settings.propose_wait, applied).await {
+            Ok(Ok(metrics)) if metrics.running_state.is_ok() => Ok(()),
+            Ok(_) => Err(failed("it is stopping")),
+            Err(_) => Err(failed("it is too far behind")),
+        }
+    }
+
     /// Index that a read must have applied, if this machine leads a quorum.
     pub(super) async fn read_index_here(&self) -> Result<Option<u64>, String> {
         let (read, _) = self.raft.get_read_log_id().await.map_err(|error| error.to_string())?;

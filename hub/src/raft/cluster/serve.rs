@@ -2,8 +2,6 @@
 
 use std::sync::{Arc, Weak};
 
-use openraft::error::{InstallSnapshotError, RaftError};
-
 use super::Shared;
 use crate::raft::network::{Call, Handler, Reply, Request};
 use crate::raft::types::InstanceId;
@@ -35,17 +33,12 @@ impl Shared {
                 Ok(response) => Reply::Vote(response),
                 Err(fatal) => Reply::Failed(fatal.to_string()),
             },
-            Call::Snapshot(piece) => match self.raft.install_snapshot(piece).await {
-                Ok(response) => Reply::Snapshot(response),
-                Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
-                    Reply::SnapshotMismatch(mismatch)
-                }
-                Err(RaftError::Fatal(fatal)) => Reply::Failed(fatal.to_string()),
-            },
+            Call::Snapshot(piece) => self.receive(piece).await,
             Call::Propose(entry) => Reply::Proposed(self.append_here(entry, self.settings.propose_wait).await),
             Call::Status => Reply::Status(Box::new(self.status())),
             Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
             Call::Change(change) => Reply::Changed(self.change_here(&change).await.map_err(Into::into)),
+            Call::Digests => Reply::Digests(Box::new(self.digests.told())),
             Call::Elect => match self.raft.trigger().elect().await {
                 Ok(()) => Reply::Elected,
                 Err(fatal) => Reply::Failed(fatal.to_string()),

@@ -9,12 +9,12 @@ use tokio::sync::{Mutex, watch};
 
 use super::serve::Served;
 use super::{Addresses, Cluster, Shared, StartError};
-use crate::raft::log_store::{LogError, LogStore};
+use crate::raft::log_store::{LogError, LogReader, LogStore};
 use crate::raft::network::{self, Identity, Peers};
 use crate::raft::settings::{READ_BYTES_MAX, Settings};
 use crate::raft::snapshots::Snapshots;
 use crate::raft::state::{Applied, State, StateMachine};
-use crate::raft::types::{Raft, StorageError};
+use crate::raft::types::{LogId, Raft, StorageError};
 
 /// Locked while a process uses the directory.
 const LOCK_FILE: &str = "raft.lock";
@@ -35,9 +35,11 @@ impl Cluster {
         let config = settings.engine()?;
         let folder = data.to_owned();
         let (lock, log, snapshots) = blocking(move || open(&folder, id)).await?;
+        let digests = state.digests();
         let machine = StateMachine::start(state, snapshots)?;
         catch_up(log.clone(), &machine).await?;
         let (instance, closing) = (log.instance(), vec![log.closed(), machine.closed()]);
+        let (snapshots, receiving) = (machine.snapshots().clone(), Mutex::default());
 
         let endpoint = network::bind(&identity, addresses.listen)?;
         let address = match addresses.advertised {
@@ -47,7 +49,20 @@ impl Cluster {
         let peers = Peers::new(endpoint.clone(), identity.clone());
         let raft = Raft::new(id, config, peers.clone(), log, machine).await?;
         let (handing_over, changing) = (watch::Sender::new(false), Mutex::new(()));
-        let shared = Arc::new(Shared { id, instance, address, settings, raft, peers, handing_over, changing });
+        let shared = Shared {
+            id,
+            instance,
+            address,
+            settings,
+            raft,
+            peers,
+            digests,
+            snapshots,
+            receiving,
+            handing_over,
+            changing,
+        };
+        let shared = Arc::new(shared);
         let serving = network::serve(endpoint.clone(), identity.identify, Served(Arc::downgrade(&shared)));
         Ok(Cluster { shared, endpoint, serving: tokio::spawn(serving), closing, _lock: lock })
     }
@@ -95,7 +110,35 @@ async fn catch_up<S: State>(mut log: LogStore, machine: &StateMachine<S>) -> Res
         next = last.log_id.index + 1;
         machine.apply_all(entries).await?;
     }
-    Ok(())
+    settle(log, reader, machine).await
+}
+
+/// Takes over a snapshot that was received whole and never installed, and refuses a log that contradicts the state.
+async fn settle<S: State>(mut log: LogStore, reader: LogReader, machine: &StateMachine<S>) -> Result<(), StartError> {
+    let mut applied = machine.applied().await?;
+    let received = machine.snapshots().current().and_then(|kept| kept.meta.last_log_id);
+    let engine = |error: StorageError| StartError::Engine(error.into());
+    let entry_at = async |at: LogId| -> Result<Option<LogId>, StartError> {
+        let found = reader.read(at.index, at.index + 1, READ_BYTES_MAX).await?;
+        Ok(found.first().map(|entry| entry.log_id).filter(|found| found.index == at.index))
+    };
+    if let Some(received) = received.filter(|received| Some(received.index) > index(&applied)) {
+        tracing::warn!(index = received.index, "a snapshot is installed that a former process had received");
+        if entry_at(received).await? != Some(received) {
+            // First: a log that ends behind the state's place is filled by the snapshot again, one that contradicts it never.
+            log.purge(received).await.map_err(engine)?;
+        }
+        applied = machine.restore().await?;
+    }
+    let purged = log.get_log_state().await.map_err(engine)?.last_purged_log_id;
+    // Below its beginning the log says nothing.
+    let Some(last) = applied.last.filter(|last| Some(last.index) > purged.map(|purged| purged.index)) else {
+        return Ok(());
+    };
+    match entry_at(last).await? {
+        Some(found) if found != last => Err(StartError::Conflict { applied: last, found }),
+        _ => Ok(()),
+    }
 }
 
 fn index(applied: &Applied) -> Option<u64> {

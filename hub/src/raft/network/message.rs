@@ -8,6 +8,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 
 use crate::raft::cluster::{Change, Refused, Status};
+use crate::raft::digests::Told;
 use crate::raft::types::{Answer, EntryBytes, InstanceId, Types};
 
 /// A call with the log that the caller believes the callee to have.
@@ -32,6 +33,8 @@ pub(crate) enum Call {
     Elect,
     /// Asks the leader to change the cluster.
     Change(Change),
+    /// Asks for the digests of its state.
+    Digests,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +55,7 @@ pub(crate) enum Reply {
     Failed(String),
     /// Whether the leader changed the cluster.
     Changed(Result<(), Refused>),
+    Digests(Box<Told>),
 }
 
 /// What became of a proposal.
@@ -74,7 +78,8 @@ impl Call {
             Call::Append(append) => append.vote.leader_id().voted_for(),
             Call::Vote(vote) => vote.vote.leader_id().voted_for(),
             Call::Snapshot(snapshot) => snapshot.vote.leader_id().voted_for(),
-            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect | Call::Change(_) => None,
+            Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect => None,
+            Call::Change(_) | Call::Digests => None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Kept {
 pub struct Snapshots {
     folder: PathBuf,
     current: Mutex<Option<Arc<Kept>>>,
+    /// The file that is being received.
+    receiving: Mutex<Option<PathBuf>>,
     /// Makes the names of unfinished files differ.
     counter: AtomicU64,
 }
@@ -79,7 +81,8 @@ impl Snapshots {
                 remove(&path);
             }
         }
-        Ok(Snapshots { folder: folder.into(), current: Mutex::new(current), counter: AtomicU64::new(0) })
+        let (current, receiving) = (Mutex::new(current), Mutex::default());
+        Ok(Snapshots { folder: folder.into(), current, receiving, counter: AtomicU64::new(0) })
     }
 
     /// The newest complete snapshot.
@@ -113,17 +116,42 @@ impl Snapshots {
         self.keep(path, meta)
     }
 
-    /// Makes the file for a snapshot that is about to be received.
-    pub async fn receive(&self) -> io::Result<(File, PathBuf)> {
-        let path = self.unfinished("receiving");
+    /// The newest complete snapshot, if it still is what its name says. Blocks; reads the copy once.
+    pub fn verified(&self) -> Result<Option<Arc<Kept>>, StateError> {
+        let current = self.current();
+        current.as_deref().map(description::verify).transpose()?;
+        Ok(current)
+    }
+
+    /// Makes the file for a snapshot that is about to be received; one that was begun before is given up.
+    pub async fn receive(&self) -> io::Result<File> {
+        let (file, path) = self.make("receiving").await?;
+        let abandoned = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).replace(path);
+        if let Some(abandoned) = abandoned {
+            // The sender began again; a file that stays is removed at the next start.
+            let _ = tokio::fs::remove_file(abandoned).await;
+        }
+        Ok(file)
+    }
+
+    /// Where a received file lies. openraft may hand over any file: then it is copied.
+    pub async fn place_of(&self, received: &mut File) -> Result<PathBuf, StateError> {
+        let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match receiving {
+            Some(path) if is_same_file(received, &path).await => Ok(path),
+            _ => self.copy_of(received).await,
+        }
+    }
+
+    async fn make(&self, what: &str) -> io::Result<(File, PathBuf)> {
+        let path = self.unfinished(what);
         let file = File::options().read(true).write(true).create_new(true).open(&path).await?;
         Ok((file, path))
     }
 
-    /// Copies a file into the folder.
-    pub async fn copy_of(&self, file: &mut File) -> Result<PathBuf, StateError> {
+    async fn copy_of(&self, file: &mut File) -> Result<PathBuf, StateError> {
         use tokio::io::{AsyncSeekExt, AsyncWriteExt};
-        let (mut copy, path) = self.receive().await?;
+        let (mut copy, path) = self.make("copying").await?;
         file.rewind().await?;
         tokio::io::copy(file, &mut copy).await?;
         copy.flush().await?;

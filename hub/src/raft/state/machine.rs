@@ -1,6 +1,5 @@
 //! openraft's view of a [`State`]: calls go to the state's own thread, copies to threads that may block for long.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -20,8 +19,6 @@ type Entries = Vec<(LogId, Payload)>;
 pub struct StateMachine<S> {
     state: Worker<S>,
     snapshots: Arc<Snapshots>,
-    /// The file that is being received.
-    receiving: Option<PathBuf>,
 }
 
 /// Copies one view into the folder of snapshots.
@@ -35,12 +32,17 @@ impl<S: State> StateMachine<S> {
     /// Starts the thread of the state.
     pub fn start(state: S, snapshots: Snapshots) -> Result<Self, StateError> {
         let state = Worker::start("raft-state", state)?;
-        Ok(StateMachine { state, snapshots: Arc::new(snapshots), receiving: None })
+        Ok(StateMachine { state, snapshots: Arc::new(snapshots) })
     }
 
     /// Up to where the log is applied.
     pub async fn applied(&self) -> Result<Applied, StateError> {
         self.state.call(State::applied).await?
+    }
+
+    /// The folder of its copies.
+    pub fn snapshots(&self) -> &Arc<Snapshots> {
+        &self.snapshots
     }
 
     /// Resolves its `changed` with an error when the state is gone.
@@ -94,28 +96,54 @@ impl<S: State> StateMachine<S> {
         self.state
             .call(move |state| {
                 let applied = state.applied()?.last;
+                // The same index by another leader: one of both was never committed.
+                let conflicts =
+                    |offered: LogId| applied.is_some_and(|own| own.index == offered.index && own != offered);
+                if kept.meta.last_log_id.is_some_and(conflicts) {
+                    return Err(StateError::Conflict { offered: kept.meta.last_log_id, applied });
+                }
                 if applied.map(|applied| applied.index) > kept.meta.last_log_id.map(|offered| offered.index) {
                     return Err(StateError::Older { offered: kept.meta.last_log_id, applied });
                 }
                 state.install(&kept.path, &kept.meta)?;
-                let found = state.applied()?.last;
-                if found != kept.meta.last_log_id {
-                    return Err(StateError::OtherPlace { found, expected: kept.meta.last_log_id });
+                let Applied { last, membership } = state.applied()?;
+                if last != kept.meta.last_log_id {
+                    return Err(StateError::OtherPlace { found: last, expected: kept.meta.last_log_id });
                 }
-                Ok(())
+                // The engine goes on with the described one: others than those in the state could make a quorum.
+                match membership == kept.meta.last_membership {
+                    true => Ok(()),
+                    false => Err(StateError::OtherMembership),
+                }
             })
             .await?
     }
 
+    /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
+    async fn sound_copy(&self) -> Result<Option<Arc<Kept>>, StateError> {
+        let snapshots = self.snapshots.clone();
+        let snapshots_again = snapshots.clone();
+        match blocking(move || snapshots.verified()).await {
+            Ok(kept) => Ok(kept),
+            Err(error) => {
+                tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
+                let view = self.state.call(State::view).await??;
+                blocking(move || snapshots_again.build(view)).await.map(Some)
+            }
+        }
+    }
+
     async fn install(&mut self, meta: SnapshotMeta, mut received: File) -> Result<(), StateError> {
         let snapshots = self.snapshots.clone();
-        let path = match self.receiving.take() {
-            Some(path) if is_same_file(&received, &path).await => path,
-            // openraft may hand over any file: then its bytes are copied.
-            _ => snapshots.copy_of(&mut received).await?,
+        let kept = match snapshots.current().filter(|kept| kept.meta == meta) {
+            // Received, verified and brought to disk before the engine heard of it.
+            Some(kept) if is_same_file(&received, &kept.path).await => kept,
+            _ => {
+                let path = snapshots.place_of(&mut received).await?;
+                drop(received);
+                blocking(move || snapshots.accept(&path, meta)).await?
+            }
         };
-        drop(received);
-        let kept = blocking(move || snapshots.accept(&path, meta)).await?;
         self.replace(kept).await
     }
 }
@@ -156,12 +184,7 @@ impl<S: State> RaftStateMachine<Types> for StateMachine<S> {
     }
 
     async fn begin_receiving_snapshot(&mut self) -> Result<Box<File>, StorageError> {
-        let (file, path) = self.snapshots.receive().await.map_err(writing)?;
-        if let Some(abandoned) = self.receiving.replace(path) {
-            // The sender began again; a file that stays is removed at the next start.
-            let _ = tokio::fs::remove_file(abandoned).await;
-        }
-        Ok(Box::new(file))
+        self.snapshots.receive().await.map(Box::new).map_err(writing)
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Box<File>) -> Result<(), StorageError> {
@@ -169,7 +192,7 @@ impl<S: State> RaftStateMachine<Types> for StateMachine<S> {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        match self.snapshots.current() {
+        match self.sound_copy().await.map_err(writing)? {
             Some(kept) => open(&kept).await.map(Some),
             None => Ok(None),
         }

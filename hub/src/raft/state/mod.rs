@@ -6,6 +6,7 @@ use std::path::Path;
 
 pub use machine::StateMachine;
 
+use crate::raft::digests::Digests;
 use crate::raft::types::{Answer, LogId, Membership, SnapshotMeta, StoredMembership};
 
 /// The place up to which a state has applied the log, and the membership there.
@@ -53,6 +54,17 @@ pub enum StateError {
         /// Up to where the state goes.
         applied: Option<LogId>,
     },
+    /// A snapshot that ends in another entry than the state, at the same index: one of both was never committed.
+    #[error("a snapshot up to {offered:?} contradicts a state up to {applied:?}")]
+    Conflict {
+        /// Up to where the snapshot goes.
+        offered: Option<LogId>,
+        /// Up to where the state goes.
+        applied: Option<LogId>,
+    },
+    /// The contents of a snapshot name other machines than its description.
+    #[error("the snapshot holds another membership than was promised")]
+    OtherMembership,
     /// The contents of a snapshot are of another place than its description.
     #[error("the snapshot holds {found:?}, {expected:?} was promised")]
     OtherPlace {
@@ -92,7 +104,8 @@ pub trait State: Send + 'static {
     /// Up to where the log is applied. Written in the same transaction as what the entries change.
     fn applied(&mut self) -> Result<Applied, StateError>;
 
-    /// Applies entries in order, in **one** transaction with the place of the last one; one answer each. The same
+    /// Applies entries in order, each transaction with the place of its last one; one answer each. Few transactions are
+    /// best: several are for states that others must find at certain places. The same
     /// entries lead to the same state and the same answers on every machine: no clock, no random number, no I/O.
     fn apply(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError>;
 
@@ -102,6 +115,11 @@ pub trait State: Send + 'static {
     /// Replaces the state by a copy. The file is complete and its checksum right; it must not be changed. What a crash
     /// in the middle leaves behind is the old state or the new one.
     fn install(&mut self, from: &Path, meta: &SnapshotMeta) -> Result<(), StateError>;
+
+    /// The digests that it makes of itself, for the other machines to compare; never any unless it says otherwise.
+    fn digests(&self) -> Digests {
+        Digests::default()
+    }
 }
 
 /// The state at one moment.

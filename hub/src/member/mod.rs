@@ -1,6 +1,8 @@
 //! A machine of the hub as a member of its cluster: the log, the state that it builds, and the engine between them. Whoever proposes,
 //! the server as well as a command on a stopped directory, does it through one of these.
 
+mod agreement;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use jikai_sync::identity::TlsIdentity;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::log::DiskRoom;
 use crate::raft::cluster::{Addresses, Cluster};
@@ -32,7 +34,8 @@ pub struct Member {
     pub followed: Followed,
     /// Room on the disk.
     pub room: Arc<DiskRoom>,
-    watching: JoinHandle<()>,
+    /// Tasks that end with the member.
+    beside: JoinSet<()>,
 }
 
 /// Where a member listens, and as whom.
@@ -56,13 +59,16 @@ impl Member {
                 data.display()
             );
         }
-        let (replica, followed) = Replica::open(data).context("open the state")?;
+        let (replica, followed) = Replica::open(data, settings.digest_entries).context("open the state")?;
         let identity = Identity::of(tls)?;
         let addresses = Addresses { listen: seat.listen, advertised: seat.address };
+        let digest_wait = settings.digest_wait;
         let started = Cluster::start(u64::from(seat.machine), data, replica, identity, addresses, settings);
         let cluster = Arc::new(started.await.context("start the command log")?);
-        let watching = tokio::spawn(watch_engine(cluster.failure(), followed.failed.clone()));
-        Ok(Member { cluster, followed, room: Arc::new(DiskRoom::of(data)), watching })
+        let mut beside = JoinSet::new();
+        beside.spawn(watch_engine(cluster.failure(), followed.failed.clone()));
+        beside.spawn(agreement::compare(cluster.clone(), followed.failed.clone(), digest_wait));
+        Ok(Member { cluster, followed, room: Arc::new(DiskRoom::of(data)), beside })
     }
 
     /// Makes this machine the first of a new hub, and waits until it leads. One that belongs to a hub already stays as it is.
@@ -87,9 +93,10 @@ impl Member {
     }
 
     /// Stops, and waits until the files are closed.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
+        // First: they hold the cluster, whose files must not stay locked.
+        self.beside.shutdown().await;
         self.cluster.shutdown().await;
-        self.watching.abort();
     }
 }
 
@@ -97,6 +104,7 @@ impl Member {
 async fn watch_engine(failure: impl Future<Output = Option<String>>, failed: watch::Sender<Option<String>>) {
     if let Some(why) = failure.await {
         tracing::error!(why, "the command log has failed: this machine stops");
+        let why = format!("the command log has failed: {why}. Start the hub again: it goes on from the log");
         failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
     }
 }

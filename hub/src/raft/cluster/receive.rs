@@ -1,0 +1,138 @@
+//! Receiving a snapshot.
+//!
+//! openraft 0.9 stops the whole engine when installing fails, and shortens the log beside the installing. So a copy is verified and
+//! brought to disk before the engine hears of it: one that was damaged on its way is thrown away and sent again, and a machine that
+//! dies while it installs finds the copy at its next start.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use openraft::Snapshot;
+use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::network::snapshot_transport::{Chunked, SnapshotTransport, Streaming};
+use openraft::raft::{InstallSnapshotRequest, InstallSnapshotResponse};
+use tokio::fs::File;
+use tokio::time::Instant;
+
+use super::Shared;
+use crate::raft::network::Reply;
+use crate::raft::state::StateError;
+use crate::raft::types::Types;
+
+/// How long pieces of a damaged snapshot are refused: longer than the sender's five attempts 200 ms apart, after which it
+/// verifies its own copy and begins again.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+
+/// The snapshot that is being received.
+#[derive(Default)]
+pub(super) struct Receiving {
+    streaming: Option<Streaming<Types>>,
+    /// Id of one that arrived damaged, and when.
+    damaged: Option<(String, Instant)>,
+}
+
+impl Shared {
+    /// Takes one piece; with the last one the snapshot is installed.
+    pub(super) async fn receive(&self, piece: InstallSnapshotRequest<Types>) -> Reply {
+        let (vote, own) = (piece.vote, self.raft.metrics().borrow().vote);
+        if !matches!(vote.partial_cmp(&own), Some(Ordering::Equal | Ordering::Greater)) {
+            return Reply::Snapshot(InstallSnapshotResponse { vote: own });
+        }
+        let mut receiving = self.receiving.lock().await;
+        let id = piece.meta.snapshot_id.clone();
+        if receiving.damaged.as_ref().is_some_and(|(damaged, at)| *damaged == id && at.elapsed() < REFUSED_FOR) {
+            return Reply::Failed("the snapshot arrived damaged".to_owned());
+        }
+        let received = match Chunked::receive_snapshot(&mut receiving.streaming, &self.raft, piece).await {
+            Ok(None) => return Reply::Snapshot(InstallSnapshotResponse { vote: own }),
+            Ok(Some(received)) => received,
+            Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
+                return Reply::SnapshotMismatch(mismatch);
+            }
+            Err(RaftError::Fatal(fatal)) => return Reply::Failed(fatal.to_string()),
+        };
+        match self.keep(received).await {
+            Ok(kept) => match self.raft.install_full_snapshot(vote, kept).await {
+                Ok(response) => Reply::Snapshot(response.into()),
+                Err(fatal) => Reply::Failed(fatal.to_string()),
+            },
+            Err(error) => {
+                metrics::counter!("jikai_snapshots_refused_total").increment(1);
+                tracing::error!(%error, "a received snapshot is thrown away, it will be sent again");
+                receiving.damaged = Some((id, Instant::now()));
+                Reply::Failed(error.to_string())
+            }
+        }
+    }
+
+    /// Verifies a complete snapshot and brings it to disk.
+    async fn keep(&self, received: Snapshot<Types>) -> Result<Snapshot<Types>, StateError> {
+        let Snapshot { meta, snapshot: mut file } = received;
+        let snapshots = self.snapshots.clone();
+        let path = snapshots.place_of(&mut file).await?;
+        drop(file);
+        let kept = tokio::task::spawn_blocking(move || snapshots.accept(&path, meta)).await;
+        let kept = kept.map_err(|_| StateError::Ended(crate::raft::worker::Ended))??;
+        let file = File::open(&kept.path).await?;
+        Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(file) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::province::{LONG, Machines, NodeLog, check_in};
+    use crate::raft::settings::Settings;
+    use crate::raft::snapshots::Kept;
+    use jikai_schema::command::Command;
+
+    /// A machine whose log begins behind its snapshot, and one that waits.
+    async fn shortened() -> (Machines, Arc<Kept>) {
+        let few = Settings { snapshot_entries: 10, log_entries_kept: 0, ..Settings::default() };
+        let mut machines = Machines::set_up(1, &few).await;
+        let mut log = NodeLog::new(1);
+        for _ in 0..4 {
+            machines.ask(1, Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)]))).await;
+        }
+        let mut metrics = machines[1].member.cluster.metrics();
+        let purged = metrics.wait_for(|metrics| metrics.purged.is_some());
+        tokio::time::timeout(LONG, purged).await.unwrap().unwrap();
+        let kept = machines[1].member.cluster.shared.snapshots.current().unwrap();
+        machines.seat(2).await;
+        (machines, kept)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_damaged_snapshot_is_thrown_away_and_sent_again_and_stops_nobody() {
+        let (machines, kept) = shortened().await;
+        let mut data = fs::read(&kept.path).unwrap();
+        let middle = data.len() / 2;
+        data[middle] ^= 1;
+        let (leader, follower) = (&machines[1].member.cluster.shared, &machines[2].member.cluster.shared);
+        let vote = leader.raft.metrics().borrow().vote;
+        let piece = |data| InstallSnapshotRequest { vote, meta: kept.meta.clone(), offset: 0, data, done: true };
+        let Reply::Failed(why) = follower.receive(piece(data)).await else { panic!("it was taken") };
+        assert!(why.contains("checksum"), "{why}");
+        assert_eq!(follower.snapshots.current(), None);
+        let Reply::Failed(_) = follower.receive(piece(Vec::new())).await else { panic!("it was taken at once again") };
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+        assert_eq!(*machines[2].sequencer.failed().borrow(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_machine_that_died_before_it_installed_what_it_had_received_starts_from_it() {
+        let (mut machines, kept) = shortened().await;
+        let received = machines[2].data.path().join("received");
+        fs::copy(&kept.path, &received).unwrap();
+        machines[2].member.cluster.shared.snapshots.accept(&received, kept.meta.clone()).unwrap();
+        machines.restart(2).await;
+        let place = crate::replica::position_of(kept.meta.last_log_id.unwrap().index);
+        assert_eq!(machines[2].sequencer.applied(), place);
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+    }
+}

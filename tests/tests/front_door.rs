@@ -1,0 +1,136 @@
+//! The real HAProxy before a hub of two machines: made from the machines, reloaded when they change, without a connection lost.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use jikai_tests::https::{Request, Server};
+use jikai_tests::machines::Machines;
+use jikai_tests::process::wait_until;
+
+/// HAProxy as a master with workers, killed when it is dropped.
+struct Door {
+    master: Child,
+    config: PathBuf,
+    pid_file: PathBuf,
+}
+
+impl Door {
+    fn open(folder: &Path) -> Door {
+        let (config, pid_file) = (folder.join("haproxy.cfg"), folder.join("haproxy.pid"));
+        let log = std::fs::File::create(folder.join("haproxy.log")).unwrap();
+        let master = Command::new("haproxy")
+            .args(["-W", "-db", "-f"])
+            .arg(&config)
+            .arg("-p")
+            .arg(&pid_file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("haproxy is installed (make test installs it)");
+        std::fs::write(&pid_file, master.id().to_string()).unwrap();
+        Door { master, config, pid_file }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // The workers end with their master.
+        let _ = Command::new("kill").arg(self.master.id().to_string()).status();
+        let _ = self.master.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn write_config(machines: &Machines, from: u16, bind: SocketAddr, folder: &Path, more: &[&str]) -> String {
+    let (bind, config, socket) = (bind.to_string(), folder.join("haproxy.cfg"), folder.join("haproxy.sock"));
+    let (config, socket) = (config.to_str().unwrap(), socket.to_str().unwrap());
+    let words = ["front-door", "config", "--bind", &bind, "--out", config, "--socket", socket];
+    machines.command(from, &[words.as_slice(), more].concat())
+}
+
+/// Asks on an open connection, and leaves it open.
+fn ask(stream: &mut (impl Read + Write), path: &str) -> String {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hub.jikai\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    while !String::from_utf8_lossy(&answer).contains("\r\n\r\n") {
+        let read = stream.read(&mut piece).unwrap();
+        assert_ne!(read, 0, "the connection ended");
+        answer.extend_from_slice(&piece[..read]);
+    }
+    String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_string()
+}
+
+#[test]
+fn the_front_door_follows_the_machines_and_keeps_its_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machines = Machines::start(folder.path(), &["--front-door", "127.0.0.1"]);
+    let bind = free_address();
+    wait_until("the first machine to tell where it is", || machines.view(1)["machines"][0]["http"].is_string());
+    write_config(&machines, 1, bind, folder.path(), &[]);
+    let door = Door::open(folder.path());
+    let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).unwrap();
+    let through = Server::new(bind, "hub.jikai", &authority);
+    let is_ready = || {
+        through.dial("http/1.1").is_ok_and(|mut stream| {
+            let request = "GET /health/ready HTTP/1.1\r\nHost: hub.jikai\r\nConnection: close\r\n\r\n";
+            let mut answer = String::new();
+            stream.write_all(request.as_bytes()).is_ok()
+                && stream.read_to_string(&mut answer).is_ok()
+                && answer.contains(" 200 ")
+        })
+    };
+    wait_until("the door to find the machine ready", is_ready);
+    let mut kept = through.dial("http/1.1").unwrap();
+    assert!(ask(&mut kept, "/health/live").contains("200"));
+
+    let second = machines.join(false);
+    machines.add(second);
+    wait_until("the second machine to tell where it is", || machines.view(1)["machines"][1]["http"].is_string());
+    let pid_file = door.pid_file.to_str().unwrap();
+    let said = write_config(&machines, 1, bind, folder.path(), &["--pid-file", pid_file]);
+    assert!(said.contains("with 2 machines") && said.contains("takes it over"), "{said}");
+    assert!(std::fs::read_to_string(&door.config).unwrap().contains("machine-2"));
+    let again = write_config(
+        &machines,
+        2,
+        bind,
+        folder.path(),
+        &["--ca-file", machines.machine(1).data.join("ca/ca.pem").to_str().unwrap()],
+    );
+    assert!(again.contains("Nothing has changed"), "the same machines, seen from the other one: {again}");
+    assert!(ask(&mut kept, "/health/live").contains("200"), "the connection from before goes on");
+    wait_until("the door to be ready on the new configuration", is_ready);
+
+    // A machine that drains is not ready: whoever comes anew meets the other one.
+    machines.command(1, &["cluster", "drain", "--machine", "1"]);
+    let first = machines.server(1);
+    wait_until("the first machine not to be ready", || first.ask(&Request::new("GET", "/health/ready")).status == 503);
+    wait_until("the door to be ready by the second machine", is_ready);
+}
+
+#[test]
+fn whoever_is_behind_a_believed_door_is_who_asks_and_the_machines_token_is_no_use_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let machines = Machines::start(folder.path(), &["--front-door", "127.0.0.1"]);
+    let server = machines.server(1);
+    // As HAProxy announces a caller at 10.0.0.7.
+    let mut announced = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
+    announced.extend([10, 0, 0, 7, 127, 0, 0, 1, 0x9c, 0x40, 1, 0xbb]);
+    let request = machines.request(1, "GET", "/v1/nodes");
+    let directly = server.ask(&request);
+    assert_eq!(directly.status, 200, "{}", directly.json());
+    let behind = server.ask_behind(&announced, &request);
+    assert_eq!((behind.status, behind.json()["code"].clone()), (401, "token_invalid".into()), "{}", behind.json());
+    drop(machines);
+    let other = tempfile::tempdir().unwrap();
+    let unbelieved = Machines::start(other.path(), &[]);
+    let outcome = unbelieved.server(1).dial_behind(&announced, "http/1.1");
+    assert!(outcome.is_err(), "such words are no TLS where nobody is believed");
+}
