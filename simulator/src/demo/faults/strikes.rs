@@ -98,15 +98,22 @@ impl Conductor<'_> {
     pub(super) async fn partition(&mut self, trial: u32) -> Result<Stroke> {
         let (how, is_unheard, is_deaf) = PARTITIONS[trial as usize % PARTITIONS.len()];
         let leader = self.leader().await?;
+        let connected = self.cluster.machines.nodes_at(leader).await.unwrap_or(0);
         let watch = self.watch().await?;
         let struck = Instant::now();
         self.cluster.machines.part(leader, is_unheard, is_deaf)?;
         let marks = watch.heads().await?;
         let early = self.recovered_in_time(&watch, &marks, struck).await?;
+        let meanwhile = match self.leader_now(leader).await {
+            Some(next) => format!("machine {next} led meanwhile"),
+            None => "nobody led meanwhile".to_owned(),
+        };
         let lasted_s = struck.elapsed().as_secs_f64();
         let dropped = self.cluster.machines.heal();
         let recovered = or_later(early, &watch, &marks, struck).await?;
-        let told = format!("machine {leader} {how} for {lasted_s:.1} s, {dropped} datagrams lost");
+        let told = format!(
+            "machine {leader}, with {connected} nodes, {how} for {lasted_s:.1} s, {meanwhile}, {dropped} datagrams lost"
+        );
         Ok(Stroke { recovered, told })
     }
 
@@ -168,6 +175,16 @@ impl Conductor<'_> {
 
     pub(super) async fn leader(&self) -> Result<u16> {
         self.cluster.machines.leader(AGREE_LIMIT).await
+    }
+
+    /// Who leads now by the word of the others, if anybody does but this one.
+    async fn leader_now(&self, old: u16) -> Option<u16> {
+        let machines = &self.cluster.machines;
+        let others: Vec<u16> = machines.numbers().into_iter().filter(|&number| number != old).collect();
+        let is_other = |leader: Option<u16>| leader.is_some_and(|leader| leader != old);
+        let status =
+            machines.wait_for(&others, "another leader", Duration::ZERO, |status| is_other(status.leader)).await;
+        status.ok().and_then(|status| status.leader)
     }
 
     /// Who leads now that this one does not.
