@@ -176,6 +176,12 @@ async fn status(client: &Client, as_json: bool) -> anyhow::Result<()> {
         text(&view["generation"]),
         text(&view["jobs_at"])
     );
+    let digest = &view["digest"];
+    match digest["agrees"].as_bool() {
+        Some(true) => println!("tables agree with the other machines at entry {}", text(&digest["index"])),
+        Some(false) => println!("TABLES DIFFER at entry {}: {}", text(&digest["index"]), digest["tables"]),
+        None => {}
+    }
     println!("{:>7}  {:<8} {:<9} {:<11} {:>12} {:>12}  reached at", "machine", "role", "state", "", "log", "applied");
     for machine in view["machines"].as_array().into_iter().flatten() {
         let mark = match (machine["leads"] == true, machine["voter_only"] == true, machine["answers"] == true) {

@@ -18,6 +18,9 @@ impl Handler for Served {
             tracing::error!(from, "the cluster knows this machine with another log: it must join under a new id");
             return Reply::OtherInstance;
         }
+        if shared.turned_away.read().contains(&from) {
+            return Reply::Failed(format!("machine {from} was removed"));
+        }
         shared.answer(request.call).await
     }
 }
