@@ -36,7 +36,7 @@ pub(super) enum ClusterCommand {
     /// Give a machine that follows a vote.
     #[command(after_help = "Example:\n  jikai-hub cluster promote --data ./hub --machine 2")]
     Promote(MachineArgs),
-    /// Hand the lead to a voter; nothing is taken in for about two seconds.
+    /// Hand the lead to a voter; what comes in meanwhile waits for some round trips.
     #[command(after_help = "Example:\n  jikai-hub cluster transfer-leadership --data ./hub --machine 2")]
     TransferLeadership(MachineArgs),
     /// Send the nodes of a machine, and who comes through the front door, to the others; for upkeep.
@@ -141,13 +141,17 @@ pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
             ClusterCommand::Add(args) => add(&client, args).await,
             ClusterCommand::Promote(args) => promote(&client, args.machine).await,
             ClusterCommand::TransferLeadership(args) => {
+                let waiting = spinner(&format!("machine {} takes the lead", args.machine));
                 client.post(&format!("{}/lead", path(args.machine)), JSON, b"{}".to_vec()).await?;
+                waiting.finish_and_clear();
                 println!("Machine {} leads.", args.machine);
                 Ok(())
             }
             ClusterCommand::Drain(args) => drain(&client, args.machine.machine, args.undo).await,
             ClusterCommand::Remove(args) => {
+                let waiting = spinner(&format!("machine {} drains, hands over and leaves", args.machine));
                 client.delete(&path(args.machine)).await?;
+                waiting.finish_and_clear();
                 println!("Removed. Machine {} serves nobody any more: take it out of use.", args.machine);
                 Ok(())
             }
@@ -303,6 +307,14 @@ async fn drain(client: &Client, machine: u16, undo: bool) -> anyhow::Result<()> 
         false => println!("Machine {machine} drains: its nodes go to the others. `--undo` has it serve again."),
     }
     Ok(())
+}
+
+/// Of what cannot be counted.
+fn spinner(what: &str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(LOOK_EVERY);
+    bar
 }
 
 fn progress(what: &str) -> ProgressBar {

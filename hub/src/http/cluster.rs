@@ -220,7 +220,7 @@ pub(super) async fn promote(State(app): State<App>, Path(machine): Path<u16>) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Hands a voter the lead; nothing is taken in for about two seconds. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
+/// Hands a voter the lead; what comes in meanwhile waits for some round trips. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}/lead", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]

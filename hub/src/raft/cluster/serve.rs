@@ -21,12 +21,12 @@ impl Handler for Served {
         if shared.turned_away.read().contains(&from) {
             return Reply::Failed(format!("machine {from} was removed"));
         }
-        shared.answer(request.call).await
+        shared.answer(from, request.call).await
     }
 }
 
 impl Shared {
-    async fn answer(self: Arc<Self>, call: Call) -> Reply {
+    async fn answer(self: Arc<Self>, from: u64, call: Call) -> Reply {
         match call {
             Call::Append(append) => match self.raft.append_entries(append).await {
                 Ok(response) => Reply::Append(response),
@@ -42,6 +42,13 @@ impl Shared {
             Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
             Call::Change(change) => Reply::Changed(self.change_here(&change).await.map_err(Into::into)),
             Call::Digests => Reply::Digests(Box::new(self.digests.told())),
+            Call::Yield { term, to } => match self.leader() {
+                Some((leader, _)) if leader == from => match self.yield_to(term, to).await {
+                    Ok(()) => Reply::Yielded,
+                    Err(why) => Reply::Failed(why),
+                },
+                _ => Reply::Failed(format!("machine {from} does not lead")),
+            },
             Call::Elect => match self.raft.trigger().elect().await {
                 Ok(()) => Reply::Elected,
                 Err(fatal) => Reply::Failed(fatal.to_string()),
