@@ -82,7 +82,9 @@ impl Machines {
     /// Runs a command of `jikai-hub` on a machine's directory.
     pub fn command(&self, number: u16, words: &[&str]) -> String {
         let data = text(&self.machine(number).data);
-        done("jikai-hub", &[words, &["--data", data]].concat())
+        // `import` takes it before what is imported.
+        let (before, behind) = words.split_at(if words[0] == "import" { 1 } else { words.len() });
+        done("jikai-hub", &[before, &["--data", data], behind].concat())
     }
 
     /// Kills a machine's process (kill -9).

@@ -36,7 +36,7 @@ pub(super) enum ClusterCommand {
     /// Give a machine that follows a vote.
     #[command(after_help = "Example:\n  jikai-hub cluster promote --data ./hub --machine 2")]
     Promote(MachineArgs),
-    /// Hand the lead to a voter; nothing is taken in for about two seconds.
+    /// Hand the lead to a voter; what comes in meanwhile waits for some round trips.
     #[command(after_help = "Example:\n  jikai-hub cluster transfer-leadership --data ./hub --machine 2")]
     TransferLeadership(MachineArgs),
     /// Send the nodes of a machine, and who comes through the front door, to the others; for upkeep.
@@ -141,13 +141,17 @@ pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
             ClusterCommand::Add(args) => add(&client, args).await,
             ClusterCommand::Promote(args) => promote(&client, args.machine).await,
             ClusterCommand::TransferLeadership(args) => {
+                let waiting = spinner(&format!("machine {} takes the lead", args.machine));
                 client.post(&format!("{}/lead", path(args.machine)), JSON, b"{}".to_vec()).await?;
+                waiting.finish_and_clear();
                 println!("Machine {} leads.", args.machine);
                 Ok(())
             }
             ClusterCommand::Drain(args) => drain(&client, args.machine.machine, args.undo).await,
             ClusterCommand::Remove(args) => {
+                let waiting = spinner(&format!("machine {} drains, hands over and leaves", args.machine));
                 client.delete(&path(args.machine)).await?;
+                waiting.finish_and_clear();
                 println!("Removed. Machine {} serves nobody any more: take it out of use.", args.machine);
                 Ok(())
             }
@@ -176,6 +180,12 @@ async fn status(client: &Client, as_json: bool) -> anyhow::Result<()> {
         text(&view["generation"]),
         text(&view["jobs_at"])
     );
+    let digest = &view["digest"];
+    match digest["agrees"].as_bool() {
+        Some(true) => println!("tables agree with the other machines at entry {}", text(&digest["index"])),
+        Some(false) => println!("TABLES DIFFER at entry {}: {}", text(&digest["index"]), digest["tables"]),
+        None => {}
+    }
     println!("{:>7}  {:<8} {:<9} {:<11} {:>12} {:>12}  reached at", "machine", "role", "state", "", "log", "applied");
     for machine in view["machines"].as_array().into_iter().flatten() {
         let mark = match (machine["leads"] == true, machine["voter_only"] == true, machine["answers"] == true) {
@@ -297,6 +307,14 @@ async fn drain(client: &Client, machine: u16, undo: bool) -> anyhow::Result<()> 
         false => println!("Machine {machine} drains: its nodes go to the others. `--undo` has it serve again."),
     }
     Ok(())
+}
+
+/// Of what cannot be counted.
+fn spinner(what: &str) -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.set_message(what.to_owned());
+    bar.enable_steady_tick(LOOK_EVERY);
+    bar
 }
 
 fn progress(what: &str) -> ProgressBar {

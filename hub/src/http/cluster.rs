@@ -55,6 +55,16 @@ pub(super) struct MemberView {
 }
 
 #[derive(Serialize, ToSchema)]
+pub(super) struct DigestView {
+    /// Entry of the log at which they were compared.
+    index: u64,
+    /// Whether this machine has what the others have; null where too few of them told.
+    agrees: Option<bool>,
+    /// Tables that differ.
+    tables: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
 pub(super) struct MachinesView {
     /// Which machine answers.
     machine: u16,
@@ -66,6 +76,8 @@ pub(super) struct MachinesView {
     /// Which machine does the jobs of the hub.
     jobs_at: Option<u16>,
     applied_index: u64,
+    /// What comparing the tables of this machine with those of the others led to; null before the first comparison.
+    digest: Option<DigestView>,
     machines: Vec<MemberView>,
 }
 
@@ -82,6 +94,11 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<MachinesView>, P
         generation: view.generation,
         jobs_at: view.lease.map(|lease| lease.machine),
         applied_index: app.sequencer.applied().get(),
+        digest: app.sequencer.agreement().map(|found| DigestView {
+            index: found.index,
+            agrees: found.agrees,
+            tables: found.tables,
+        }),
         machines: view.machines.into_iter().map(|machine| member(machine, leader)).collect(),
     }))
 }
@@ -203,7 +220,7 @@ pub(super) async fn promote(State(app): State<App>, Path(machine): Path<u16>) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Hands a voter the lead; nothing is taken in for about two seconds. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
+/// Hands a voter the lead; what comes in meanwhile waits for some round trips. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}/lead", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]

@@ -5,9 +5,8 @@ use jikai_sync::transport::HubDrain;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Machines;
 use crate::machine::MachineRow;
-use crate::sequencer::Sequencer;
-use crate::store::ReadPool;
 
 /// Whether a machine is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,20 +19,24 @@ pub enum OwnState {
     Retired,
 }
 
-/// Follows what the state says of machine `number`, until cancelled.
+/// Follows what the state says of this machine, and has the log turn away those that were removed, until cancelled.
 pub fn follow_own_state(
-    number: u16,
-    sequencer: &Sequencer,
-    pool: ReadPool,
+    machines: &Machines,
     cancelled: CancellationToken,
 ) -> (watch::Receiver<OwnState>, impl Future<Output = ()> + Send + use<>) {
     let (sender, receiver) = watch::channel(OwnState::Serving);
+    let Machines { number, cluster, sequencer, pool } = machines.clone();
     let mut changed = sequencer.machines();
+    // What follows must not keep the log open.
+    drop(sequencer);
     let following = async move {
         loop {
             changed.borrow_and_update();
             let read = pool.read(|store| MachineRow::list(store)).await;
             if let Ok(Ok(rows)) = read {
+                if let Some(cluster) = cluster.upgrade() {
+                    cluster.turn_away(removed(&rows).filter(|machine| *machine != u64::from(number)).collect());
+                }
                 let row = rows.into_iter().find(|row| row.machine == number);
                 let state = match row.and_then(|row| row.state) {
                     Some(MachineState::Draining) => OwnState::Draining,
@@ -51,6 +54,11 @@ pub fn follow_own_state(
         }
     };
     (receiver, following)
+}
+
+fn removed(rows: &[MachineRow]) -> impl Iterator<Item = u64> {
+    let retired = rows.iter().filter(|row| row.state == Some(MachineState::Retired));
+    retired.map(|row| u64::from(row.machine))
 }
 
 /// Sends the nodes of this machine to others while it is not to be used. Ends with what follows the state.

@@ -44,6 +44,9 @@ const TABLES: &[KeyedTable] = &[
     table("login_lock", "login, place"),
     table("answered", "request"),
     table("replicated", "only_row"),
+    table("machine_number", "machine"),
+    table("lease", "only_row"),
+    table("generation", "only_row"),
 ];
 
 /// Digests every table whole, as `state` sees them now: in one read transaction if the caller opened one.

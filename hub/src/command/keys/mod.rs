@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use jikai_schema::event::Actor;
+use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::time::TimeMs;
 use jikai_sync::secrets::{MasterSource, Secrets, SecretsError};
 
@@ -19,6 +19,7 @@ use crate::audit::checkpoint::Journal;
 use crate::config::{CONFIG_FILE, Config};
 use crate::identity::{IdentityFiles, secrets_place};
 use crate::keys::{Counted, Resealed, reseal};
+use crate::machine::MachineRow;
 use crate::member::Member;
 use crate::raft::settings::Settings;
 use crate::sequencer::Sequencer;
@@ -106,6 +107,14 @@ fn list(data: &Path, config: &Config) -> anyhow::Result<()> {
 }
 
 fn rotate(data: &Path, config: &Config) -> anyhow::Result<()> {
+    let others = MachineRow::list(&store::open_reader(data)?).context("read the machines")?;
+    let serving = others.iter().filter(|row| !row.voter_only && row.state == Some(MachineState::Serving)).count();
+    if serving > 1 {
+        bail!(
+            "{serving} machines share these keys: the others would not open what a new version encrypts. Remove them \
+             (jikai-hub cluster remove), rotate here, and invite them anew"
+        );
+    }
     let (_only_one, mut secrets) = take(data, config)?;
     let _no_new_audit_key_meanwhile = Journal::new(data).lock()?;
     let rotated = run_to_end(rotate_alone(data, config, &mut secrets));

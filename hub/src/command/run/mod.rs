@@ -5,7 +5,7 @@ mod voter;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -37,6 +37,8 @@ use crate::machine_log::take_over;
 use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state, keep_announced};
 use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
+use crate::raft::cluster::Cluster;
+use crate::raft::network::Identity;
 use crate::raft::settings::Settings;
 use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
@@ -99,13 +101,14 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let stopping = CancellationToken::new();
     let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
-    let (own_state, following) = follow_own_state(number, &sequencer, pool.clone(), stopping.clone());
+    let (own_state, following) = follow_own_state(&machines, stopping.clone());
     let links = Arc::new(Links::new(TimeMs::now()));
     let gate = node_gate(data, &config, &secrets, &sequencer, (vault.clone(), links.clone()))?;
     let endpoint = HubEndpoint::bind(&tls, &sync_options(&config), Arc::new(gate))?;
     let sync = endpoint.local_address().context("read the sync address")?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
-    let certificate = open_certificate(files, secrets.clone(), endpoint.identity(), https_identity)?;
+    let shown = (endpoint.identity(), https_identity, Arc::downgrade(&member.cluster));
+    let certificate = open_certificate(files, secrets.clone(), shown)?;
     let app = App {
         data: data.to_owned(),
         secrets: secrets.clone(),
@@ -214,16 +217,19 @@ fn bounds(config: &Config) -> HttpsBounds {
     HttpsBounds { connections_max: config.connections_max, patience, tls_1_2: config.tls_1_2, front_doors }
 }
 
-/// The hub's certificate, shown to nodes and to browsers.
+/// The hub's certificate, shown to nodes, to browsers and to the other machines.
 fn open_certificate(
     files: IdentityFiles,
     secrets: Arc<Secrets>,
-    sync: HubIdentity,
-    https: HttpsIdentity,
+    (sync, https, peers): (HubIdentity, HttpsIdentity, Weak<Cluster>),
 ) -> anyhow::Result<Arc<HubCertificate>> {
     let to_nodes: Present = Box::new(move |identity| Ok(sync.present(identity)?));
     let to_browsers: Present = Box::new(move |identity| Ok(https.present(identity)?));
-    Ok(Arc::new(HubCertificate::open(files, secrets, vec![to_nodes, to_browsers])?))
+    let to_peers: Present = Box::new(move |identity| match peers.upgrade() {
+        Some(cluster) => Ok(cluster.present(&Identity::of(identity)?)?),
+        None => Ok(()),
+    });
+    Ok(Arc::new(HubCertificate::open(files, secrets, vec![to_nodes, to_browsers, to_peers])?))
 }
 
 /// The clock that stamps commands, and its reading.

@@ -29,8 +29,8 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     let member = Member::start(data, &files.tls(&secrets)?, seat(&config, number), Settings::default()).await?;
     let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));
     let (pool, stopping) = (ReadPool::open(data, READERS)?, CancellationToken::new());
-    let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
-    let (own_state, following) = follow_own_state(number, &sequencer, pool, stopping.clone());
+    let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool);
+    let (own_state, following) = follow_own_state(&machines, stopping.clone());
     let mut parts = JoinSet::new();
     parts.spawn(following);
     parts.spawn(keep_only_voting(machines.clone(), stopping.clone()));

@@ -13,13 +13,14 @@ mod start;
 mod status;
 mod transfer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::error::{Fatal, InitializeError, RaftError};
+use parking_lot::RwLock;
 use quinn::Endpoint;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -32,7 +33,7 @@ use receive::Receiving;
 pub use status::Status;
 
 use crate::raft::digests::Digests;
-use crate::raft::network::Peers;
+use crate::raft::network::{Identity, Peers, server_config};
 use crate::raft::settings::Settings;
 use crate::raft::snapshots::Snapshots;
 use crate::raft::types::{InstanceId, Machine, Metrics, Raft};
@@ -77,6 +78,8 @@ struct Shared {
     receiving: Mutex<Receiving>,
     /// While the machine hands over it takes no proposals.
     handing_over: watch::Sender<bool>,
+    /// Machines that were removed: nothing that they say counts.
+    turned_away: RwLock<BTreeSet<u64>>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.
     changing: Mutex<()>,
 }
@@ -118,6 +121,18 @@ impl Cluster {
     /// Whether it stands for election by itself when there is no leader. Told to, it always does.
     pub fn stand_for_election(&self, stands: bool) {
         self.shared.raft.runtime_config().elect(stands);
+    }
+
+    /// Shows the certificate of this identity to the other machines from now on; open connections stay.
+    pub fn present(&self, identity: &Identity) -> Result<(), StartError> {
+        self.shared.peers.present(identity)?;
+        self.endpoint.set_server_config(Some(server_config(identity)?));
+        Ok(())
+    }
+
+    /// Answers none of these machines from now on: they were removed for ever.
+    pub fn turn_away(&self, machines: BTreeSet<u64>) {
+        *self.shared.turned_away.write() = machines;
     }
 
     /// Copies the state now and shortens the log behind the copy. Returns at once; [`Cluster::metrics`] tell when it is

@@ -18,12 +18,15 @@ impl Handler for Served {
             tracing::error!(from, "the cluster knows this machine with another log: it must join under a new id");
             return Reply::OtherInstance;
         }
-        shared.answer(request.call).await
+        if shared.turned_away.read().contains(&from) {
+            return Reply::Failed(format!("machine {from} was removed"));
+        }
+        shared.answer(from, request.call).await
     }
 }
 
 impl Shared {
-    async fn answer(self: Arc<Self>, call: Call) -> Reply {
+    async fn answer(self: Arc<Self>, from: u64, call: Call) -> Reply {
         match call {
             Call::Append(append) => match self.raft.append_entries(append).await {
                 Ok(response) => Reply::Append(response),
@@ -39,6 +42,13 @@ impl Shared {
             Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
             Call::Change(change) => Reply::Changed(self.change_here(&change).await.map_err(Into::into)),
             Call::Digests => Reply::Digests(Box::new(self.digests.told())),
+            Call::Yield { term, to } => match self.leader() {
+                Some((leader, _)) if leader == from => match self.yield_to(term, to).await {
+                    Ok(()) => Reply::Yielded,
+                    Err(why) => Reply::Failed(why),
+                },
+                _ => Reply::Failed(format!("machine {from} does not lead")),
+            },
             Call::Elect => match self.raft.trigger().elect().await {
                 Ok(()) => Reply::Elected,
                 Err(fatal) => Reply::Failed(fatal.to_string()),

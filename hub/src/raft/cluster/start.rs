@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use openraft::storage::RaftLogStorage;
+use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
 
 use super::serve::Served;
@@ -46,9 +47,10 @@ impl Cluster {
             Some(address) => address,
             None => endpoint.local_addr().map_err(StartError::Directory)?.to_string(),
         };
-        let peers = Peers::new(endpoint.clone(), identity.clone());
+        let peers = Peers::new(endpoint.clone(), &identity)?;
         let raft = Raft::new(id, config, peers.clone(), log, machine).await?;
         let (handing_over, changing) = (watch::Sender::new(false), Mutex::new(()));
+        let turned_away = RwLock::default();
         let shared = Shared {
             id,
             instance,
@@ -60,6 +62,7 @@ impl Cluster {
             snapshots,
             receiving,
             handing_over,
+            turned_away,
             changing,
         };
         let shared = Arc::new(shared);

@@ -76,26 +76,33 @@ pub enum EndpointError {
     },
 }
 
-/// Binds the address; the settings for calling are set as well.
+/// Binds the address. Calls are made with [`client_config`].
 pub(crate) fn bind(identity: &Identity, address: SocketAddr) -> Result<Endpoint, EndpointError> {
+    let server = server_config(identity)?;
+    let cannot = |source| EndpointError::Bind { address, source };
+    let socket = std::net::UdpSocket::bind(address).map_err(cannot)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new(identity.endpoint.clone(), Some(server), socket, runtime).map_err(cannot)
+}
+
+/// How a machine answers its peers.
+pub(crate) fn server_config(identity: &Identity) -> Result<ServerConfig, EndpointError> {
     let mut tls = rustls::ServerConfig::clone(&identity.server);
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicServerConfig::try_from(tls).map_err(|_| EndpointError::NoInitialCipher)?;
     let mut server = ServerConfig::with_crypto(Arc::new(crypto));
     server.transport_config(transport()).max_incoming(INCOMING_MAX);
+    Ok(server)
+}
 
+/// How a machine calls its peers.
+pub(crate) fn client_config(identity: &Identity) -> Result<ClientConfig, EndpointError> {
     let mut tls = rustls::ClientConfig::clone(&identity.client);
     tls.alpn_protocols = vec![ALPN.to_vec()];
     let crypto = QuicClientConfig::try_from(tls).map_err(|_| EndpointError::NoInitialCipher)?;
     let mut client = ClientConfig::new(Arc::new(crypto));
     client.transport_config(transport());
-
-    let cannot = |source| EndpointError::Bind { address, source };
-    let socket = std::net::UdpSocket::bind(address).map_err(cannot)?;
-    let runtime = Arc::new(quinn::TokioRuntime);
-    let mut endpoint = Endpoint::new(identity.endpoint.clone(), Some(server), socket, runtime).map_err(cannot)?;
-    endpoint.set_default_client_config(client);
-    Ok(endpoint)
+    Ok(client)
 }
 
 /// The machine at the other end.

@@ -35,6 +35,11 @@ pub(crate) enum Call {
     Change(Change),
     /// Asks for the digests of its state.
     Digests,
+    /// The leader asks to vote for its successor.
+    Yield {
+        term: u64,
+        to: u64,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +61,7 @@ pub(crate) enum Reply {
     /// Whether the leader changed the cluster.
     Changed(Result<(), Refused>),
     Digests(Box<Told>),
+    Yielded,
 }
 
 /// What became of a proposal.
@@ -79,7 +85,7 @@ impl Call {
             Call::Vote(vote) => vote.vote.leader_id().voted_for(),
             Call::Snapshot(snapshot) => snapshot.vote.leader_id().voted_for(),
             Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect => None,
-            Call::Change(_) | Call::Digests => None,
+            Call::Change(_) | Call::Digests | Call::Yield { .. } => None,
         }
     }
 }

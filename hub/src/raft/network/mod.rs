@@ -15,7 +15,7 @@ mod server;
 pub use endpoint::{EndpointError, Identify, Identity};
 pub use frame::FrameError;
 
-pub(crate) use endpoint::bind;
+pub(crate) use endpoint::{bind, server_config};
 pub(crate) use message::{Call, Proposed, Reply, Request};
 pub(crate) use peer::CallError;
 pub(crate) use peers::Peers;

@@ -1,8 +1,10 @@
 //! One peer: a connection that is kept open, and calls over it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, Endpoint};
+use parking_lot::RwLock;
+use quinn::{ClientConfig, Connection, Endpoint};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -53,10 +55,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub fn new(id: u64, machine: Machine, endpoint: Endpoint, server_name: String, identify: Identify) -> Self {
+    pub fn new(id: u64, machine: Machine, caller: Caller) -> Self {
         let (sender, link) = watch::channel(None);
         let mut keeping = JoinSet::new();
-        let connector = Connector { id, address: machine.peer_address.clone(), endpoint, server_name, identify };
+        let connector = Connector { id, address: machine.peer_address.clone(), caller };
         keeping.spawn(connector.keep(sender));
         Peer { id, machine, link, room: Semaphore::new(FRAME_BYTES_MAX * 2 / 1024), _keeping: keeping }
     }
@@ -102,13 +104,22 @@ impl Peer {
     }
 }
 
+/// How peers are called. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub endpoint: Endpoint,
+    /// The certificate that is shown; another one counts from the next connection on.
+    pub client: Arc<RwLock<ClientConfig>>,
+    /// Name that every peer's certificate carries.
+    pub server_name: String,
+    pub identify: Identify,
+}
+
 /// Connects, and connects again.
 struct Connector {
     id: u64,
     address: String,
-    endpoint: Endpoint,
-    server_name: String,
-    identify: Identify,
+    caller: Caller,
 }
 
 impl Connector {
@@ -135,9 +146,11 @@ impl Connector {
     async fn connect(&self) -> Result<Connection, String> {
         let mut found = tokio::net::lookup_host(&self.address).await.map_err(|error| error.to_string())?;
         let address = found.next().ok_or("its name has no address")?;
-        let connecting = self.endpoint.connect(address, &self.server_name).map_err(|error| error.to_string())?;
+        let Caller { endpoint, client, server_name, identify } = &self.caller;
+        let shown = client.read().clone();
+        let connecting = endpoint.connect_with(shown, address, server_name).map_err(|error| error.to_string())?;
         let connection = connecting.await.map_err(|error| error.to_string())?;
-        match peer_of(&connection, &self.identify) {
+        match peer_of(&connection, identify) {
             Some(id) if id == self.id => Ok(connection),
             other => {
                 connection.close(WRONG_PEER.into(), b"another machine was called");

@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::RaftNetworkFactory;
+use parking_lot::RwLock;
 use quinn::Endpoint;
 
 use super::client::PeerClient;
-use super::endpoint::Identity;
-use super::peer::Peer;
+use super::endpoint::{EndpointError, Identity, client_config};
+use super::peer::{Caller, Peer};
 use crate::raft::types::{Machine, Types};
 
 /// Calls the other machines. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Peers {
-    endpoint: Endpoint,
-    identity: Identity,
+    caller: Caller,
     known: Arc<Mutex<BTreeMap<u64, Arc<Peer>>>>,
 }
 
 impl Peers {
-    pub fn new(endpoint: Endpoint, identity: Identity) -> Self {
-        Peers { endpoint, identity, known: Arc::default() }
+    pub fn new(endpoint: Endpoint, identity: &Identity) -> Result<Self, EndpointError> {
+        let client = Arc::new(RwLock::new(client_config(identity)?));
+        let (server_name, identify) = (identity.server_name.clone(), identity.identify.clone());
+        Ok(Peers { caller: Caller { endpoint, client, server_name, identify }, known: Arc::default() })
+    }
+
+    /// Shows the certificate of this identity in every connection from now on.
+    pub fn present(&self, identity: &Identity) -> Result<(), EndpointError> {
+        *self.caller.client.write() = client_config(identity)?;
+        Ok(())
     }
 
     /// The peer with this id; one that moved or has another log is called anew.
@@ -39,8 +47,7 @@ impl Peers {
 
     /// A peer that is not kept: to ask a machine something before it joins.
     pub fn make(&self, id: u64, machine: &Machine) -> Peer {
-        let Identity { server_name, identify, .. } = &self.identity;
-        Peer::new(id, machine.clone(), self.endpoint.clone(), server_name.clone(), identify.clone())
+        Peer::new(id, machine.clone(), self.caller.clone())
     }
 
     /// Forgets peers that are no longer in the cluster.
