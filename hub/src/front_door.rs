@@ -44,7 +44,7 @@ impl FrontDoor {
         // Writing into a string does not fail.
         let _ = writeln!(
             text,
-            "global\n    maxconn {CONNECTIONS_MAX}\n    stats socket {socket} mode 600 level admin expose-fd listeners\n    hard-stop-after 10m\n\n\
+            "global\n    maxconn {CONNECTIONS_MAX}\n    stats socket {socket} mode 600 level admin expose-fd listeners\n\n\
              defaults\n    mode tcp\n    timeout connect 3s\n    timeout client 15m\n    timeout server 15m\n    timeout check 2s\n    \
              retries 3\n    option redispatch\n\nfrontend centre"
         );

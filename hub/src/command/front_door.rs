@@ -66,11 +66,12 @@ impl FrontDoorCommand {
 pub(super) fn front_door(command: &FrontDoorCommand) -> anyhow::Result<()> {
     let FrontDoorCommand::Config(args) = command;
     block_on(async {
-        let mut written = write_once(args).await?;
+        let mut owed = false;
+        let written = write_once(args, &mut owed).await?;
         while args.watch {
             tokio::time::sleep(LOOK_EVERY).await;
-            match write_once(args).await {
-                Ok(changed) => written |= changed,
+            match write_once(args, &mut owed).await {
+                Ok(_) => {}
                 // The door goes on with what it has: it finds out by itself which machines are ready.
                 Err(error) => eprintln!("jikai-hub: the machines could not be looked at: {error:#}"),
             }
@@ -82,8 +83,8 @@ pub(super) fn front_door(command: &FrontDoorCommand) -> anyhow::Result<()> {
     })
 }
 
-/// Writes the configuration where it differs, and has HAProxy take it; whether it did.
-async fn write_once(args: &ConfigArgs) -> anyhow::Result<bool> {
+/// Writes the configuration where it differs, and has HAProxy take it; whether it did. `owed` remembers that HAProxy could not be told yet.
+async fn write_once(args: &ConfigArgs, owed: &mut bool) -> anyhow::Result<bool> {
     let view = Client::open(&args.data.data)?.get("/v1/cluster").await?;
     let ca_file = match &args.ca_file {
         Some(path) => path.clone(),
@@ -96,18 +97,24 @@ async fn write_once(args: &ConfigArgs) -> anyhow::Result<bool> {
         print!("{text}");
         return Ok(true);
     };
-    if std::fs::read_to_string(out).is_ok_and(|before| before == text) {
-        return Ok(false);
+    let is_new = !std::fs::read_to_string(out).is_ok_and(|before| before == text);
+    if is_new {
+        put_in_place(out, &text)?;
+        println!("Wrote {} with {} machines.", out.display(), door.backends.len());
     }
-    let unproven = out.with_extension("new");
-    std::fs::write(&unproven, &text).with_context(|| format!("write {}", unproven.display()))?;
-    check(&unproven)?;
-    std::fs::rename(&unproven, out).with_context(|| format!("put {} in place", out.display()))?;
-    println!("Wrote {} with {} machines.", out.display(), door.backends.len());
-    if let Some(pid_file) = &args.pid_file {
+    *owed |= is_new;
+    if let (true, Some(pid_file)) = (*owed, &args.pid_file) {
         reload(pid_file)?;
     }
-    Ok(true)
+    *owed = false;
+    Ok(is_new)
+}
+
+fn put_in_place(out: &Path, text: &str) -> anyhow::Result<()> {
+    let unproven = out.with_extension("new");
+    std::fs::write(&unproven, text).with_context(|| format!("write {}", unproven.display()))?;
+    check(&unproven)?;
+    std::fs::rename(&unproven, out).with_context(|| format!("put {} in place", out.display()))
 }
 
 /// Machines that serve people; one that drains stays until it is removed, so that its connections end by themselves.

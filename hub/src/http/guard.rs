@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use jikai_schema::command::{By, Command, Outcome, Refusal, SessionTag, StaffCommand};
@@ -20,6 +20,7 @@ use jikai_sync::https::CallerAddress;
 use super::problem::Problem;
 use super::standing::Standing;
 use crate::app::App;
+use crate::machines::OwnState;
 use crate::rights::{
     CONSOLE, Needs, Permission, Reach, Resource, Route, Scope, Verb, route_of, scope_of, whole_permissions,
 };
@@ -226,7 +227,13 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
             parts.extensions.insert(caller);
         }
     }
-    Ok(next.run(Request::from_parts(parts, body)).await)
+    let (version, serves) = (parts.version, *app.own_state.borrow() == OwnState::Serving);
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if !serves && version < Version::HTTP_2 {
+        // The next request on a new connection, which the front door gives to another machine.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// A request for something that needs a permission.
@@ -240,10 +247,15 @@ struct Asked<'a> {
     origin: Origin,
 }
 
+/// The machine's token is good on the machine itself: not for whoever comes through a front door, whatever address that names.
+fn came_through_a_door(parts: &Parts) -> bool {
+    parts.extensions.get::<CallerAddress>().is_some()
+}
+
 impl Asked<'_> {
     async fn admit(&self, parts: &Parts) -> Result<Caller, Problem> {
         let caller = match parts.headers.contains_key(header::AUTHORIZATION) {
-            true => self.admit_console(&parts.headers).await?,
+            true => self.admit_console(parts).await?,
             false => self.admit_staff(&parts.method, &parts.headers).await?,
         };
         if self.route.sensitive {
@@ -253,10 +265,11 @@ impl Asked<'_> {
     }
 
     /// The machine's token is good from the machine itself only.
-    async fn admit_console(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
-        let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    async fn admit_console(&self, parts: &Parts) -> Result<Caller, Problem> {
+        let value = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if !self.origin.address.is_loopback() || !self.app.token.is_of(token.trim()) {
+        let is_here = self.origin.address.is_loopback() && !came_through_a_door(parts);
+        if !is_here || !self.app.token.is_of(token.trim()) {
             metrics::counter!("jikai_tokens_refused_total").increment(1);
             note_stranger(self.app, &self.request, self.origin, "the machine's token").await?;
             let hint = "Use the token in admin.token of the hub's data directory, on the hub's machine.";

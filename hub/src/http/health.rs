@@ -55,9 +55,9 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         let detail = "This machine is being taken out of use.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", detail, hint));
     }
-    if !app.machines.is_led() {
+    if !app.machines.is_current().await {
         let hint = "Use another machine of the hub; it becomes ready by itself once a majority of them answers.";
-        let detail = "This machine knows no leader: what it shows may be old.";
+        let detail = "No majority of the machines confirms what this one shows: it may be old.";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail, hint));
     }
     check_state(&app)?;

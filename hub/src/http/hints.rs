@@ -36,6 +36,8 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
         "no_peer_address" => {
             "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."
         }
+        "no_majority_left" => "Start the machines that do not answer, or remove those first.",
+        "clock_apart" => "Set its clock right (NTP), then ask again.",
         "last_machine" => "Add another machine first.",
         "no_successor" => "Start another voter; `jikai-hub cluster status` shows them.",
         _ => "`jikai-hub cluster status` shows the machines.",

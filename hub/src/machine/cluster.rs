@@ -19,7 +19,7 @@ const LINK_NAME_BYTES_MAX: usize = 32;
 pub struct MachineRow {
     /// Its number.
     pub machine: u16,
-    /// Whether it was invited to vote only.
+    /// Whether it votes only: it was invited so, or says so.
     pub voter_only: bool,
     /// Whether it is used; `None` while it has not told where it is reached.
     pub state: Option<MachineState>,
@@ -34,7 +34,7 @@ pub struct MachineRow {
 impl MachineRow {
     /// Every machine that was ever invited, by number.
     pub fn list(store: &Connection) -> Result<Vec<MachineRow>, rusqlite::Error> {
-        let sql = "SELECT n.machine, n.voter_only, n.retired, n.lost, m.state, m.http \
+        let sql = "SELECT n.machine, max(n.voter_only, coalesce(m.voter_only, 0)), n.retired, n.lost, m.state, m.http \
                    FROM machine_number n LEFT JOIN hub_machine m ON m.machine = n.machine ORDER BY n.machine";
         let mut statement = store.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| MachineRow::read(store, row))?;
@@ -129,6 +129,10 @@ impl Machine<'_> {
         links: &[HubLink],
     ) -> Result<Outcome, Stop> {
         self.usable(machine)?;
+        if self.is_invited_to_vote_only(machine)? && !voter_only {
+            let text = format!("machine {machine} was invited to vote only: it has no keys of the hub");
+            return Err(rule("votes_only", text).into());
+        }
         check_links(links)?;
         let (number, mut links) = (machine.get(), links.to_vec());
         links.sort_by(|one, other| one.name.cmp(&other.name));
@@ -167,14 +171,20 @@ impl Machine<'_> {
             return Ok(Outcome::Done { events: 0, existing: 1 });
         }
         let is_left = |other: &&MachineRow| {
-            other.machine != machine.get() && other.state.is_some_and(|state| state != MachineState::Retired)
+            other.machine != machine.get()
+                && !other.voter_only
+                && other.state.is_some_and(|state| state != MachineState::Retired)
         };
         if row.state.is_some() && !rows.iter().any(|other| is_left(&other)) {
-            return Err(rule("last_machine", format!("machine {machine} is the only one: a hub needs one")).into());
+            return Err(rule(
+                "last_machine",
+                format!("machine {machine} is the only one that serves: a hub needs one"),
+            )
+            .into());
         }
         // After this point the command must succeed.
         self.retire_now(stamp, machine, row.state.is_some())?;
-        Ok(Outcome::Done { events: 1, existing: 0 })
+        Ok(Outcome::Done { events: u64::from(row.state.is_some()), existing: 0 })
     }
 
     fn retire_now(&mut self, stamp: Stamp<'_>, machine: MachineNo, announced: bool) -> Result<(), Stop> {
@@ -259,6 +269,11 @@ impl Machine<'_> {
             }
             Some(false) => Ok(()),
         }
+    }
+
+    fn is_invited_to_vote_only(&self, machine: MachineNo) -> Result<bool, Stop> {
+        let mut statement = self.tx.prepare_cached("SELECT voter_only FROM machine_number WHERE machine = ?1")?;
+        Ok(statement.query_row([machine.get()], |row| row.get(0))?)
     }
 
     fn state_of(&self, machine: MachineNo) -> Result<Option<MachineState>, Stop> {

@@ -68,6 +68,14 @@ async fn belongs(machines: &Machines) -> bool {
     if cluster.member_address(u64::from(machines.number)).is_none() {
         return false;
     }
+    if let Some(apart_ms) = machines.clock_apart_ms().await {
+        tracing::error!(
+            apart_ms,
+            hint = "set the clock right (NTP)",
+            "the clock of this machine differs from the leader's: it proposes nothing yet"
+        );
+        return false;
+    }
     match cluster.tell_address().await {
         Ok(()) => true,
         Err(error) => {

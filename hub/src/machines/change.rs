@@ -5,13 +5,16 @@ use std::time::Duration;
 use jikai_schema::command::{By, ClusterCommand, Command, Outcome};
 use jikai_schema::event::MachineState;
 use jikai_schema::id::MachineNo;
+use jikai_schema::time::TimeMs;
 
-use super::view::Role;
+use super::view::{ANSWER_WAIT, Role};
 use super::{ClusterView, Machines, MachinesError};
 use crate::raft::cluster::{Change, ChangeError};
 
 /// How often the lead is handed on before a removal is given up.
 const HANDOVERS_MAX: u32 = 3;
+/// How far the clocks of two machines may be apart. Milliseconds.
+pub(super) const CLOCK_APART_MS_MAX: i64 = 5_000;
 /// How long the nodes of a machine that is removed have to go elsewhere.
 const LEAVING_WAIT: Duration = Duration::from_secs(3);
 
@@ -38,11 +41,24 @@ impl Machines {
             return Err(not_now("no_peer_address", what.to_owned()));
         }
         let (id, peer_address) = (u64::from(machine.get()), peer_address.to_owned());
-        Ok(self.cluster()?.change(&Change::AddLearner { id, peer_address }).await?)
+        self.cluster()?.change(&Change::AddLearner { id, peer_address }).await?;
+        self.check_clock(id).await
     }
 
-    /// Gives a machine that follows a vote.
+    /// Refuses a machine whose clock is wrong: what it proposes would take the time of all along.
+    async fn check_clock(&self, id: u64) -> Result<(), MachinesError> {
+        let status = self.cluster()?.status_of(id, ANSWER_WAIT).await?;
+        let apart_ms = (status.now_ms - TimeMs::now().ms()).abs();
+        if apart_ms > CLOCK_APART_MS_MAX {
+            let what = format!("the clock of machine {id} is {} s apart from this one's", apart_ms / 1_000);
+            return Err(not_now("clock_apart", what));
+        }
+        Ok(())
+    }
+
+    /// Gives a machine that follows a vote. Checks its clock.
     pub async fn promote(&self, machine: MachineNo) -> Result<(), MachinesError> {
+        self.check_clock(u64::from(machine.get())).await?;
         Ok(self.cluster()?.change(&Change::Promote { id: u64::from(machine.get()) }).await?)
     }
 
@@ -66,6 +82,7 @@ impl Machines {
             let what = format!("machine {machine} is the only one that votes");
             return Err(not_now("last_machine", what));
         }
+        check_rest(&view, id)?;
         if known.state == Some(MachineState::Serving) {
             self.drain(by.clone(), machine, true).await?;
             // Nodes leave at once when they hear of it; one that cannot goes when its session ends.
@@ -114,6 +131,21 @@ impl Machines {
     }
 }
 
+/// Refuses a removal after which no majority of the voters that are left would answer: nothing could be undone any more.
+fn check_rest(view: &ClusterView, leaving: u64) -> Result<(), MachinesError> {
+    let rest =
+        view.machines.iter().filter(|machine| machine.role == Role::Voter && u64::from(machine.machine) != leaving);
+    let (all, answering) =
+        rest.fold((0, 0), |(all, answering), machine| (all + 1, answering + u32::from(machine.status.is_ok())));
+    match all > 0 && answering * 2 <= all {
+        true => {
+            let what = format!("of the {all} voters that would be left only {answering} answer: that is no majority");
+            Err(not_now("no_majority_left", what))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Who should lead after `from`: a voter that answers, first of those that serve, the one that has most. With `must_serve` one
 /// that only votes does not count.
 pub(super) fn successor(view: &ClusterView, from: u64, must_serve: bool) -> Option<u64> {
@@ -129,7 +161,8 @@ pub(super) fn successor(view: &ClusterView, from: u64, must_serve: bool) -> Opti
 }
 
 fn can_be_found(peer_address: Option<&str>) -> bool {
-    peer_address.and_then(|address| address.rsplit_once(':')).is_some_and(|(_, port)| port != "0")
+    let parts = peer_address.and_then(|address| address.rsplit_once(':'));
+    parts.is_some_and(|(host, port)| port != "0" && !matches!(host, "0.0.0.0" | "[::]"))
 }
 
 fn not_now(code: &'static str, what: String) -> MachinesError {

@@ -18,6 +18,8 @@ use crate::config::Config;
 use crate::identity::{CA_KEY, IdentityFiles};
 use crate::staff::{InvitationCode, code_hash};
 
+/// How long an invitation is good. Milliseconds: a week.
+const GOOD_MS: i64 = 7 * 86_400_000;
 /// The form of the file.
 const FORM: u8 = 1;
 
@@ -27,6 +29,9 @@ pub enum InvitationError {
     /// The code is another invitation's, or was mistyped.
     #[error("the code does not open this invitation")]
     Code,
+    /// It is too old.
+    #[error("this invitation has expired: have another one made")]
+    Expired,
     /// The file is none.
     #[error("this is no invitation of this build: {0}")]
     Form(String),
@@ -45,6 +50,8 @@ pub struct Invitation {
     pub settings: Config,
     /// The authority's certificate, PEM.
     pub authority: String,
+    /// Until when it is good. Unix ms.
+    expires_at_ms: i64,
     /// Hex.
     sealed: String,
 }
@@ -109,14 +116,15 @@ impl Invitation {
         let mut nonce = [0; 12];
         SysRng.try_fill_bytes(&mut nonce).context("draw a nonce")?;
         let plain = Zeroizing::new(serde_json::to_vec(&sealed)?);
-        let context = context(&settings.environment, machine.get(), voter_only);
-        let sealed = hex::encode(ring_of(&code).seal(Suite::configured(), nonce, &context, &plain));
         let mut settings = settings.clone();
         settings.links.clear();
         settings.peer_address = None;
         settings.http_address = None;
-        let (machine, authority) = (machine.get(), authority_pem);
-        Ok(Invited { invitation: Invitation { form: FORM, machine, voter_only, settings, authority, sealed }, code })
+        let (machine, authority, expires_at_ms) = (machine.get(), authority_pem, now_ms.ms() + GOOD_MS);
+        let unsealed =
+            Invitation { form: FORM, machine, voter_only, settings, authority, expires_at_ms, sealed: String::new() };
+        let sealed = hex::encode(ring_of(&code).seal(Suite::configured(), nonce, &unsealed.context()?, &plain));
+        Ok(Invited { invitation: Invitation { sealed, ..unsealed }, code })
     }
 
     /// Reads the file.
@@ -132,9 +140,19 @@ impl Invitation {
     /// Opens what the code seals. The suite of the settings must be this process's.
     pub fn open(&self, code: &str) -> Result<Sealed, InvitationError> {
         let sealed = hex::decode(&self.sealed).map_err(|error| InvitationError::Form(error.to_string()))?;
-        let context = context(&self.settings.environment, self.machine, self.voter_only);
+        let context = self.context().map_err(|error| InvitationError::Form(error.to_string()))?;
         let plain = ring_of(code).open(&context, &sealed).map_err(|_| InvitationError::Code)?;
+        if TimeMs::now().ms() > self.expires_at_ms {
+            return Err(InvitationError::Expired);
+        }
         serde_json::from_slice(&plain).map_err(|error| InvitationError::Form(error.to_string()))
+    }
+}
+
+impl Invitation {
+    /// All that stands in the open is bound to the code: whoever alters the file without knowing the code has made another one.
+    fn context(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(&Invitation { sealed: String::new(), ..self.clone() })
     }
 }
 
@@ -163,10 +181,6 @@ impl Sealed {
 /// 80 drawn bits need no stretching.
 fn ring_of(code: &str) -> KeyRing {
     KeyRing::of(SecretKey::from_bytes(code_hash("invitation of a machine", code)))
-}
-
-fn context(environment: &str, machine: u16, voter_only: bool) -> Vec<u8> {
-    format!("invitation of machine {machine} to {environment}, voter only: {voter_only}").into_bytes()
 }
 
 #[cfg(test)]
@@ -208,8 +222,13 @@ mod tests {
         assert!(matches!(invitation.open("abcd-efgh-jkmn-2345"), Err(InvitationError::Code)));
         let other = Invitation { machine: 3, ..invitation.clone() };
         assert!(matches!(other.open(&code), Err(InvitationError::Code)));
-        let more = Invitation { voter_only: true, ..invitation };
+        let more = Invitation { voter_only: true, ..invitation.clone() };
         assert!(matches!(more.open(&code), Err(InvitationError::Code)));
+        let mut bent = invitation.clone();
+        bent.settings.front_doors.push([10, 0, 0, 66].into());
+        assert!(matches!(bent.open(&code), Err(InvitationError::Code)), "a door was added to the file");
+        let longer = Invitation { expires_at_ms: invitation.expires_at_ms + 1, ..invitation };
+        assert!(matches!(longer.open(&code), Err(InvitationError::Code)));
         assert!(matches!(Invitation::read("{}"), Err(InvitationError::Form(_))));
     }
 }

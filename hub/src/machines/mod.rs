@@ -12,6 +12,11 @@ mod view;
 mod voter;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use jikai_schema::time::TimeMs;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 pub use announce::{Reached, keep_announced};
 pub use invitation::{Invitation, InvitationError, Invited, Sealed};
@@ -22,6 +27,14 @@ pub use voter::keep_only_voting;
 use crate::raft::cluster::{ChangeError, Cluster};
 use crate::sequencer::{ProposeError, Sequencer};
 use crate::store::{PoolError, ReadPool};
+
+/// How long what was found out about this machine's state counts.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a majority may take to confirm it.
+const CURRENT_WAIT: Duration = Duration::from_millis(1_500);
+
+/// A leader that has not called for so long does so no more.
+const LET_GO: Duration = Duration::from_secs(3);
 
 /// Why the machines were not changed, or not to the end.
 #[derive(Debug, thiserror::Error)]
@@ -71,12 +84,14 @@ pub struct Machines {
     cluster: Weak<Cluster>,
     sequencer: Sequencer,
     pool: ReadPool,
+    /// Whether its state was current, and when that was looked at.
+    looked: Arc<Mutex<Option<(Instant, bool)>>>,
 }
 
 impl Machines {
     /// Seen from machine `number`.
     pub fn new(number: u16, cluster: &Arc<Cluster>, sequencer: Sequencer, pool: ReadPool) -> Self {
-        Machines { number, cluster: Arc::downgrade(cluster), sequencer, pool }
+        Machines { number, cluster: Arc::downgrade(cluster), sequencer, pool, looked: Arc::default() }
     }
 
     /// The machine that looks.
@@ -89,13 +104,35 @@ impl Machines {
         self.cluster.upgrade().is_some_and(|cluster| cluster.status().is_leader())
     }
 
-    /// Whether it belongs to the hub and follows a leader, or leads.
-    pub fn is_led(&self) -> bool {
-        let own = u64::from(self.number);
-        let status = self.cluster.upgrade().map(|cluster| cluster.status());
-        status.is_some_and(|status| {
-            status.leader.is_some() && (status.voters.contains(&own) || status.learners.contains(&own))
-        })
+    /// How far this machine's clock is apart from the leader's, if too far. Milliseconds.
+    async fn clock_apart_ms(&self) -> Option<i64> {
+        let cluster = self.cluster.upgrade()?;
+        let leader = cluster.status().leader.filter(|leader| *leader != u64::from(self.number))?;
+        let status = cluster.status_of(leader, view::ANSWER_WAIT).await.ok()?;
+        let apart_ms = (status.now_ms - TimeMs::now().ms()).abs();
+        (apart_ms > change::CLOCK_APART_MS_MAX).then_some(apart_ms)
+    }
+
+    /// Whether its state is as new as any: a majority confirms who leads, and all that was answered before is applied here. Looked at
+    /// twice a second at most, whoever asks.
+    pub async fn is_current(&self) -> bool {
+        let mut looked = self.looked.lock().await;
+        if let Some((at, current)) = *looked
+            && at.elapsed() < LOOK_EVERY
+        {
+            return current;
+        }
+        let caught_up = tokio::time::timeout(CURRENT_WAIT, self.sequencer.catch_up()).await;
+        let current = matches!(caught_up, Ok(Ok(())));
+        *looked = Some((Instant::now(), current));
+        current
+    }
+
+    /// Waits until no leader has called this machine for a while: it was let go.
+    pub async fn has_left(&self) {
+        while self.cluster.upgrade().is_some_and(|cluster| cluster.unheard() < LET_GO) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     fn cluster(&self) -> Result<Arc<Cluster>, MachinesError> {

@@ -1,5 +1,7 @@
 //! Whether this machine is used, as the state says.
 
+use std::time::Duration;
+
 use jikai_schema::event::MachineState;
 use jikai_sync::transport::HubDrain;
 use tokio::sync::watch;
@@ -7,6 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Machines;
 use crate::machine::MachineRow;
+
+/// How long to wait before the state is read again, where it could not be.
+const READ_AGAIN: Duration = Duration::from_secs(1);
+/// How often it is looked whether a majority still confirms this machine's state.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Looks in a row without it after which nodes go elsewhere: more than an election takes.
+const UNCONFIRMED_MAX: u32 = 5;
 
 /// Whether a machine is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +34,7 @@ pub fn follow_own_state(
     cancelled: CancellationToken,
 ) -> (watch::Receiver<OwnState>, impl Future<Output = ()> + Send + use<>) {
     let (sender, receiver) = watch::channel(OwnState::Serving);
-    let Machines { number, cluster, sequencer, pool } = machines.clone();
+    let Machines { number, cluster, sequencer, pool, .. } = machines.clone();
     let mut changed = sequencer.machines();
     // What follows must not keep the log open.
     drop(sequencer);
@@ -33,6 +42,7 @@ pub fn follow_own_state(
         loop {
             changed.borrow_and_update();
             let read = pool.read(|store| MachineRow::list(store)).await;
+            let is_read = matches!(read, Ok(Ok(_)));
             if let Ok(Ok(rows)) = read {
                 if let Some(cluster) = cluster.upgrade() {
                     cluster.turn_away(removed(&rows).filter(|machine| *machine != u64::from(number)).collect());
@@ -49,6 +59,7 @@ pub fn follow_own_state(
             }
             tokio::select! {
                 grown = changed.changed() => if grown.is_err() { return },
+                () = tokio::time::sleep(READ_AGAIN), if !is_read => {}
                 () = cancelled.cancelled() => return,
             }
         }
@@ -61,12 +72,22 @@ fn removed(rows: &[MachineRow]) -> impl Iterator<Item = u64> {
     retired.map(|row| u64::from(row.machine))
 }
 
-/// Sends the nodes of this machine to others while it is not to be used. Ends with what follows the state.
-pub async fn drain_nodes(drain: HubDrain, mut own_state: watch::Receiver<OwnState>) {
+/// Sends the nodes of this machine to others while it is not to be used, or while no majority confirms its state: what they sent would
+/// not be taken in, and what they got might be old. Ends with what follows the state, or when cancelled.
+pub async fn drain_nodes(
+    drain: HubDrain,
+    machines: Machines,
+    mut own_state: watch::Receiver<OwnState>,
+    cancelled: CancellationToken,
+) {
+    let mut unconfirmed = 0;
     loop {
-        drain.set(*own_state.borrow_and_update() != OwnState::Serving);
-        if own_state.changed().await.is_err() {
-            return;
+        unconfirmed = if machines.is_current().await { 0 } else { unconfirmed + 1 };
+        drain.set(*own_state.borrow_and_update() != OwnState::Serving || unconfirmed >= UNCONFIRMED_MAX);
+        tokio::select! {
+            changed = own_state.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = cancelled.cancelled() => return,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::machine::{LeaseRow, MachineRow, generation};
 use crate::raft::cluster::{ChangeError, Cluster, Status};
 
 /// How long a machine may take to tell how it stands.
-const ANSWER_WAIT: Duration = Duration::from_secs(1);
+pub(super) const ANSWER_WAIT: Duration = Duration::from_secs(1);
 
 /// What a machine is to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,13 @@ pub struct MachineView {
     pub links: Vec<HubLink>,
     /// How it stands by its own word; an error where it does not answer.
     pub status: Result<Status, String>,
+}
+
+impl MachineView {
+    /// Newest entry in its log, if it answers.
+    pub fn last_index(&self) -> Option<u64> {
+        self.status.as_ref().ok()?.last_index
+    }
 }
 
 /// All machines, as one of them sees them.

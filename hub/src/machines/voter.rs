@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::change::successor;
-use super::{Machines, MachinesError};
+use super::{MachineView, Machines, MachinesError};
 use crate::raft::cluster::Change;
 
-/// How long there must be no leader before it stands itself: longer than two elections of the others. It is needed where it has
-/// entries that the others lack.
+/// How long no leader must be heard before it stands itself: longer than two elections of the others. It is needed where it has
+/// entries that the others lack: they refuse each other then, and it refuses them.
 const PATIENCE: Duration = Duration::from_secs(6);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long it leads before it tries again to hand over.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Entries that a successor may be behind: it is waited for while nothing is taken in.
+const NEARLY: u64 = 200;
 
-/// Stands for election only when nobody else has won for a while, and hands over as soon as another machine can lead.
+/// Stands for election only when nobody was heard to lead for a while, and hands over as soon as another machine can lead.
 pub async fn keep_only_voting(machines: Machines, cancelled: CancellationToken) {
     let keeping = async { while let Ok(()) = one_round(&machines).await {} };
     tokio::select! {
@@ -24,32 +27,26 @@ pub async fn keep_only_voting(machines: Machines, cancelled: CancellationToken) 
     }
 }
 
-/// Waits until nobody leads, or this machine does, and does what is to be done then.
 async fn one_round(machines: &Machines) -> Result<(), MachinesError> {
-    let (id, mut metrics) = {
-        let cluster = machines.cluster()?;
-        cluster.stand_for_election(false);
-        (u64::from(machines.number), cluster.metrics())
-    };
-    let others_lead = metrics.wait_for(|metrics| metrics.current_leader.is_none_or(|leader| leader == id)).await;
-    let leads = others_lead.map_err(|_| MachinesError::Stopping)?.current_leader == Some(id);
-    if leads {
-        return hand_over(machines, id).await;
+    if machines.leads() {
+        hand_over(machines, u64::from(machines.number)).await?;
+    } else {
+        let unheard = machines.cluster()?.unheard();
+        machines.cluster()?.stand_for_election(unheard > PATIENCE);
     }
-    let somebody = metrics.wait_for(|metrics| metrics.current_leader.is_some());
-    if timeout_at(Instant::now() + PATIENCE, somebody).await.is_err() {
-        tracing::warn!("nobody has led for {PATIENCE:?}: this machine stands for election, to hand over at once");
-        machines.cluster()?.stand_for_election(true);
-        let somebody = metrics.wait_for(|metrics| metrics.current_leader.is_some());
-        // Without a majority nobody wins; then it is tried again.
-        let _ = timeout_at(Instant::now() + PATIENCE, somebody).await;
-    }
+    tokio::time::sleep(LOOK_EVERY).await;
     Ok(())
 }
 
 async fn hand_over(machines: &Machines, id: u64) -> Result<(), MachinesError> {
     let view = machines.view().await?;
-    match successor(&view, id, true) {
+    let own = view.machines.iter().find(|machine| u64::from(machine.machine) == id).and_then(MachineView::last_index);
+    let to = successor(&view, id, true).filter(|to| {
+        let last =
+            view.machines.iter().find(|machine| u64::from(machine.machine) == *to).and_then(MachineView::last_index);
+        last.zip(own).is_some_and(|(last, own)| own.saturating_sub(last) <= NEARLY)
+    });
+    match to {
         Some(to) => {
             if let Err(error) = machines.cluster()?.change(&Change::Transfer { to }).await {
                 tracing::warn!(to, %error, "the lead was not handed over yet");

@@ -10,16 +10,18 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use jikai_schema::codec;
 use jikai_schema::command::{ENTRY_BYTES_MAX, Outcome, Proposal, decode_entry};
+use jikai_schema::event::MachineState;
 use jikai_schema::projection::Catalog;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::log::LogPosition;
-use crate::machine::{self, Applied as Committed, applied_position};
+use crate::machine::{self, Applied as Committed, MachineRow, applied_position};
 use crate::raft::digests::Digests;
 use crate::raft::state::{Applied, Payload, State, StateError, View};
 use crate::raft::types::{Answer, LogId, SnapshotMeta};
@@ -160,6 +162,12 @@ impl State for Replica {
     fn apply(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
         let applied = self.apply_in_parts(entries);
         self.noting(applied)
+    }
+
+    fn turned_away(&mut self) -> Result<BTreeSet<u64>, StateError> {
+        let rows = MachineRow::list(&self.state).map_err(StateError::storage)?;
+        let retired = rows.into_iter().filter(|row| row.state == Some(MachineState::Retired));
+        Ok(retired.map(|row| u64::from(row.machine)).collect())
     }
 
     fn view(&mut self) -> Result<Box<dyn View>, StateError> {

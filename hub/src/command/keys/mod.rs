@@ -108,10 +108,10 @@ fn list(data: &Path, config: &Config) -> anyhow::Result<()> {
 
 fn rotate(data: &Path, config: &Config) -> anyhow::Result<()> {
     let others = MachineRow::list(&store::open_reader(data)?).context("read the machines")?;
-    let serving = others.iter().filter(|row| !row.voter_only && row.state == Some(MachineState::Serving)).count();
+    let serving = others.iter().filter(|row| !row.voter_only && row.state != Some(MachineState::Retired)).count();
     if serving > 1 {
         bail!(
-            "{serving} machines share these keys: the others would not open what a new version encrypts. Remove them \
+            "{serving} machines share these keys, or were invited with them: the others would not open what a new version encrypts. Remove them \
              (jikai-hub cluster remove), rotate here, and invite them anew"
         );
     }

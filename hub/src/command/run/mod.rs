@@ -132,8 +132,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         metrics,
     };
     tracing::info!(environment = app.config.environment, applied = %sequencer.applied(), "the hub starts");
-    tokio::spawn(drain_nodes(endpoint.drain(), own_state.clone()));
     let mut parts = JoinSet::new();
+    parts.spawn(drain_nodes(endpoint.drain(), machines.clone(), own_state.clone(), stopping.clone()));
     parts.spawn(following);
     parts.spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
     parts.spawn(endpoint.run(stopping.clone()));
@@ -144,11 +144,24 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let failed = sequencer.failed();
     drop(sequencer);
     let peer = member.cluster.local_address().ok();
-    let served = serve_centre(app, server, (sync, peer), failed.clone()).await;
+    let served = tokio::select! {
+        served = serve_centre(app, server, (sync, peer), failed.clone()) => served,
+        panicked = first_panic(&mut parts) => Err(panicked),
+    };
     stopping.cancel();
     end(member, sequencing, parts).await?;
     conclude(&failed, &own_state)?;
     served
+}
+
+/// Waits until a part has panicked: without it the machine would look well and not be.
+async fn first_panic(parts: &mut JoinSet<()>) -> anyhow::Error {
+    while let Some(ended) = parts.join_next().await {
+        if let Err(error) = ended {
+            return anyhow::anyhow!("a part of the hub ended by itself, a defect: {error}. Start the hub again");
+        }
+    }
+    std::future::pending().await
 }
 
 /// Why a machine stopped by itself, if it did.
@@ -285,6 +298,7 @@ async fn serve_centre(
     let handle: Handle<SocketAddr> = Handle::new();
     let (listen, data, drain_ms_max) = (app.config.listen, app.data.clone(), app.config.drain_ms_max);
     let (machines, own_state) = (app.machines.clone(), app.own_state.clone());
+    let stopped_by = machines.clone();
     let config = app.config.clone();
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
@@ -299,7 +313,7 @@ async fn serve_centre(
         }
     });
     let stopping = tokio::spawn(async move {
-        stop_signal(failed, own_state).await;
+        stop_signal(failed, own_state, stopped_by).await;
         handle.graceful_shutdown(Some(Duration::from_millis(drain_ms_max)));
     });
     let served = server.await.with_context(|| format!("serve the centre on {listen}"));
@@ -322,7 +336,18 @@ fn announce(data: &Path, endpoints: &Endpoints, peer: Option<SocketAddr>) -> any
 }
 
 /// Waits until the process is told to stop, cannot go on, or was removed from the hub.
-async fn stop_signal(mut failed: watch::Receiver<Option<String>>, mut own_state: watch::Receiver<OwnState>) {
+async fn stop_signal(
+    mut failed: watch::Receiver<Option<String>>,
+    mut own_state: watch::Receiver<OwnState>,
+    machines: Machines,
+) {
+    let removed = async {
+        if own_state.wait_for(|state| *state == OwnState::Retired).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        // Until it is outside, its vote may be needed to let it go.
+        machines.has_left().await;
+    };
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
@@ -331,7 +356,7 @@ async fn stop_signal(mut failed: watch::Receiver<Option<String>>, mut own_state:
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         _ = failed.wait_for(Option::is_some) => {}
-        Ok(_) = own_state.wait_for(|state| *state == OwnState::Retired) => {}
+        () = removed => {}
     }
     tracing::info!("stopping: the centre first, then the nodes, then the log");
 }

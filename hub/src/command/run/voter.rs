@@ -35,14 +35,14 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     parts.spawn(following);
     parts.spawn(keep_only_voting(machines.clone(), stopping.clone()));
     let reached = Reached { http: None, sync: None, links: Vec::new(), voter_only: true };
-    let announcing = tokio::spawn(keep_announced(machines, reached));
+    let announcing = tokio::spawn(keep_announced(machines.clone(), reached));
     let failed = sequencer.failed();
     drop(sequencer);
     let peer = member.cluster.local_address().map(|address| address.to_string()).unwrap_or_default();
     println!("ready peer={peer}");
     std::io::stdout().flush()?;
     tracing::info!(machine = number, peer, "this machine votes and serves nobody");
-    stop_signal(failed.clone(), own_state.clone()).await;
+    stop_signal(failed.clone(), own_state.clone(), machines).await;
     stopping.cancel();
     announcing.abort();
     end(member, sequencing, parts).await?;

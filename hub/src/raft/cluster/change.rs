@@ -133,7 +133,7 @@ impl Shared {
     }
 
     async fn move_to(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.alone().await?;
         let membership = self.led_membership()?;
         let known = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
         let machine = Machine { peer_address: peer_address.to_owned(), ..known.clone() };

@@ -124,6 +124,14 @@ pub enum ChangeError {
     /// It did not catch up, or take over, in time. The change stands where it stood; it may be asked for again.
     #[error("machine {0} was too slow")]
     TooSlow(u64),
+    /// It has not caught up: as a voter it would hold up the others.
+    #[error("machine {id} has not caught up: it is {} entries behind", behind.map_or("unknown".to_owned(), |behind| behind.to_string()))]
+    Behind {
+        /// The machine.
+        id: u64,
+        /// How far; none where it does not answer.
+        behind: Option<u64>,
+    },
     /// The leader refused.
     #[error("the leader: {0}")]
     Refused(String),

@@ -6,10 +6,16 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use tokio::sync::MutexGuard;
 
 use super::{ChangeError, Cluster, Shared, Status};
 use crate::raft::network::{Call, Reply};
-use crate::raft::types::{Machine, Membership, Types};
+use crate::raft::types::{Machine, Membership, Metrics, Types};
+
+/// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
+const NEARLY: u64 = 200;
+/// How long a change waits for the one before it.
+const ALONE_WAIT: Duration = Duration::from_secs(5);
 
 type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Machine>>>;
 
@@ -45,7 +51,7 @@ impl Cluster {
 
 impl Shared {
     pub(super) async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
-        let _changing = self.changing.lock().await;
+        let changing = self.alone().await?;
         let membership = self.led_membership()?;
         let unknown = Machine { peer_address: peer_address.to_owned(), ..Machine::default() };
         let Status { id: found, instance, .. } = self.ask_status(id, &unknown, self.settings.propose_wait).await?;
@@ -56,22 +62,34 @@ impl Shared {
             return Err(ChangeError::Wiped(id));
         }
         let machine = Machine { instance, ..unknown };
-        let added = self.raft.add_learner(id, machine, true);
-        let added = tokio::time::timeout(self.settings.catch_up_wait, added).await;
-        written(added.map_err(|_| ChangeError::TooSlow(id))?)
+        let added = self.raft.add_learner(id, machine, false);
+        let added = tokio::time::timeout(self.settings.propose_wait, added).await;
+        written(added.map_err(|_| ChangeError::TooSlow(id))?)?;
+        // Others may change the cluster while it catches up, which can take long.
+        drop(changing);
+        let wait = self.raft.wait(Some(self.settings.catch_up_wait));
+        let caught_up =
+            wait.metrics(|metrics| behind(metrics, id).is_some_and(|behind| behind <= NEARLY), "it caught up");
+        caught_up.await.map(drop).map_err(|_| ChangeError::TooSlow(id))
     }
 
     pub(super) async fn promote(&self, id: u64) -> Result<(), ChangeError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.alone().await?;
         let membership = self.led_membership()?;
         if membership.get_node(&id).is_none() {
             return Err(ChangeError::NotMember(id));
+        }
+        if membership.voter_ids().all(|voter| voter != id) {
+            match behind(&self.raft.metrics().borrow(), id) {
+                Some(behind) if behind <= NEARLY => {}
+                behind => return Err(ChangeError::Behind { id, behind }),
+            }
         }
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
     }
 
     pub(super) async fn remove(&self, id: u64) -> Result<(), ChangeError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.alone().await?;
         let membership = self.led_membership()?;
         let voters: BTreeSet<u64> = membership.voter_ids().collect();
         if membership.get_node(&id).is_none() {
@@ -113,6 +131,12 @@ impl Shared {
         self.raft.metrics().borrow().membership_config.membership().clone()
     }
 
+    /// Waits for a change that is under way, not for long.
+    pub(super) async fn alone(&self) -> Result<MutexGuard<'_, ()>, ChangeError> {
+        let locked = tokio::time::timeout(ALONE_WAIT, self.changing.lock()).await;
+        locked.map_err(|_| ChangeError::Engine("another change is under way".to_owned()))
+    }
+
     /// The membership, if this machine leads.
     pub(super) fn led_membership(&self) -> Result<Membership, ChangeError> {
         let metrics = self.raft.metrics();
@@ -129,6 +153,12 @@ impl Shared {
         let changed = tokio::time::timeout(self.settings.catch_up_wait, changed).await;
         written(changed.map_err(|_| ChangeError::TooSlow(self.id))?)
     }
+}
+
+/// How far a machine is behind this leader. Entries; `None` where nothing is known of it.
+fn behind(metrics: &Metrics, id: u64) -> Option<u64> {
+    let matched = (*metrics.replication.as_ref()?.get(&id)?)?;
+    Some(metrics.last_log_index?.saturating_sub(matched.index))
 }
 
 fn written(written: Written) -> Result<(), ChangeError> {

@@ -24,6 +24,7 @@ use parking_lot::RwLock;
 use quinn::Endpoint;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 pub use change::Change;
 pub(crate) use change::Refused;
@@ -80,6 +81,8 @@ struct Shared {
     handing_over: watch::Sender<bool>,
     /// Machines that were removed: nothing that they say counts.
     turned_away: RwLock<BTreeSet<u64>>,
+    /// When a leader was heard last, or when it was started.
+    heard_at: RwLock<Instant>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.
     changing: Mutex<()>,
 }
@@ -116,6 +119,12 @@ impl Cluster {
                 failed => Some(failed.to_string()),
             }
         }
+    }
+
+    /// How long no leader was heard, this machine itself not counted; since the start where none ever was. The engine's own word is no
+    /// help: it names a dead leader for as long as nobody has won after it.
+    pub fn unheard(&self) -> Duration {
+        self.shared.heard_at.read().elapsed()
     }
 
     /// Whether it stands for election by itself when there is no leader. Told to, it always does.

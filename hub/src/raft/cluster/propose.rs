@@ -10,7 +10,9 @@ use crate::raft::network::{Call, CallError, Proposed, Reply};
 use crate::raft::types::{Answer, ENTRY_BYTES_MAX, EntryBytes};
 
 /// Leaders that are asked before a proposal is given up.
-const ATTEMPTS_MAX: usize = 64;
+const ATTEMPTS_MAX: usize = 1_000;
+/// Shortest pause between two.
+const PAUSE: Duration = Duration::from_millis(10);
 /// How long to wait for a sign of another leader before asking again.
 const LEADER_WAIT: Duration = Duration::from_millis(200);
 
@@ -47,6 +49,8 @@ impl Cluster {
             if Instant::now() >= until {
                 break;
             }
+            // Metrics change with every message: not each change is worth a try.
+            tokio::time::sleep(PAUSE).await;
             // Nothing changes before the engine hears of something, except at a leader that hands over or back.
             let _ = tokio::time::timeout(LEADER_WAIT, metrics.changed()).await;
         }
@@ -88,7 +92,7 @@ impl Shared {
     }
 
     /// Waits until another machine than `id` leads.
-    async fn another_leads(&self, id: u64) {
+    pub(super) async fn another_leads(&self, id: u64) {
         let mut metrics = self.raft.metrics();
         let changed = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != id));
         if changed.await.is_err() {

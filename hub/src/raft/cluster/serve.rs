@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
+use openraft::raft::AppendEntriesResponse;
+use tokio::time::Instant;
+
 use super::Shared;
 use crate::raft::network::{Call, Handler, Reply, Request};
 use crate::raft::types::InstanceId;
@@ -18,18 +21,36 @@ impl Handler for Served {
             tracing::error!(from, "the cluster knows this machine with another log: it must join under a new id");
             return Reply::OtherInstance;
         }
-        if shared.turned_away.read().contains(&from) {
-            return Reply::Failed(format!("machine {from} was removed"));
+        if let Some(why) = shared.turns_down(from, &request.call) {
+            return Reply::Failed(why);
         }
         shared.answer(from, request.call).await
     }
 }
 
 impl Shared {
+    /// Why a machine gets no answer to this. One that was removed is heard until it is outside of the membership: until then its vote
+    /// may be needed, and what it took in before it drained.
+    fn turns_down(&self, from: u64, call: &Call) -> Option<String> {
+        let is_member = self.membership().get_node(&from).is_some();
+        match call {
+            _ if !is_member && self.turned_away.read().contains(&from) => Some(format!("machine {from} was removed")),
+            // Engines know whom they listen to; and a machine is asked who it is before it belongs to the cluster.
+            Call::Append(_) | Call::Vote(_) | Call::Snapshot(_) | Call::Status => None,
+            _ if !is_member => Some(format!("machine {from} does not belong to the cluster")),
+            _ => None,
+        }
+    }
+
     async fn answer(self: Arc<Self>, from: u64, call: Call) -> Reply {
         match call {
             Call::Append(append) => match self.raft.append_entries(append).await {
-                Ok(response) => Reply::Append(response),
+                Ok(response) => {
+                    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                        *self.heard_at.write() = Instant::now();
+                    }
+                    Reply::Append(response)
+                }
                 Err(fatal) => Reply::Failed(fatal.to_string()),
             },
             Call::Vote(vote) => match self.raft.vote(vote).await {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use openraft::storage::RaftLogStorage;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use super::serve::Served;
 use super::{Addresses, Cluster, Shared, StartError};
@@ -39,6 +40,7 @@ impl Cluster {
         let digests = state.digests();
         let machine = StateMachine::start(state, snapshots)?;
         catch_up(log.clone(), &machine).await?;
+        let turned_away = RwLock::new(machine.turned_away().await?);
         let (instance, closing) = (log.instance(), vec![log.closed(), machine.closed()]);
         let (snapshots, receiving) = (machine.snapshots().clone(), Mutex::default());
 
@@ -50,7 +52,6 @@ impl Cluster {
         let peers = Peers::new(endpoint.clone(), &identity)?;
         let raft = Raft::new(id, config, peers.clone(), log, machine).await?;
         let (handing_over, changing) = (watch::Sender::new(false), Mutex::new(()));
-        let turned_away = RwLock::default();
         let shared = Shared {
             id,
             instance,
@@ -63,6 +64,7 @@ impl Cluster {
             receiving,
             handing_over,
             turned_away,
+            heard_at: RwLock::new(Instant::now()),
             changing,
         };
         let shared = Arc::new(shared);

@@ -1,5 +1,6 @@
 //! What a machine tells about itself.
 
+use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 
 use crate::raft::types::{InstanceId, LogId, Metrics};
@@ -31,6 +32,8 @@ pub struct Status {
     pub quorum_ms: Option<u64>,
     /// Why its engine has stopped, if it has.
     pub stopped: Option<String>,
+    /// Its clock. Unix ms.
+    pub now_ms: i64,
 }
 
 impl Status {
@@ -48,6 +51,7 @@ impl Status {
             voters: membership.voter_ids().collect(),
             learners: membership.learner_ids().collect(),
             quorum_ms: metrics.millis_since_quorum_ack,
+            now_ms: TimeMs::now().ms(),
             stopped: metrics.running_state.as_ref().err().map(ToString::to_string),
         }
     }

@@ -42,7 +42,7 @@ impl Cluster {
 
 impl Shared {
     pub(super) async fn transfer(&self, to: u64) -> Result<(), ChangeError> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.alone().await?;
         let membership = self.led_membership()?;
         if to == self.id {
             return Ok(());

@@ -1,5 +1,6 @@
 //! openraft's view of a [`State`]: calls go to the state's own thread, copies to threads that may block for long.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
@@ -43,6 +44,11 @@ impl<S: State> StateMachine<S> {
     /// The folder of its copies.
     pub fn snapshots(&self) -> &Arc<Snapshots> {
         &self.snapshots
+    }
+
+    /// Machines that were removed for ever.
+    pub async fn turned_away(&self) -> Result<BTreeSet<u64>, StateError> {
+        self.state.call(State::turned_away).await?
     }
 
     /// Resolves its `changed` with an error when the state is gone.

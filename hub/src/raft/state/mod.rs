@@ -2,6 +2,7 @@
 
 mod machine;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub use machine::StateMachine;
@@ -111,6 +112,11 @@ pub trait State: Send + 'static {
 
     /// Takes hold of the state as it is now, to be copied by another thread while entries go on being applied.
     fn view(&mut self) -> Result<Box<dyn View>, StateError>;
+
+    /// Machines that were removed for ever, by the state as it is now: the log turns them away from its first moment on.
+    fn turned_away(&mut self) -> Result<BTreeSet<u64>, StateError> {
+        Ok(BTreeSet::new())
+    }
 
     /// Replaces the state by a copy. The file is complete and its checksum right; it must not be changed. What a crash
     /// in the middle leaves behind is the old state or the new one.
