@@ -8,6 +8,8 @@ mod announce;
 mod change;
 mod invitation;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod view;
 mod voter;
 

@@ -14,8 +14,10 @@ use crate::machine::MachineRow;
 const READ_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked whether a majority still confirms this machine's state.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Looks in a row without it after which nodes go elsewhere: more than an election takes.
-const UNCONFIRMED_MAX: u32 = 5;
+/// The same after a look without it.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// Looks in a row without it after which nodes go elsewhere: they take longer than an election together.
+const UNCONFIRMED_MAX: u32 = 2;
 
 /// Whether a machine is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub async fn drain_nodes(
         drain.set(*own_state.borrow_and_update() != OwnState::Serving || unconfirmed >= UNCONFIRMED_MAX);
         tokio::select! {
             changed = own_state.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(if unconfirmed == 0 { LOOK_EVERY } else { LOOK_AGAIN }) => {}
             () = cancelled.cancelled() => return,
         }
     }

@@ -85,6 +85,16 @@ impl Machines {
         self.relays.values().for_each(|relay| relay.block(own));
     }
 
+    /// Everything passes again but between machine `away` and the others.
+    pub fn heal_but(&self, away: u16) {
+        let own = self[away].member.cluster.local_address().unwrap();
+        for (machine, relay) in &self.relays {
+            relay.unblock_all();
+            relay.block(own);
+            relay.cut(*machine == away);
+        }
+    }
+
     /// Everything passes again.
     pub fn heal(&self) {
         for relay in self.relays.values() {

@@ -1,0 +1,86 @@
+//! Machines in one process: what is refused before it could not be undone, and who stands when nobody else can.
+
+use jikai_schema::command::{ClusterCommand, Command, Outcome};
+use jikai_schema::event::{Actor, MachineState};
+use jikai_schema::id::MachineNo;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::province::{LONG, Machines as Province, deposit};
+use crate::raft::settings::Settings;
+
+fn number(machine: u16) -> MachineNo {
+    MachineNo::new(machine).unwrap()
+}
+
+/// Three voters that have told where they are; the last one was invited to vote only.
+async fn three() -> Province {
+    let province = Province::set_up(3, &Settings::default()).await;
+    for voter_only in [false, true] {
+        let outcome = province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only })).await;
+        assert!(matches!(outcome, Outcome::Invited { .. }), "{outcome:?}");
+    }
+    for machine in 1..=3 {
+        let http = Some("127.0.0.1:8443".parse().unwrap());
+        let (machine, voter_only, links) = (number(machine), machine == 3, Vec::new());
+        let told = ClusterCommand::Announce { machine, http, voter_only, links };
+        assert_eq!(province.ask(1, Command::Cluster(told)).await, Outcome::Done { events: 1, existing: 0 });
+    }
+    province
+}
+
+fn seen_from(province: &Province, machine: u16) -> Machines {
+    let running = &province[machine];
+    Machines::new(machine, &running.member.cluster, running.sequencer.clone(), running.pool.clone())
+}
+
+fn credit(number: u64) -> Command {
+    Command::CreditDeposits(vec![deposit(number, 13_010_001, "1.00")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_only_votes_stands_where_it_alone_has_the_newest_entry_and_hands_over() {
+    let province = three().await;
+    province.isolate(2);
+    assert_eq!(province.ask(1, credit(100)).await, Outcome::Done { events: 1, existing: 0 });
+    province.applied(3, province[1].sequencer.applied()).await;
+    let cancelled = CancellationToken::new();
+    let voting = tokio::spawn(keep_only_voting(seen_from(&province, 3), cancelled.clone()));
+    // The leader goes with what the second lacks: the third refuses to vote for the second.
+    province.isolate(1);
+    province.heal_but(1);
+    let mut metrics = province[2].member.cluster.metrics();
+    let led = metrics.wait_for(|metrics| metrics.current_leader == Some(2));
+    tokio::time::timeout(LONG, led).await.unwrap().unwrap();
+    assert_eq!(province.ask(2, credit(100)).await, Outcome::Done { events: 0, existing: 1 }, "it is not lost");
+    cancelled.cancel();
+    voting.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_after_which_no_majority_would_answer_is_refused_and_changes_nothing() {
+    let province = three().await;
+    province.isolate(3);
+    let machines = seen_from(&province, 1);
+    let refused = machines.remove(Actor::System.into(), number(2)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "no_majority_left", .. }), "{refused}");
+    let view = machines.view().await.unwrap();
+    assert_eq!(view.machines[1].state, Some(MachineState::Serving), "it does not even drain");
+    assert_eq!(province.ask(1, credit(100)).await, Outcome::Done { events: 1, existing: 0 });
+    province.heal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_has_not_caught_up_gets_no_vote() {
+    let mut province = three().await;
+    province.seat(4).await;
+    province.follow(4).await;
+    province.isolate(4);
+    for deposit in 100..320 {
+        province.ask(1, credit(deposit)).await;
+    }
+    let refused = province[1].member.cluster.promote(4).await.unwrap_err();
+    assert!(matches!(refused, ChangeError::Behind { id: 4, .. }), "{refused}");
+    assert_eq!(province.ask(1, credit(400)).await, Outcome::Done { events: 1, existing: 0 });
+    province.heal();
+}
