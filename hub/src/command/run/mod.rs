@@ -92,12 +92,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let number = files.machine()?;
     let member = Member::start(data, &tls, seat(&config, number), Settings::default()).await?;
     let (sequencer, sequencing) = member.sequencer(clock);
-    if member.wait_for_leader().await {
-        // What a rotation left under older keys; before anybody is served, so that nothing changes meanwhile.
-        keys::reseal(&sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
-    } else {
-        tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
-    }
+    reseal(&member, &sequencer, data, &secrets).await?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let stopping = CancellationToken::new();
     let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool.clone());
@@ -152,6 +147,16 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     end(member, sequencing, parts).await?;
     conclude(&failed, &own_state)?;
     served
+}
+
+/// Brings what a rotation left under older keys under the newest; before anybody is served, so that nothing changes meanwhile.
+async fn reseal(member: &Member, sequencer: &Sequencer, data: &Path, secrets: &Secrets) -> anyhow::Result<()> {
+    if member.wait_for_leader().await {
+        keys::reseal(sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
+    } else {
+        tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
+    }
+    Ok(())
 }
 
 /// Waits until a part has panicked: without it the machine would look well and not be.
