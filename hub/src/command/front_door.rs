@@ -68,19 +68,25 @@ pub(super) fn front_door(command: &FrontDoorCommand) -> anyhow::Result<()> {
     block_on(async {
         let mut owed = false;
         let written = write_once(args, &mut owed).await?;
-        while args.watch {
-            tokio::time::sleep(LOOK_EVERY).await;
-            match write_once(args, &mut owed).await {
-                Ok(_) => {}
-                // The door goes on with what it has: it finds out by itself which machines are ready.
-                Err(error) => eprintln!("jikai-hub: the machines could not be looked at: {error:#}"),
-            }
+        if args.watch {
+            return watch(args, owed).await;
         }
         if args.out.is_some() && !written {
             println!("Nothing has changed.");
         }
         Ok(())
     })
+}
+
+/// Looks again and again, until the process is ended.
+async fn watch(args: &ConfigArgs, mut owed: bool) -> anyhow::Result<()> {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Err(error) = write_once(args, &mut owed).await {
+            // The door goes on with what it has: it finds out by itself which machines are ready.
+            eprintln!("jikai-hub: the machines could not be looked at: {error:#}");
+        }
+    }
 }
 
 /// Writes the configuration where it differs, and has HAProxy take it; whether it did. `owed` remembers that HAProxy could not be told yet.
