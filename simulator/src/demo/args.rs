@@ -21,7 +21,7 @@ use crate::world::PlanArgs;
     jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n  \
     jikai-sim demo --hubs 3 --faults all                      # lose machines and lines under load\n  \
     jikai-sim demo --hubs 3 --faults kill-leader --terminals 400 --nodes 4 --rate 200\n\n\
-    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within 30 s.")]
+    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within its bound (5 to 30 s).")]
 pub struct DemoArgs {
     #[command(flatten)]
     pub(super) plan: PlanArgs,

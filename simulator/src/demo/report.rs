@@ -278,7 +278,10 @@ mod tests {
         let mut several = report();
         several.cpu_seconds.hub_leader_share = Some(0.4);
         let recover_ms = Recovery { p50: 1.0, p99: 2.0, max: 2.0 };
-        several.faults.insert("kill-leader".to_owned(), FaultReport { trials: 3, recover_ms, failed_operations: 0 });
+        several.faults.insert(
+            "kill-leader".to_owned(),
+            FaultReport { trials: 3, recover_ms, failed_operations: 0, within_bound: true },
+        );
         assert!(several.holds());
         let json = serde_json::to_value(several).unwrap();
         assert_eq!(names(&json["cpu_seconds"]), "hub hub_leader_share nodes simulator");

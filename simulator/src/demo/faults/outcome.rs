@@ -8,8 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::Fault;
 use crate::demo::report::tenth;
 
-/// A fault from which the hub has not recovered by then fails the run. Milliseconds.
-pub(super) const RECOVER_MS_BOUND: f64 = 30_000.0;
+/// A fault from which the hub has not recovered by then fails the run, however busy the computer: some times what is demanded on a quiet
+/// one. Milliseconds.
+fn recover_ms_bound(fault: Fault) -> f64 {
+    match fault {
+        Fault::CutLink | Fault::KillVoter => 5_000.0,
+        Fault::KillFollower => 8_000.0,
+        Fault::KillLeader | Fault::Membership => 12_000.0,
+        Fault::PauseLeader | Fault::Partition => 20_000.0,
+        Fault::HubDown => 30_000.0,
+    }
+}
 
 /// One fault in the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +29,9 @@ pub struct FaultReport {
     pub recover_ms: Recovery,
     /// Operations that failed between a stroke and the calm behind it.
     pub failed_operations: u64,
+    /// Whether the longest time is within what fails the run.
+    #[serde(skip)]
+    pub within_bound: bool,
 }
 
 /// Time to recover over the trials. Milliseconds.
@@ -94,9 +106,11 @@ impl Outcomes {
     /// The part of the report, by the faults' names.
     pub fn report(&self) -> BTreeMap<String, FaultReport> {
         let of = |(fault, trials): (&Fault, &Vec<Trial>)| {
+            let recover_ms = Recovery::of(trials);
             let report = FaultReport {
+                within_bound: recover_ms.max <= recover_ms_bound(*fault),
                 trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
-                recover_ms: Recovery::of(trials),
+                recover_ms,
                 failed_operations: trials.iter().map(|trial| trial.failed_operations).sum(),
             };
             (fault.name().to_owned(), report)
@@ -135,7 +149,7 @@ impl Outcomes {
 impl FaultReport {
     /// Whether nothing failed, and the hub recovered in bounded time.
     pub fn holds(&self) -> bool {
-        self.failed_operations == 0 && self.recover_ms.max <= RECOVER_MS_BOUND
+        self.failed_operations == 0 && self.within_bound
     }
 }
 
@@ -186,6 +200,6 @@ mod tests {
         let (holds, words) = held(&[trial(1_001, 0)]);
         assert!(holds && words.contains("MISSED"), "{words}");
         assert!(!held(&[trial(400, 1)]).0);
-        assert!(!held(&[trial(30_001, 0)]).0);
+        assert!(!held(&[trial(5_001, 0)]).0);
     }
 }
