@@ -18,6 +18,13 @@ pub enum BarcodeError {
     Field(&'static str),
 }
 
+impl BarcodeError {
+    /// Whether the code is another issuer's, as far as can be told: of no length of ours, or of no game that could be ours.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, BarcodeError::UnknownLength(_) | BarcodeError::Field("game"))
+    }
+}
+
 /// The pack that a code names, before the batch's number is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PackRef {
@@ -192,6 +199,14 @@ mod tests {
         assert_eq!(code.tickets_per_pack, 300);
         assert_eq!(parse_pack("G0201260010000010000123000300"), parse_pack("G0201-26001-0000123"));
         assert_eq!(parse_ticket("G0201260010000010000123045300"), parse_ticket("G0201-26001-0000123-045"));
+    }
+
+    #[test]
+    fn a_code_of_another_length_or_game_is_foreign_and_a_misread_field_is_not() {
+        let good = "J2015000020013842184DKTSANFUBVYUNAORAG016";
+        let is_foreign = |text: &str| SecurityBarcode::parse(text).unwrap_err().is_foreign();
+        assert!(is_foreign(&good[..40]) && is_foreign("") && is_foreign(&good.replace('J', "9")));
+        assert!(!is_foreign(&good.replace("DKTS", "DKT5")) && !is_foreign(&good.replace("184", "18x")));
     }
 
     #[test]
