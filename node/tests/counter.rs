@@ -8,6 +8,8 @@ use jikai_node::decide::{PackSelection, Verb};
 use jikai_node::store::{self, OwnLog};
 use jikai_node::writer::{WriteError, Writer};
 use jikai_schema::barcode::{SecurityBarcode, parse_pack, parse_ticket};
+use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::decode_event;
 use jikai_schema::event::*;
 use jikai_schema::id::BatchNo;
 use jikai_schema::rules::ClaimAnswer;
@@ -46,6 +48,15 @@ impl Counter {
         self.keys_used += 1;
         let asked = request(owner(1), &format!("answers-{}", self.keys_used), Verb::InquireClaims(codes));
         self.writer.ask(asked).await.unwrap().judgements.iter().map(|judgement| judgement.answer).collect()
+    }
+
+    /// Events of a kind in the node's log.
+    fn count(&self, kind: &str) -> usize {
+        let store = store::open_reader(self.data.path()).unwrap();
+        let names = BatchNames::load(&store).unwrap();
+        let events = OwnLog(&store).read(1, 10_000, usize::MAX).unwrap();
+        let view = |bytes: &[u8]| EventView::new(&decode_event(bytes).unwrap(), bytes, ChainHash::GENESIS, &names);
+        events.iter().filter(|event| view(&event.bytes).event["kind"] == kind).count()
     }
 }
 
@@ -135,7 +146,60 @@ async fn only_an_untouched_pack_goes_back() {
     assert_eq!(counter.ask(owner(1), pays(&[(2, 2)])).await, "done");
     assert_eq!(counter.ask(owner(1), returns(2)).await, "pack_touched");
     assert_eq!(counter.ask(owner(1), returns(3)).await, "done");
-    assert_eq!(counter.ask(owner(1), returns(3)).await, "pack_not_checked_in");
+    for verb in [returns(3), packs(&[3]), sells(3, 4)] {
+        assert_eq!(counter.ask(owner(1), verb).await, "pack_returned");
+    }
+}
+
+#[tokio::test]
+async fn a_pack_that_was_sold_out_is_neither_received_nor_sent_back() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    for ticket in 0..TICKETS {
+        assert_eq!(counter.ask(clerk(1), sells(1, ticket)).await, "done");
+    }
+    for verb in [returns(1), packs(&[1])] {
+        assert_eq!(counter.ask(owner(1), verb).await, "pack_sold_out");
+    }
+    assert_eq!(counter.ask(clerk(1), sells(1, 4)).await, "ticket_already_sold");
+}
+
+#[tokio::test]
+async fn a_pack_of_which_a_ticket_was_scratched_does_not_go_back_whatever_the_ticket_won() {
+    let mut counter = Counter::open().await;
+    assert_eq!(
+        counter.answers(&[(5, 2)]).await,
+        [ClaimAnswer::PackNotCheckedIn],
+        "no code is looked at before check-in"
+    );
+    assert_eq!(counter.ask(owner(1), packs(&[1, 2, 3, 4, 5])).await, "done");
+    assert_eq!(counter.answers(&[(1, 5), (1, 6), (1, 2)]).await.len(), 3);
+    assert_eq!(counter.answers(&[(1, 7), (1, 5)]).await.len(), 2);
+    let wrong = SecurityBarcode::parse(&wrong_code(2, 5, 'A')).unwrap();
+    assert_eq!(counter.ask(clerk(1), Verb::InquireClaims(vec![wrong])).await, "done");
+    assert_eq!(counter.ask(clerk(1), pays(&[(3, 5)])).await, "not_a_winner", "a refused payment tells it too");
+    assert_eq!(counter.ask(clerk(1), pays(&[(4, 2), (4, 2)])).await, "named_twice");
+    assert_eq!(counter.count("ticket_scratched"), 3, "once for each of the packs 1, 3 and 4");
+    let (writer, _) = start(counter.data.path());
+    counter.writer = writer;
+    for (number, told) in [(1, "pack_touched"), (2, "done"), (3, "pack_touched"), (4, "pack_touched"), (5, "done")] {
+        assert_eq!(counter.ask(owner(1), returns(number)).await, told, "pack {number}");
+    }
+    assert_eq!(counter.ask(clerk(1), pays(&[(4, 2)])).await, "done", "what won is paid");
+}
+
+#[tokio::test]
+async fn a_number_that_was_not_printed_is_told_from_a_foreign_ticket_and_noted_once() {
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), packs(&[1])).await, "done");
+    let impossible = ClaimAnswer::ImpossibleTicket;
+    assert_eq!(counter.answers(&[(101, 0), (101, 0), (1, TICKETS)]).await, [impossible; 3]);
+    assert_eq!(counter.ask(clerk(2), pays(&[(101, 0)])).await, "impossible_ticket");
+    assert!(matches!(counter.answers(&[(100, 0)]).await[..], [ClaimAnswer::NotDecidableHere]), "the last of the batch");
+    assert_eq!(counter.count("impossible_ticket_presented"), 2);
+    let foreign = SecurityBarcode::parse(&code(1, 2).replace("J1001", "J1002")).unwrap();
+    assert_eq!(counter.ask(clerk(1), Verb::PayClaims(vec![foreign])).await, "foreign_ticket");
+    assert_eq!(counter.ask(owner(1), returns(1)).await, "done", "nothing of the pack was touched");
 }
 
 #[tokio::test]
@@ -158,11 +222,11 @@ async fn every_answer_to_a_presented_ticket_is_told_apart() {
     assert_eq!(counter.ask(owner(1), packs(&[1, 2])).await, "done");
     let told: Vec<&str> =
         counter.answers(&[(1, 0), (1, 1), (1, 2), (1, 3), (50, 0)]).await.iter().map(ClaimAnswer::code).collect();
-    assert_eq!(told, ["go_to_province_centre", "go_to_city_centre", "won", "not_a_winner", "try_later"]);
+    assert_eq!(told, ["go_to_province_centre", "go_to_city_centre", "won", "not_a_winner", "not_decidable_here"]);
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2)])).await, "done");
     assert!(matches!(counter.answers(&[(1, 2)]).await[..], [ClaimAnswer::AlreadyPaidHere { .. }]));
     assert_eq!(counter.ask(owner(2), pays(&[(1, 2)])).await, "already_paid_elsewhere");
-    assert_eq!(counter.answers(&[(101, 0)]).await, [ClaimAnswer::ForeignTicket]);
+    assert_eq!(counter.answers(&[(101, 0)]).await, [ClaimAnswer::ImpossibleTicket]);
     for (hold, told) in
         [(PackHold::Stolen, "pack_stolen"), (PackHold::Lost, "pack_lost"), (PackHold::Damaged, "pack_damaged")]
     {
@@ -182,7 +246,8 @@ async fn several_tickets_are_paid_all_or_none() {
     let before = counter.writer.head().borrow().seq;
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (2, 3)])).await, "not_a_winner");
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (1, 2)])).await, "named_twice");
-    assert_eq!(counter.writer.head().borrow().seq, before, "a refused request leaves no trace");
+    assert_eq!(counter.count("ticket_scratched"), 2, "the code of either pack was right");
+    assert_eq!(counter.writer.head().borrow().seq, before + 2, "a refused request leaves no other trace");
     assert_eq!(counter.ask(clerk(1), pays(&[(1, 2), (2, 2)])).await, "done");
 }
 

@@ -20,7 +20,7 @@ use jikai_schema::money::{Money, RatePpm, SaleShares};
 use jikai_schema::projection::Projection;
 use jikai_schema::rules::ClaimAnswer;
 use jikai_schema::seal::RECORD_BYTES;
-use jikai_schema::time::TimeMs;
+use jikai_schema::time::{BusinessDay, TimeMs};
 use jikai_schema::vault::MasterKey;
 use outlet::*;
 use tempfile::TempDir;
@@ -120,9 +120,9 @@ fn deposit_of_two(number: u64, fen: i64) -> EventBody {
     EventBody::Money(MoneyEvent::DepositCredited { deposit: number, outlet: outlet(2), node: node(), amount })
 }
 
-/// A batch printed `days_ago`, open, with one pack on its way to outlet 1.
-fn old_batch(number: u32, days_ago: i32) -> Vec<EventBody> {
-    let (batch, today) = (BatchNo::new(number).unwrap(), TimeMs::from_ms(NOW_MS).business_day());
+/// A batch printed on that day, open, with one pack on its way to outlet 1.
+fn old_batch(number: u32, print_completed_on: BusinessDay) -> Vec<EventBody> {
+    let batch = BatchNo::new(number).unwrap();
     let facts = BatchFacts {
         batch,
         game: "J1001".parse().unwrap(),
@@ -130,7 +130,7 @@ fn old_batch(number: u32, days_ago: i32) -> Vec<EventBody> {
         tickets_per_pack: TICKETS,
         packs_per_case: 10,
         packs: 10,
-        print_completed_on: today.plus_days(-days_ago),
+        print_completed_on,
         package_hash: [0; 32],
         levels: vec![],
     };
@@ -205,7 +205,9 @@ async fn what_names_one_bad_item_moves_none() {
 #[tokio::test]
 async fn a_pack_of_exactly_sixty_months_is_received_and_one_a_day_older_is_not() {
     let mut counter = Counter::open().await;
-    counter.feed.send(&counter.writer, [old_batch(2, 1_826), old_batch(3, 1_827)].concat()).await;
+    let printed = TimeMs::from_ms(NOW_MS).business_day().plus_months(-60);
+    assert_eq!(printed.plus_months(60), TimeMs::from_ms(NOW_MS).business_day());
+    counter.feed.send(&counter.writer, [old_batch(2, printed), old_batch(3, printed.plus_days(-1))].concat()).await;
     let received = |text| Verb::ReceivePacks(PackSelection::Packs(vec![parse_pack(text).unwrap()]));
     assert_eq!(counter.ask(owner(1), received("J1001-26002-0000001")).await, "done");
     assert_eq!(counter.ask(owner(1), received("J1001-26003-0000001")).await, "batch_too_old");
@@ -233,7 +235,7 @@ async fn a_ticket_of_a_returned_unknown_or_unprinted_pack_is_never_paid() {
     assert_eq!(counter.ask(owner(1), Verb::ReturnPacks(refs(&[1]))).await, "done");
     let foreign = SecurityBarcode::parse("G9999260010000001002CCCCCCCCCCCCCCCCAG001").unwrap();
     let told = counter.told(vec![barcode(1, 2), foreign, barcode(2, TICKETS)]).await;
-    assert_eq!(told, ["pack_returned", "foreign_ticket", "foreign_ticket"]);
+    assert_eq!(told, ["pack_returned", "foreign_ticket", "impossible_ticket"]);
     assert_eq!(counter.ask(clerk(1), pays(1, 2)).await, "pack_returned");
 }
 
@@ -247,6 +249,41 @@ async fn without_the_batch_key_the_answer_is_to_try_later() {
     Feed::new().send(&writer, world()).await;
     let asked = request(clerk(1), "never-repeated", Verb::InquireClaims(vec![barcode(1, 2)]));
     assert_eq!(writer.ask(asked).await.unwrap().judgements[0].answer, ClaimAnswer::TryLater);
+}
+
+#[tokio::test]
+async fn a_damaged_record_goes_to_manual_review_and_the_tickets_beside_it_are_judged() {
+    let mut counter = Counter::open().await;
+    for (number, spoil) in [
+        (10, (|records| records[RECORD_BYTES * 2 + 20] ^= 1) as fn(&mut Vec<u8>)),
+        (11, |records| records.truncate(RECORD_BYTES * 2)),
+    ] {
+        let EventBody::Pack(PackEvent::Shipped { pack, outlet, node, shipment, mut records }) = shipped(number, 1)
+        else {
+            panic!("a shipment")
+        };
+        spoil(&mut records);
+        counter.hub(EventBody::Pack(PackEvent::Shipped { pack, outlet, node, shipment, records })).await;
+        assert_eq!(counter.told(vec![barcode(number, 2)]).await, ["pack_not_checked_in"]);
+        assert_eq!(counter.ask(owner(1), receives(&[number])).await, "done");
+        let told = counter.told(vec![barcode(number, 1), barcode(number, 2)]).await;
+        assert_eq!(told, ["go_to_city_centre", "manual_review"]);
+        assert_eq!(counter.ask(clerk(1), pays(number, 2)).await, "manual_review");
+    }
+    assert_eq!(counter.told(vec![wrong(10, 2, 'A')]).await, ["wrong_code"], "the right code is asked for all the same");
+}
+
+#[tokio::test]
+async fn a_level_that_the_signed_list_does_not_have_goes_to_manual_review() {
+    let mut counter = Counter::open().await;
+    let EventBody::Pack(PackEvent::Shipped { pack, outlet, node, shipment, mut records }) = shipped(10, 1) else {
+        panic!("a shipment")
+    };
+    let sealed = sealed(10, 5, 9);
+    records[RECORD_BYTES * 5..RECORD_BYTES * 6].copy_from_slice(&sealed);
+    counter.hub(EventBody::Pack(PackEvent::Shipped { pack, outlet, node, shipment, records })).await;
+    assert_eq!(counter.ask(owner(1), receives(&[10])).await, "done");
+    assert_eq!(counter.told(vec![barcode(10, 5), barcode(10, 6)]).await, ["manual_review", "not_a_winner"]);
 }
 
 #[tokio::test]

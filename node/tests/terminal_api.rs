@@ -73,7 +73,16 @@ async fn bad_input_gets_a_stable_code_and_changes_nothing() {
         (key, receive, r#"{"shipment_id":77}"#.into(), 404, "shipment_unknown"),
         (None, receive, r#"{"shipment_id":5}"#.into(), 400, "idempotency_key_required"),
         (Some("short"), receive, r#"{"shipment_id":5}"#.into(), 400, "idempotency_key_invalid"),
-        (key, "/v1/claims/pay", r#"{"codes":["too short"]}"#.into(), 409, "unreadable"),
+        (key, "/v1/claims/pay", r#"{"codes":["too short"]}"#.into(), 409, "foreign_ticket"),
+        (
+            key,
+            "/v1/claims/pay",
+            json!({ "codes": [code(1, 2).replacen('J', "A", 1)] }).to_string(),
+            409,
+            "foreign_ticket",
+        ),
+        (key, "/v1/claims/pay", json!({ "codes": [code(1, 2).to_lowercase()] }).to_string(), 409, "unreadable"),
+        (key, "/v1/claims/pay", json!({ "codes": [code(1, 2).replace("CC", "C*")] }).to_string(), 409, "unreadable"),
         (key, "/v1/claims/pay", r#"{"codes":[]}"#.into(), 422, "invalid_codes"),
         (key, "/v1/claims/pay", format!(r#"{{"codes":["{}"]}}"#, "x".repeat(70_000)), 413, "body_too_large"),
         (key, "/v1/nowhere", "{}".into(), 404, "no_such_route"),
@@ -142,12 +151,11 @@ async fn a_refused_payment_tells_the_answer_to_every_code() {
     let answers: Vec<&str> =
         refused.body["answers"].as_array().unwrap().iter().map(|answer| answer["answer"].as_str().unwrap()).collect();
     assert_eq!(answers, ["won", "not_a_winner"]);
-    let body = json!({ "codes": [code(1, 2), "junk"] }).to_string();
+    let body = json!({ "codes": [code(1, 2), "junk", code(1, 5).replace("FF", "F*")] }).to_string();
     let told = api.post(Some(&token), None, "/v1/claims/inquire", body).await.body;
-    assert_eq!(
-        (told["answers"][0]["prize_yuan"].as_str(), told["answers"][1]["answer"].as_str()),
-        (Some("50.00"), Some("unreadable"))
-    );
+    let answer = |at: usize| told["answers"][at]["answer"].as_str();
+    assert_eq!(told["answers"][0]["prize_yuan"].as_str(), Some("50.00"));
+    assert_eq!((answer(1), answer(2)), (Some("foreign_ticket"), Some("unreadable")));
 }
 
 #[tokio::test]

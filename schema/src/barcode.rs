@@ -13,9 +13,19 @@ pub enum BarcodeError {
     /// No profile has this length: not our ticket.
     #[error("a code of {0} characters is not one of ours")]
     UnknownLength(usize),
+    /// The length fits a profile, and the game is none of the kinds that we sell: not our ticket.
+    #[error("a code of a game that begins with {0} is not one of ours")]
+    ForeignGame(char),
     /// The length fits a profile, a field does not.
     #[error("the field `{0}` of the code cannot be read")]
     Field(&'static str),
+}
+
+impl BarcodeError {
+    /// Whether the code is another issuer's, as far as can be told. A field that was misread or mistyped is none.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, BarcodeError::UnknownLength(_) | BarcodeError::ForeignGame(_))
+    }
 }
 
 /// The pack that a code names, before the batch's number is looked up.
@@ -155,7 +165,12 @@ pub fn parse_ticket(text: &str) -> Result<TicketRef, BarcodeError> {
 }
 
 fn game(text: &str) -> Result<GameCode, BarcodeError> {
-    text.parse().map_err(|_| BarcodeError::Field("game"))
+    text.parse().map_err(|_| match text.as_bytes() {
+        [letter @ b'A'..=b'Z', number @ ..] if number.len() == 4 && number.iter().all(u8::is_ascii_digit) => {
+            BarcodeError::ForeignGame(char::from(*letter))
+        }
+        _ => BarcodeError::Field("game"),
+    })
 }
 
 fn batch(text: &str) -> Result<BatchCode, BarcodeError> {
@@ -195,10 +210,19 @@ mod tests {
     }
 
     #[test]
+    fn a_code_of_another_length_or_game_is_foreign_and_a_misread_field_is_not() {
+        let good = "J2015000020013842184DKTSANFUBVYUNAORAG016";
+        let is_foreign = |text: &str| SecurityBarcode::parse(text).unwrap_err().is_foreign();
+        assert!(is_foreign(&good[..40]) && is_foreign("") && is_foreign(&good.replacen('J', "A", 1)));
+        assert_eq!(SecurityBarcode::parse(&good.replacen('J', "A", 1)), Err(BarcodeError::ForeignGame('A')));
+        assert!(!is_foreign(&good.replace("DKTS", "DKT5")) && !is_foreign(&good.to_lowercase()));
+    }
+
+    #[test]
     fn what_no_profile_explains_is_refused_with_the_field() {
         let good = "J2015000020013842184DKTSANFUBVYUNAORAG016";
         for (at, with, field) in [
-            (0, "A", "game"),
+            (0, "j", "game"),
             (6, "x", "batch"),
             (12, "-", "pack"),
             (18, "z", "ticket"),

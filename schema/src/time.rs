@@ -119,6 +119,7 @@ pub struct BusinessDay(u16);
 pub struct DayError(String);
 
 impl BusinessDay {
+    const EPOCH: Date = jiff::civil::date(2000, 1, 1);
     /// Days from 1970-01-01 to 2000-01-01.
     const EPOCH_UNIX_DAYS: i64 = 10_957;
 
@@ -137,12 +138,24 @@ impl BusinessDay {
     pub fn plus_days(self, days: i32) -> Self {
         BusinessDay((i32::from(self.0).saturating_add(days)).clamp(0, i32::from(u16::MAX)) as u16)
     }
+
+    /// The same day so many calendar months later (negative: earlier), or that month's last day where it has no such day; held
+    /// within the range.
+    #[must_use]
+    pub fn plus_months(self, months: i32) -> Self {
+        let bounded = jiff::Span::new().months(months.clamp(-12_000, 12_000));
+        let days = self.date().saturating_add(bounded).duration_since(Self::EPOCH).as_hours() / 24;
+        BusinessDay(days.clamp(0, i64::from(u16::MAX)) as u16)
+    }
+
+    fn date(self) -> Date {
+        Self::EPOCH.saturating_add(jiff::Span::new().days(i64::from(self.0)))
+    }
 }
 
 impl fmt::Display for BusinessDay {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let date = jiff::civil::date(2000, 1, 1).saturating_add(jiff::Span::new().days(i64::from(self.0)));
-        write!(f, "{date}")
+        write!(f, "{}", self.date())
     }
 }
 
@@ -154,7 +167,7 @@ impl FromStr for BusinessDay {
             return Err(refuse());
         }
         let date: Date = text.parse().map_err(|_| refuse())?;
-        let days = date.duration_since(jiff::civil::date(2000, 1, 1)).as_hours() / 24;
+        let days = date.duration_since(Self::EPOCH).as_hours() / 24;
         u16::try_from(days).map(BusinessDay).map_err(|_| refuse())
     }
 }
@@ -180,6 +193,21 @@ mod tests {
         }
         for bad in ["1999-12-31", "2023-02-29", "2026-1-1", "20261123", "2180-01-01", "2026-11-23T00"] {
             assert!(bad.parse::<BusinessDay>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn months_are_those_of_the_calendar_and_end_with_their_last_day() {
+        for (day, months, then) in [
+            ("2021-11-23", 60, "2026-11-23"),
+            ("2024-02-29", 60, "2029-02-28"),
+            ("2023-03-01", 60, "2028-03-01"),
+            ("2026-01-31", 1, "2026-02-28"),
+            ("2026-03-31", -1, "2026-02-28"),
+            ("2000-01-01", i32::MIN, "2000-01-01"),
+            ("2000-01-01", i32::MAX, "2179-06-06"),
+        ] {
+            assert_eq!(day.parse::<BusinessDay>().unwrap().plus_months(months).to_string(), then);
         }
     }
 

@@ -37,7 +37,7 @@ pub(super) struct ExceptionView {
     seq: u64,
     at_ms: i64,
     node: u16,
-    /// overdrawn, charge_mismatch, returned_touched, paid_twice or unlisted_prize.
+    /// overdrawn, charge_mismatch, returned_touched, paid_twice, unlisted_prize or ticket_locked (five wrong codes).
     kind: String,
     /// The outlet that holds the pack.
     outlet: Option<String>,

@@ -227,6 +227,12 @@ pub fn claim(number: u32, ticket: u16, at: u32, prize: &str) -> EventBody {
     EventBody::Ticket(TicketEvent::Claimed { ticket, outlet: outlet(at), level: 2, prize: yuan(prize) })
 }
 
+/// The wrong code that locks a ticket.
+pub fn locking_code(number: u32, ticket: u16, at: u32) -> EventBody {
+    let ticket = pack(number).ticket(ticket).unwrap();
+    EventBody::Ticket(TicketEvent::WrongCodePresented { ticket, outlet: outlet(at), locks: true })
+}
+
 pub fn sell(number: u32, ticket: u16, at: u32) -> EventBody {
     let ticket = pack(number).ticket(ticket).unwrap();
     EventBody::Ticket(TicketEvent::Sold { ticket, outlet: outlet(at), price: yuan("2.00") })

@@ -223,7 +223,8 @@ fn disputed() -> Hub {
     let (mut first, mut second) = (NodeLog::new(1), NodeLog::new(2));
     let paid = |ticket| claim(1, ticket, 13_010_001, "10.00");
     let unlisted = claim(1, 1, 13_010_001, "7.77");
-    hub.ask(Command::IngestEvents(first.batch(vec![check_in(1, 13_010_001), paid(0), paid(0), unlisted])));
+    let presented = [check_in(1, 13_010_001), paid(0), paid(0), unlisted, locking_code(1, 2, 13_010_001)];
+    hub.ask(Command::IngestEvents(first.batch(presented.to_vec())));
     let paid = || claim(3, 0, 13_020_001, "10.00");
     hub.ask(Command::IngestEvents(second.batch(vec![check_in(3, 13_020_001), paid(), paid()])));
     hub
@@ -252,6 +253,7 @@ fn exceptions_are_listed_with_what_they_are_about_page_by_page_and_only_within_t
     let expected = [
         (1, 3, "paid_twice".to_string(), "G0201-26001-0000001-000 10.00".to_string()),
         (1, 4, "unlisted_prize".to_string(), "G0201-26001-0000001-001 7.77".to_string()),
+        (1, 5, "ticket_locked".to_string(), "G0201-26001-0000001-002 0.00".to_string()),
         (2, 3, "paid_twice".to_string(), "G0201-26001-0000003-000 10.00".to_string()),
     ];
     assert_eq!((lines(&all), all.next.as_deref()), (expected.to_vec(), None));
@@ -262,7 +264,7 @@ fn exceptions_are_listed_with_what_they_are_about_page_by_page_and_only_within_t
     assert_eq!((lines(&rest), rest.next.as_deref()), (expected[2..].to_vec(), None));
     let area = jikai_schema::staff::Area::Prefecture("1302".parse().unwrap());
     let part = exceptions(&mut hub.state, None, 9, &Scope::of([area].iter()).unwrap()).unwrap();
-    assert_eq!(lines(&part), expected[2..]);
+    assert_eq!(lines(&part), expected[3..]);
     for bad in ["x", "1", "1:x", "x:1"] {
         let refused = exceptions(&mut hub.state, Some(bad), 9, &Scope::Everywhere);
         assert!(matches!(refused, Err(ReportError::BadCursor(_))), "{bad}");

@@ -1,4 +1,4 @@
-//! What waits for a person: facts that broke a rule, and events that could not be applied.
+//! What waits for a person: facts that broke a rule or locked a ticket, and events that could not be applied.
 
 use jikai_schema::event::{BatchNames, EventKey};
 use jikai_schema::id::{NodeId, OutletId, PackId, TicketId};
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::{Page, ReportError, at_once, cut};
 use crate::rights::Scope;
 
-/// A fact that broke a rule: it was applied, its excess taken from suspense.
+/// A fact that broke a rule: it was applied, its excess taken from suspense. Or one that locked a ticket, of amount 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceptionLine {
     /// The fact.
@@ -18,7 +18,7 @@ pub struct ExceptionLine {
     pub at_ms: TimeMs,
     /// The node whose outlet it concerns.
     pub node: NodeId,
-    /// Which rule: `overdrawn`, `charge_mismatch`, `returned_touched`, `paid_twice` or `unlisted_prize`.
+    /// Which rule: `overdrawn`, `charge_mismatch`, `returned_touched`, `paid_twice`, `unlisted_prize` or `ticket_locked`.
     pub kind: String,
     /// The outlet that holds the pack; `None` where the pack is not known.
     pub outlet: Option<OutletId>,
@@ -40,7 +40,7 @@ pub struct QuarantineLine {
 }
 
 /// Kinds of exceptions that name a ticket; the others name a pack.
-const OF_TICKETS: &str = "kind IN ('paid_twice', 'unlisted_prize')";
+const OF_TICKETS: &str = "kind IN ('paid_twice', 'unlisted_prize', 'ticket_locked')";
 
 /// Exceptions behind `after` (`origin:seq`) of packs at outlets within a scope, by origin and position.
 pub fn exceptions(

@@ -10,13 +10,13 @@ use jikai_schema::rules::{ClaimAnswer, Judgement, WRONG_CODES_MAX, judge};
 
 use super::{Asked, DecideError, Decision, Refusal, check_outlet_active};
 
-/// Tells what each ticket won, and notes who asked about which and the wrong codes.
+/// Tells what each ticket won, and notes who asked about which, wrong and impossible codes, and packs that are now touched.
 pub(super) fn inquire(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
     codes: &[SecurityBarcode],
 ) -> Result<Decision, DecideError> {
-    let Judged { judgements, wrong_codes: mut events } = judge_all(projection, asked, codes)?;
+    let Judged { judgements, facts: mut events } = judge_all(projection, asked, codes)?;
     let tickets: Vec<TicketId> = judgements.iter().filter_map(|judgement| judgement.ticket).collect();
     if !tickets.is_empty() {
         let inquired = TicketEvent::Inquired { outlet: asked.caller.outlet(), tickets };
@@ -25,7 +25,8 @@ pub(super) fn inquire(
     Ok(Decision { events, judgements, refusal: None })
 }
 
-/// Pays all tickets or none. Checks: outlet active → each ticket once → every ticket is [`ClaimAnswer::Won`].
+/// Pays all tickets or none. Checks: outlet active → each ticket once → every ticket is [`ClaimAnswer::Won`]. What is refused
+/// leaves the facts that an inquiry would leave, but for who asked.
 pub(super) fn pay(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
@@ -33,16 +34,17 @@ pub(super) fn pay(
 ) -> Result<Decision, DecideError> {
     let caller = asked.caller;
     check_outlet_active(projection, asked)?;
-    let Judged { judgements, wrong_codes } = judge_all(projection, asked, codes)?;
+    let Judged { judgements, facts } = judge_all(projection, asked, codes)?;
     let mut seen = BTreeSet::new();
     let mut events = Vec::with_capacity(codes.len());
     for (at, judgement) in judgements.iter().enumerate() {
         let (ClaimAnswer::Won { level, prize }, Some(ticket)) = (judgement.answer, judgement.ticket) else {
             let refusal = Some(Refusal::ClaimRefused { at, answers: judgements.clone() });
-            return Ok(Decision { events: wrong_codes, judgements, refusal });
+            return Ok(Decision { events: facts, judgements, refusal });
         };
         if !seen.insert(ticket) {
-            return Err(Refusal::NamedTwice(codes[at].ticket.to_string()).into());
+            let refusal = Some(Refusal::NamedTwice(codes[at].ticket.to_string()));
+            return Ok(Decision { events: facts, judgements, refusal });
         }
         events.push(EventBody::Ticket(TicketEvent::Claimed { ticket, outlet: caller.outlet(), level, prize }));
     }
@@ -52,8 +54,9 @@ pub(super) fn pay(
 /// What became of the codes of one request.
 struct Judged {
     judgements: Vec<Judgement>,
-    /// Facts about wrong codes, each with the request that it answers.
-    wrong_codes: Vec<(EventBody, RequestKey)>,
+    /// Facts about the presented codes, each with a request of its own that it answers: whichever key or terminal leads to it, it
+    /// is written once.
+    facts: Vec<(EventBody, RequestKey)>,
 }
 
 /// Judges the codes one after the other: one that locks a ticket locks it for those behind it too.
@@ -63,23 +66,50 @@ fn judge_all(
     codes: &[SecurityBarcode],
 ) -> Result<Judged, DecideError> {
     let here = asked.caller.outlet();
-    let mut judged = Judged { judgements: Vec::with_capacity(codes.len()), wrong_codes: Vec::new() };
+    let mut judged = Judged { judgements: Vec::with_capacity(codes.len()), facts: Vec::new() };
     for code in codes {
         let mut judgement = judge(projection, asked.keys, here, code, asked.now_ms)?;
         if let Some(ticket) = judgement.ticket
-            && judged.wrong_codes.iter().any(|(body, _)| is_wrong_code(body, ticket) == Some(true))
+            && judged.facts.iter().any(|(body, _)| is_wrong_code(body, ticket) == Some(true))
         {
             judgement = Judgement { ticket: Some(ticket), answer: ClaimAnswer::Locked, wrong_code_tag: None };
         }
-        judged.note_wrong_code(projection, asked, &judgement)?;
+        judged.note(projection, asked, &judgement)?;
         judged.judgements.push(judgement);
     }
     Ok(judged)
 }
 
 impl Judged {
-    /// A wrong code is a fact. It answers a request of its own, named by the code's tag: the same mistake, by whichever
-    /// key or terminal, is written once.
+    fn note(
+        &mut self,
+        projection: &mut Projection<'_>,
+        asked: &Asked<'_>,
+        judgement: &Judgement,
+    ) -> Result<(), DecideError> {
+        let Some(ticket) = judgement.ticket else { return Ok(()) };
+        let outlet = asked.caller.outlet();
+        match judgement.answer {
+            ClaimAnswer::ImpossibleTicket => {
+                let request = RequestKey::of_fact("impossible", ticket.key());
+                self.note_once(asked, TicketEvent::ImpossibleTicketPresented { ticket, outlet }, request)
+            }
+            ClaimAnswer::WrongCode => self.note_wrong_code(projection, asked, judgement),
+            answer if answer.is_of_right_code() => {
+                if answer == ClaimAnswer::ManualReview {
+                    tracing::error!(ticket = ticket.key(), "the sealed record of a ticket is damaged");
+                }
+                if projection.pack(ticket.pack())?.is_none_or(|row| row.is_touched()) {
+                    return Ok(());
+                }
+                let request = RequestKey::of_fact("scratched", ticket.pack().key());
+                self.note_once(asked, TicketEvent::Scratched { ticket, outlet }, request)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A wrong code is a fact, named by the code's tag: the same mistake counts once.
     fn note_wrong_code(
         &mut self,
         projection: &Projection<'_>,
@@ -87,15 +117,18 @@ impl Judged {
         judgement: &Judgement,
     ) -> Result<(), DecideError> {
         let (Some(ticket), Some(tag)) = (judgement.ticket, judgement.wrong_code_tag) else { return Ok(()) };
-        let request = RequestKey { id: tag, body_hash: [0; 8] };
-        if self.wrong_codes.iter().any(|(_, earlier)| *earlier == request) || asked.answered.is_answered(&request)? {
-            return Ok(());
-        }
-        let here = self.wrong_codes.iter().filter(|(body, _)| is_wrong_code(body, ticket).is_some()).count() as u32;
+        let here = self.facts.iter().filter(|(body, _)| is_wrong_code(body, ticket).is_some()).count() as u32;
         let count = projection.lock(ticket)?.map_or(0, |lock| lock.wrong_code_count) + here + 1;
         let locks = count >= WRONG_CODES_MAX;
         let presented = TicketEvent::WrongCodePresented { ticket, outlet: asked.caller.outlet(), locks };
-        self.wrong_codes.push((EventBody::Ticket(presented), request));
+        self.note_once(asked, presented, RequestKey { id: tag, body_hash: [0; 8] })
+    }
+
+    fn note_once(&mut self, asked: &Asked<'_>, fact: TicketEvent, request: RequestKey) -> Result<(), DecideError> {
+        if self.facts.iter().any(|(_, earlier)| *earlier == request) || asked.answered.is_answered(&request)? {
+            return Ok(());
+        }
+        self.facts.push((EventBody::Ticket(fact), request));
         Ok(())
     }
 }

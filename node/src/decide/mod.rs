@@ -21,7 +21,7 @@ use jikai_schema::time::TimeMs;
 use crate::rights::{self, Permission, Resource};
 use crate::session::Ground;
 
-pub use refusal::Refusal;
+pub use refusal::{Refusal, claim_hint};
 
 /// Most packs that one request may name or a shipment may hold.
 pub const PACKS_MAX: usize = 256;

@@ -12,8 +12,8 @@ use jikai_schema::time::TimeMs;
 
 use super::{Asked, Caller, DecideError, Decision, PACKS_MAX, PackSelection, Refusal, check_outlet_active, pack_id};
 
-/// A pack is not put on sale when its print run was completed more than 60 months (of 30.44 days) ago.
-const BATCH_AGE_DAYS_MAX: i32 = 1_826;
+/// A pack is not put on sale when its print run was completed more than so many calendar months ago.
+const BATCH_AGE_MONTHS_MAX: i32 = 60;
 
 /// Checks: outlet active → packs known and shipped here, each once → no hold → in transit → batch on sale and
 /// young enough → the account holds the face value, pack by pack.
@@ -44,7 +44,7 @@ pub(super) fn receive(
     Ok(Decision::all(asked.request, events))
 }
 
-/// Checks: outlet served here → packs known and shipped here, each once → no hold → untouched → checked in. A
+/// Checks: outlet served here → packs known and shipped here, each once → no hold → on sale → untouched. A
 /// suspended outlet may send packs back: that is how its stock comes in.
 pub(super) fn give_back(
     projection: &mut Projection<'_>,
@@ -60,11 +60,12 @@ pub(super) fn give_back(
     let mut events = Vec::with_capacity(packs.len());
     for (pack, name) in packs {
         let row = shipped(projection, pack, &name)?;
-        if row.state == PackState::SoldOut || row.sold_count > 0 || row.claim_count() > 0 {
-            return Err(Refusal::PackTouched(name).into());
-        }
-        if row.state != PackState::Active {
-            return Err(Refusal::PackNotCheckedIn(name).into());
+        match row.state {
+            PackState::InTransit => return Err(Refusal::PackNotCheckedIn(name).into()),
+            PackState::Returned => return Err(Refusal::PackReturned(name).into()),
+            PackState::SoldOut => return Err(Refusal::PackSoldOut(name).into()),
+            PackState::Active if row.is_touched() => return Err(Refusal::PackTouched(name).into()),
+            PackState::Active => {}
         }
         let charge = row.charge;
         events.push(EventBody::Pack(PackEvent::Returned { pack, outlet: caller.outlet(), charge }));
@@ -78,15 +79,18 @@ fn check_receivable(
     name: &str,
     now_ms: TimeMs,
 ) -> Result<PackCharge, DecideError> {
-    if shipped(projection, pack, name)?.state != PackState::InTransit {
-        return Err(Refusal::PackAlreadyCheckedIn(name.to_string()).into());
+    match shipped(projection, pack, name)?.state {
+        PackState::InTransit => {}
+        PackState::Active => return Err(Refusal::PackAlreadyCheckedIn(name.to_string()).into()),
+        PackState::SoldOut => return Err(Refusal::PackSoldOut(name.to_string()).into()),
+        PackState::Returned => return Err(Refusal::PackReturned(name.to_string()).into()),
     }
     let unknown = ProjectionError::Unknown { kind: "batch", key: i64::from(pack.batch().get()) };
     let batch = projection.batch(pack.batch())?.ok_or(unknown)?;
     if batch.sale_state != SaleState::Open {
         return Err(Refusal::BatchNotOnSale { pack: name.to_string(), state: batch.sale_state }.into());
     }
-    if now_ms.business_day() > batch.print_completed_on.plus_days(BATCH_AGE_DAYS_MAX) {
+    if now_ms.business_day() > batch.print_completed_on.plus_months(BATCH_AGE_MONTHS_MAX) {
         return Err(Refusal::BatchTooOld(name.to_string()).into());
     }
     let (game, tickets) = (batch.game, i64::from(batch.tickets_per_pack));

@@ -25,6 +25,12 @@ pub enum Refusal {
     /// It is not on sale here.
     #[error("pack {0} is not checked in")]
     PackNotCheckedIn(String),
+    /// It was sent back.
+    #[error("pack {0} was sent back")]
+    PackReturned(String),
+    /// Every ticket of it was sold by scan.
+    #[error("every ticket of pack {0} was sold")]
+    PackSoldOut(String),
     /// A hold lies on it.
     #[error("pack {pack} is {hold}")]
     PackHeld {
@@ -33,8 +39,8 @@ pub enum Refusal {
         /// Which hold.
         hold: &'static str,
     },
-    /// A ticket of it was sold or paid.
-    #[error("pack {0} is not untouched: a ticket of it was sold or paid")]
+    /// A ticket of it was sold or paid, or scratched and inquired with its right code.
+    #[error("pack {0} is not untouched: a ticket of it was sold, paid or scratched")]
     PackTouched(String),
     /// Named twice in one request.
     #[error("{0} is named twice")]
@@ -107,6 +113,8 @@ impl Refusal {
             Refusal::PackNotYours(_) => "pack_not_yours",
             Refusal::PackAlreadyCheckedIn(_) => "pack_already_checked_in",
             Refusal::PackNotCheckedIn(_) => "pack_not_checked_in",
+            Refusal::PackReturned(_) => "pack_returned",
+            Refusal::PackSoldOut(_) => "pack_sold_out",
             Refusal::PackHeld { .. } => "pack_held",
             Refusal::PackTouched(_) => "pack_touched",
             Refusal::NamedTwice(_) => "named_twice",
@@ -136,8 +144,12 @@ impl Refusal {
             Refusal::PackNotCheckedIn(_) => {
                 "Check the pack in first; one scan of the delivery note checks in all of it."
             }
+            Refusal::PackReturned(_) => {
+                "Sell nothing from it: its tickets are void. If you still hold it, call your market manager."
+            }
+            Refusal::PackSoldOut(_) => "It is sold and paid for; look it up in your packs.",
             Refusal::PackHeld { .. } => "Put it aside and call your market manager.",
-            Refusal::PackTouched(_) => "Only packs of which no ticket was sold or paid can be sent back.",
+            Refusal::PackTouched(_) => "Only packs of which no ticket was sold, paid or scratched can be sent back.",
             Refusal::NamedTwice(_) => "Scan each item once.",
             Refusal::BatchNotOnSale { .. } => "Keep it unsold until the centre announces the sale.",
             Refusal::BatchTooOld(_) => "Send the pack back.",
@@ -154,7 +166,8 @@ impl Refusal {
     }
 }
 
-fn claim_hint(answer: &ClaimAnswer) -> &'static str {
+/// What to do about an answer to a presented ticket, in a sentence.
+pub fn claim_hint(answer: &ClaimAnswer) -> &'static str {
     match answer {
         ClaimAnswer::Won { .. } => "Pay the prize.",
         ClaimAnswer::NotAWinner => "Tell the customer that the ticket did not win.",
@@ -172,8 +185,16 @@ fn claim_hint(answer: &ClaimAnswer) -> &'static str {
         ClaimAnswer::PackHeld(_) => "Do not pay. Keep the ticket's number and call your market manager.",
         ClaimAnswer::PackReturned => "Do not pay: the ticket's pack was sent back.",
         ClaimAnswer::RedemptionClosed => "Do not pay: the announced end of redemption has passed.",
-        ClaimAnswer::TryLater => {
-            "Try again later; the ticket belongs to another region, or its data is still on its way."
+        ClaimAnswer::TryLater => "Try again later; the data of the ticket's batch is still on its way.",
+        ClaimAnswer::ImpossibleTicket => {
+            "Do not pay: no such ticket was printed. Scan it again; if the answer stays, call your market manager."
+        }
+        ClaimAnswer::NotDecidableHere => {
+            "Do not pay: the ticket's pack is not of this region. Send the customer to the city's or the province's \
+             redemption centre."
+        }
+        ClaimAnswer::ManualReview => {
+            "Do not pay. Send the customer to the city's redemption centre with the ticket: it is looked at there."
         }
     }
 }

@@ -11,7 +11,7 @@ use jikai_schema::projection::{PackState, Projection, ProjectionError};
 use super::{Asked, Caller, DecideError, Decision, Refusal, check_outlet_active, pack_id};
 
 /// Checks: outlet active → each ticket once → pack at this outlet → ticket printed → no hold → not sold, not
-/// paid → checked in → batch on sale.
+/// paid → checked in, not returned → batch on sale.
 pub(super) fn sell(
     projection: &mut Projection<'_>,
     asked: &Asked<'_>,
@@ -58,8 +58,11 @@ fn check_sellable(
     if row.claim_of(printed.ticket).is_some() {
         return Err(Refusal::TicketAlreadyPaid(printed.to_string()).into());
     }
-    if row.state != PackState::Active {
-        return Err(Refusal::PackNotCheckedIn(name).into());
+    match row.state {
+        PackState::Active => {}
+        PackState::InTransit => return Err(Refusal::PackNotCheckedIn(name).into()),
+        PackState::SoldOut => return Err(Refusal::PackSoldOut(name).into()),
+        PackState::Returned => return Err(Refusal::PackReturned(name).into()),
     }
     if sale_state != SaleState::Open {
         return Err(Refusal::BatchNotOnSale { pack: name, state: sale_state }.into());

@@ -14,7 +14,7 @@ use super::caller::{JsonBody, Mutation, SignedIn};
 use super::packs::{first_at_ms, sum_of};
 use super::problem::Problem;
 use crate::app::{App, AskError};
-use crate::decide::{Refusal, TICKETS_MAX, Verb};
+use crate::decide::{Refusal, TICKETS_MAX, Verb, claim_hint};
 use crate::writer::{Reply, Request, WriteError};
 
 /// Codes from under the latex.
@@ -32,8 +32,10 @@ pub struct AnswerView {
     /// Printed name; none while its batch is not known.
     ticket: Option<String>,
     /// won, not_a_winner, go_to_city_centre, go_to_province_centre, already_paid_here, already_paid_elsewhere,
-    /// pack_not_checked_in, foreign_ticket, unreadable, wrong_code, locked, pack_frozen, pack_stolen, pack_lost,
-    /// pack_damaged, pack_returned, redemption_closed or try_later.
+    /// pack_not_checked_in, foreign_ticket (another issuer's, also by its length or game), impossible_ticket (our batch, but no
+    /// such pack or ticket was printed), unreadable, wrong_code, locked, pack_frozen, pack_stolen, pack_lost, pack_damaged,
+    /// pack_returned, redemption_closed, try_later (the batch's data is on its way), not_decidable_here (a pack of another
+    /// region) or manual_review (its record is damaged).
     answer: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     prize_yuan: Option<String>,
@@ -92,8 +94,8 @@ pub(super) async fn pay(State(app): State<App>, mutation: Mutation<CodesBody>) -
     let Mutation { caller, key, body } = mutation;
     let parsed = parse_codes(&body.codes)?;
     if let Some(error) = parsed.iter().find_map(|code| code.err()) {
-        let hint = "Scan the code again; if it cannot be read, send the customer to the city's redemption centre.";
-        return Err(Problem::new(axum::http::StatusCode::CONFLICT, "unreadable", error.to_string(), hint));
+        let (code, hint) = unread(&error);
+        return Err(Problem::new(axum::http::StatusCode::CONFLICT, code, error.to_string(), hint));
     }
     let codes = parsed.iter().filter_map(|code| code.ok()).collect();
     let outcome = app.ask(Request { caller, key, verb: Verb::PayClaims(codes) }, paid_money).await;
@@ -121,6 +123,15 @@ fn parse_codes(texts: &[String]) -> Result<Vec<Result<SecurityBarcode, BarcodeEr
     Ok(texts.iter().map(|text| SecurityBarcode::parse(text)).collect())
 }
 
+/// The answer to a code that no profile explains, and what to do.
+fn unread(error: &BarcodeError) -> (&'static str, &'static str) {
+    if error.is_foreign() {
+        (ClaimAnswer::ForeignTicket.code(), claim_hint(&ClaimAnswer::ForeignTicket))
+    } else {
+        ("unreadable", "Scan the code again; if it cannot be read, send the customer to the city's redemption centre.")
+    }
+}
+
 fn claims(reply: &Reply) -> impl Iterator<Item = (jikai_schema::id::TicketId, u8, Money)> {
     reply.events.iter().filter_map(|event| match &event.body {
         EventBody::Ticket(TicketEvent::Claimed { ticket, level, prize, .. }) => Some((*ticket, *level, *prize)),
@@ -142,7 +153,7 @@ fn merge(
     let mut judged = judgements.iter();
     let view = |code: &Result<SecurityBarcode, BarcodeError>| match code {
         Ok(_) => judged.next().map_or_else(AnswerView::default, |judgement| answer_view(judgement, names, here)),
-        Err(_) => AnswerView { answer: "unreadable", ..AnswerView::default() },
+        Err(error) => AnswerView { answer: unread(error).0, ..AnswerView::default() },
     };
     parsed.iter().map(view).collect()
 }

@@ -125,7 +125,8 @@ pub(super) async fn list(
 
 /// Signs for packs and checks them in: the outlet is charged, commission is credited, the packs are on sale. Owner only.
 /// Errors: 403 `owner_required`, 404 `shipment_unknown`, 409 `insufficient_balance`, `pack_not_yours`,
-/// `pack_already_checked_in`, `batch_not_on_sale`, `batch_too_old`, `pack_held`, `named_twice`, `outlet_suspended`.
+/// `pack_already_checked_in`, `pack_sold_out`, `pack_returned`, `batch_not_on_sale`, `batch_too_old`, `pack_held`, `named_twice`,
+/// `outlet_suspended`.
 #[utoipa::path(post, path = "/v1/packs/receive", request_body = ReceiveBody, params(("Idempotency-Key" = String, Header)), responses((status = 200, body = ReceivedView), (status = 409, body = Problem)))]
 pub(super) async fn receive(
     State(app): State<App>,
@@ -149,7 +150,8 @@ pub(super) async fn receive(
 }
 
 /// Sends untouched packs back: charge and commission are reversed. Owner only. Errors: 403 `owner_required`,
-/// 409 `pack_not_yours`, `pack_not_checked_in`, `pack_touched`, `pack_held`, `named_twice`.
+/// 409 `pack_not_yours`, `pack_not_checked_in`, `pack_sold_out`, `pack_returned`, `pack_touched` (a ticket was sold, paid or
+/// scratched), `pack_held`, `named_twice`.
 #[utoipa::path(post, path = "/v1/packs/return", request_body = ReturnBody, params(("Idempotency-Key" = String, Header)), responses((status = 200, body = ReturnedView), (status = 409, body = Problem)))]
 pub(super) async fn give_back(
     State(app): State<App>,

@@ -40,7 +40,7 @@ pub(super) struct SoldView {
 }
 
 /// Sells tickets by scan; all or none. Selling without scan is possible too: the pack was paid for at check-in.
-/// Errors: 409 `pack_not_yours`, `pack_not_checked_in`, `pack_held`, `batch_not_on_sale`, `ticket_unknown`,
+/// Errors: 409 `pack_not_yours`, `pack_not_checked_in`, `pack_returned`, `pack_held`, `batch_not_on_sale`, `ticket_unknown`,
 /// `ticket_already_sold`, `ticket_already_paid`, `named_twice`, `outlet_suspended`.
 #[utoipa::path(post, path = "/v1/tickets/sell", request_body = SellBody, params(("Idempotency-Key" = String, Header)), responses((status = 200, body = SoldView), (status = 409, body = Problem)))]
 pub(super) async fn sell(State(app): State<App>, mutation: Mutation<SellBody>) -> Result<Json<SoldView>, Problem> {

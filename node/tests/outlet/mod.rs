@@ -209,6 +209,11 @@ fn password_hash() -> String {
     hasher.hash_password_with_salt(PASSWORD.as_bytes(), &[3; 16]).unwrap().to_string()
 }
 
+/// The record of a ticket with this prize level.
+pub fn sealed(number: u32, ticket: u16, level: u8) -> [u8; seal::RECORD_BYTES] {
+    seal::seal(&KEY, pack(number).ticket(ticket).unwrap(), &barcode(number, ticket).code, level)
+}
+
 pub fn shipped(number: u32, to: u32) -> EventBody {
     shipped_in(5, number, to)
 }
@@ -216,7 +221,7 @@ pub fn shipped(number: u32, to: u32) -> EventBody {
 pub fn shipped_in(shipment: u64, number: u32, to: u32) -> EventBody {
     let records = (0..TICKETS).flat_map(|ticket| {
         let level = if ticket < 3 { ticket as u8 + 1 } else { 0 };
-        seal::seal(&KEY, pack(number).ticket(ticket).unwrap(), &barcode(number, ticket).code, level)
+        sealed(number, ticket, level)
     });
     let records = records.collect();
     EventBody::Pack(PackEvent::Shipped { pack: pack(number), outlet: outlet(to), node: node(), shipment, records })

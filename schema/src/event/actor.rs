@@ -90,7 +90,7 @@ impl core::fmt::Display for RequestId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RequestKey {
     /// Of a terminal: first 16 bytes of the hash of (terminal id ‖ "\n" ‖ Idempotency-Key): two terminals may use one key. Of a
-    /// member of staff: its [`RequestId`].
+    /// member of staff: its [`RequestId`]. Of a fact that is noted once, whoever leads to it: of the hash over its subject.
     pub id: [u8; 16],
     /// Of a terminal: first 8 bytes of the hash over verb and body: the same key with another body is refused. Of a member of
     /// staff: of the hash over the command, since one request may lead to several.
@@ -114,6 +114,14 @@ impl RequestKey {
         let mut body_hash = [0; 8];
         body_hash.copy_from_slice(&hash(Suite::configured(), &[command])[..8]);
         RequestKey { id: request.0, body_hash }
+    }
+
+    /// The key of a fact that is noted once for a subject, by whatever request: `kind` holds no line feed and no digit first, so
+    /// that no terminal's key is the same.
+    pub fn of_fact(kind: &str, subject: i64) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash(Suite::configured(), &[kind.as_bytes(), b"\n", &subject.to_be_bytes()])[..16]);
+        RequestKey { id, body_hash: [0; 8] }
     }
 
     /// The integer under which the id is indexed: its first 8 bytes.

@@ -149,6 +149,9 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.push(("confirmation_offered", EventBody::Staff(offered)));
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
+    bodies.push(("scratched", EventBody::Ticket(TicketEvent::Scratched { ticket, outlet })));
+    let impossible = TicketEvent::ImpossibleTicketPresented { ticket, outlet };
+    bodies.push(("impossible_ticket", EventBody::Ticket(impossible)));
     bodies
 }
 

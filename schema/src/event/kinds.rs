@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 65] = [
+pub const KINDS: [&str; 67] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -26,6 +26,7 @@ pub const KINDS: [&str; 65] = [
     "hub_machine_lost",
     "hub_machine_returned",
     "hub_machine_state_changed",
+    "impossible_ticket_presented",
     "login_failed",
     "machine_command_run",
     "node_certificates_revoked",
@@ -64,6 +65,7 @@ pub const KINDS: [&str; 65] = [
     "terminal_defined",
     "terminal_revoked",
     "ticket_claimed",
+    "ticket_scratched",
     "ticket_sold",
     "tickets_inquired",
     "wrong_code_presented",
@@ -91,7 +93,9 @@ mod tests {
     #[test]
     fn kinds_are_suggested_by_what_their_names_hold() {
         assert_eq!(kinds_like("claimed"), ["ticket_claimed"]);
-        assert_eq!(kinds_like("Ticket-Claims"), ["ticket_claimed", "ticket_sold", "tickets_inquired"]);
+        let of_tickets =
+            ["impossible_ticket_presented", "ticket_claimed", "ticket_scratched", "ticket_sold", "tickets_inquired"];
+        assert_eq!(kinds_like("Ticket-Claims"), of_tickets);
         assert_eq!(kinds_like("deposits"), ["deposit_credited"]);
         assert_eq!(kinds_like("nonsense"), [""; 0]);
         assert_eq!(kinds_like(""), [""; 0]);

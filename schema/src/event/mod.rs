@@ -135,6 +135,7 @@ impl EventBody {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
             EventBody::Hub(_) => 3,
+            EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
             _ => 1,
         }
     }

@@ -44,4 +44,19 @@ pub enum TicketEvent {
         /// Which; at most as many as a request may name.
         tickets: Vec<TicketId>,
     },
+    /// The right code of a ticket was presented while no other of its pack was known to be sold, paid or scratched: from now on
+    /// the pack is not untouched. Whether it won is not told.
+    Scratched {
+        /// The ticket, the first of its pack.
+        ticket: TicketId,
+        /// Where.
+        outlet: OutletId,
+    },
+    /// A code of a known batch named a pack or ticket number that was not printed: forged, or misread.
+    ImpossibleTicketPresented {
+        /// The ticket as the code names it.
+        ticket: TicketId,
+        /// Where.
+        outlet: OutletId,
+    },
 }

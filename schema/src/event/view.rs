@@ -236,5 +236,11 @@ fn ticket(event: &TicketEvent, names: &BatchNames) -> serde_json::Value {
             "kind": "tickets_inquired", "outlet": outlet.to_string(),
             "tickets": tickets.iter().map(|ticket| names.ticket(*ticket)).collect::<Vec<_>>(),
         }),
+        TicketEvent::Scratched { ticket, outlet } => json!({
+            "kind": "ticket_scratched", "ticket": names.ticket(*ticket), "outlet": outlet.to_string(),
+        }),
+        TicketEvent::ImpossibleTicketPresented { ticket, outlet } => json!({
+            "kind": "impossible_ticket_presented", "ticket": names.ticket(*ticket), "outlet": outlet.to_string(),
+        }),
     }
 }

@@ -105,6 +105,8 @@ pub struct PackRow {
     pub charge: PackCharge,
     /// Tickets sold by scan.
     pub sold_count: u16,
+    /// The first ticket whose right code was presented without a sale or prize of the pack; `None` until then.
+    pub scratched_ticket: Option<u16>,
     sold_bits: Vec<u8>,
     claims: Vec<u8>,
     stored: bool,
@@ -116,7 +118,7 @@ macro_rules! select_pack {
     ($condition:literal) => {
         concat!(
             "SELECT pack, node, outlet, shipment, shipped_at_ms, hold, state, checked_in_at_ms, face_fen, prize_fund_fen, ",
-            "welfare_fund_fen, commission_fen, sold_count, sold_bits, claims FROM pack WHERE ",
+            "welfare_fund_fen, commission_fen, sold_count, sold_bits, claims, scratched_ticket FROM pack WHERE ",
             $condition
         )
     };
@@ -136,6 +138,7 @@ impl PackRow {
             checked_in_at_ms: None,
             charge: PackCharge { face: none, prize_fund: none, welfare_fund: none, issue_fee: none, commission: none },
             sold_count: 0,
+            scratched_ticket: None,
             sold_bits: Vec::new(),
             claims: Vec::new(),
             stored: false,
@@ -152,6 +155,12 @@ impl PackRow {
     /// Tickets of the pack that were paid.
     pub fn claim_count(&self) -> usize {
         self.claims.len() / CLAIM_BYTES
+    }
+
+    /// Whether a ticket of it is known to be sold, paid or scratched: such a pack does not go back. Selling needs no scan, so it
+    /// is a code under the latex, presented rightly, that tells.
+    pub fn is_touched(&self) -> bool {
+        self.sold_count > 0 || self.claim_count() > 0 || self.scratched_ticket.is_some()
     }
 
     /// Whether a ticket was sold by scan.
@@ -178,6 +187,14 @@ impl PackRow {
         self.sold_bits[byte] |= 1 << (ticket % 8);
         self.sold_count += 1;
         self.changed = true;
+    }
+
+    /// Remembers the first scratched ticket.
+    pub(super) fn record_scratch(&mut self, ticket: u16) {
+        if self.scratched_ticket.is_none() {
+            self.scratched_ticket = Some(ticket);
+            self.changed = true;
+        }
     }
 
     pub(super) fn change(&mut self) -> &mut Self {
@@ -241,6 +258,7 @@ impl PackRow {
             checked_in_at_ms: row.get::<_, Option<i64>>(7)?.map(TimeMs::from_ms),
             charge: PackCharge { face, prize_fund, welfare_fund, issue_fee, commission },
             sold_count: row.get(12)?,
+            scratched_ticket: row.get(15)?,
             sold_bits: row.get(13)?,
             claims,
             stored: true,
@@ -255,7 +273,8 @@ impl PackRow {
         if self.stored {
             let mut statement = statements.get(
                 "UPDATE pack SET hold = ?2, state = ?3, checked_in_at_ms = ?4, face_fen = ?5, prize_fund_fen = ?6, \
-                 welfare_fund_fen = ?7, commission_fen = ?8, sold_count = ?9, sold_bits = ?10, claims = ?11 WHERE pack = ?1",
+                 welfare_fund_fen = ?7, commission_fen = ?8, sold_count = ?9, sold_bits = ?10, claims = ?11, scratched_ticket = ?12 \
+                 WHERE pack = ?1",
             )?;
             statement.execute((
                 self.pack.key(),
@@ -269,11 +288,12 @@ impl PackRow {
                 self.sold_count,
                 &self.sold_bits,
                 &self.claims,
+                self.scratched_ticket,
             ))?;
             return Ok(());
         }
         let mut statement = statements
-            .get("INSERT INTO pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")?;
+            .get("INSERT INTO pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")?;
         statement.execute(rusqlite::params![
             self.pack.key(),
             self.node.get(),
@@ -290,6 +310,7 @@ impl PackRow {
             self.sold_count,
             &self.sold_bits,
             &self.claims,
+            self.scratched_ticket,
         ])?;
         Ok(())
     }

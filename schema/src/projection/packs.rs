@@ -110,7 +110,7 @@ impl Projection<'_> {
                 "the pack is not active at this outlet, or was charged otherwise",
             ));
         }
-        let touched = row.sold_count > 0 || row.claim_count() > 0;
+        let touched = row.is_touched();
         let postings = ledger::pack_return(node, outlet, game, charge);
         self.check_postings(&postings)?;
         // After this point the event must succeed.

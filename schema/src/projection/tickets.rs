@@ -1,4 +1,4 @@
-//! Tickets: sold, claimed, wrong codes.
+//! Tickets: sold, claimed, scratched, wrong codes.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -7,6 +7,7 @@ use crate::event::{Event, TicketEvent};
 use crate::id::{NodeId, OutletId, TicketId};
 use crate::ledger;
 use crate::money::Money;
+use crate::rules::OUTLET_PRIZE_FEN_MAX;
 use crate::seal;
 use crate::time::TimeMs;
 
@@ -69,16 +70,33 @@ impl Projection<'_> {
                 self.claim(event, *ticket, *outlet, *prize, listed)
             }
             // The fact itself is the trail: it is found by the audit's search.
-            TicketEvent::Inquired { .. } => Ok(()),
-            TicketEvent::WrongCodePresented { ticket, locks, .. } => {
-                self.pack_known(ticket.pack())?;
-                self.write(
-                    "INSERT INTO ticket_lock VALUES (?1, 1, ?2) ON CONFLICT DO UPDATE SET \
-                     wrong_code_count = wrong_code_count + 1, locked_at_ms = coalesce(locked_at_ms, excluded.locked_at_ms)",
-                    params![ticket.key(), locks.then_some(event.at_ms.ms())],
-                )
+            TicketEvent::Inquired { .. } | TicketEvent::ImpossibleTicketPresented { .. } => Ok(()),
+            TicketEvent::Scratched { ticket, .. } => {
+                let row = self.pack_known(ticket.pack())?;
+                if row.node != event.key.origin {
+                    return Err(ProjectionError::Contradiction("the ticket's pack is at another node's outlet"));
+                }
+                row.record_scratch(ticket.number());
+                Ok(())
             }
+            TicketEvent::WrongCodePresented { ticket, locks, .. } => self.note_wrong_code(event, *ticket, *locks),
         }
+    }
+
+    /// Somebody must hear of a ticket that was locked: its holder will come to the centre, or somebody guesses.
+    fn note_wrong_code(&mut self, event: &Event, ticket: TicketId, locks: bool) -> Result<(), ProjectionError> {
+        let node = self.pack_known(ticket.pack())?.node;
+        let was_locked = self.lock(ticket)?.is_some_and(|lock| lock.locked_at_ms.is_some());
+        // After this point the event must succeed.
+        self.write(
+            "INSERT INTO ticket_lock VALUES (?1, 1, ?2) ON CONFLICT DO UPDATE SET \
+             wrong_code_count = wrong_code_count + 1, locked_at_ms = coalesce(locked_at_ms, excluded.locked_at_ms)",
+            params![ticket.key(), locks.then_some(event.at_ms.ms())],
+        )?;
+        if locks && !was_locked {
+            self.raise_exception(event, node, "ticket_locked", ticket.key(), Money::ZERO)?;
+        }
+        Ok(())
     }
 
     fn sell(&mut self, event: &Event, ticket: TicketId, outlet: OutletId) -> Result<(), ProjectionError> {
@@ -101,7 +119,8 @@ impl Projection<'_> {
         Ok(())
     }
 
-    /// Whether the signed list has this prize at this level, and the decider's pack this ticket, on sale.
+    /// Whether the signed list has this prize at this level, the decider's pack this ticket, on sale, and an outlet may pay so
+    /// much: above it tax is due, which only the centre withholds.
     fn is_listed(
         &mut self,
         origin: NodeId,
@@ -112,11 +131,12 @@ impl Projection<'_> {
         let batch = self.batch(ticket.pack().batch())?;
         let known = batch.is_some_and(|row| row.prize(level) == Some(prize) && ticket.number() < row.tickets_per_pack);
         let row = self.pack_known(ticket.pack())?;
-        Ok(known && row.node == origin && matches!(row.state, PackState::Active | PackState::SoldOut))
+        let on_sale = matches!(row.state, PackState::Active | PackState::SoldOut);
+        Ok(known && row.node == origin && on_sale && prize.fen() <= OUTLET_PRIZE_FEN_MAX)
     }
 
-    /// A claim has happened: cash was paid. One that breaks a rule (paid before, not a prize of the signed list, its pack not on
-    /// sale) is still credited, from suspense, and put on the worklist: no prize fund pays what nobody won.
+    /// A claim has happened: cash was paid. One that breaks a rule (paid before, not a prize of the signed list or more than an
+    /// outlet pays, its pack not on sale) is still credited, from suspense, and put on the worklist: no prize fund pays what nobody won.
     fn claim(
         &mut self,
         event: &Event,

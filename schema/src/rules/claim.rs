@@ -75,8 +75,14 @@ pub enum ClaimAnswer {
     PackReturned,
     /// The announced end of redemption has passed.
     RedemptionClosed,
-    /// Not decidable here now: another region's pack, or a key still on its way.
+    /// Not decidable here now: the batch's key is still on its way.
     TryLater,
+    /// Of a known batch, but no such pack or ticket was printed: forged, or misread.
+    ImpossibleTicket,
+    /// Its pack is not in this node's slice: it went to another region, or never left the warehouse.
+    NotDecidableHere,
+    /// What is kept of the ticket cannot be read: a person at the centre decides.
+    ManualReview,
 }
 
 impl ClaimAnswer {
@@ -100,6 +106,23 @@ impl ClaimAnswer {
             ClaimAnswer::PackReturned => "pack_returned",
             ClaimAnswer::RedemptionClosed => "redemption_closed",
             ClaimAnswer::TryLater => "try_later",
+            ClaimAnswer::ImpossibleTicket => "impossible_ticket",
+            ClaimAnswer::NotDecidableHere => "not_decidable_here",
+            ClaimAnswer::ManualReview => "manual_review",
+        }
+    }
+
+    /// Whether it is told only to who showed the ticket's right code: the ticket is scratched.
+    pub const fn is_of_right_code(&self) -> bool {
+        match self {
+            ClaimAnswer::Won { .. } | ClaimAnswer::NotAWinner | ClaimAnswer::RedemptionClosed => true,
+            ClaimAnswer::GoToCityCentre { .. } | ClaimAnswer::GoToProvinceCentre { .. } => true,
+            ClaimAnswer::AlreadyPaidHere { .. } | ClaimAnswer::AlreadyPaidElsewhere { .. } => true,
+            // The tag may be right and the rest damaged, or nothing can be read: the pack had better stay.
+            ClaimAnswer::ManualReview => true,
+            ClaimAnswer::PackNotCheckedIn | ClaimAnswer::PackHeld(_) | ClaimAnswer::PackReturned => false,
+            ClaimAnswer::ForeignTicket | ClaimAnswer::ImpossibleTicket | ClaimAnswer::NotDecidableHere => false,
+            ClaimAnswer::WrongCode | ClaimAnswer::Locked | ClaimAnswer::TryLater => false,
         }
     }
 }
@@ -122,8 +145,9 @@ impl Judgement {
 }
 
 /// Judges a presented code for a claim at `here`. Changes nothing. The checks run in this order, and the first that
-/// fails is the answer: batch known → ticket printed → key and pack here → not locked → no hold → checked in, not
-/// returned → code right → not paid → redemption open → winner → within the limits.
+/// fails is the answer: batch known → ticket printed → pack here → key here → not locked → no hold → checked in, not returned →
+/// record whole, code right → not paid → redemption open → winner → within the limits. Damage of one ticket's record is an
+/// answer, never an error: it must not fail the requests beside it.
 pub fn judge(
     projection: &mut Projection<'_>,
     keys: &dyn BatchKeys,
@@ -135,35 +159,38 @@ pub fn judge(
     let printed = code.ticket.pack;
     let Some(number) = projection.batch_no(printed.game, printed.batch)? else { return Ok(foreign) };
     let Some(batch) = projection.batch(number)? else { return Ok(foreign) };
-    if printed.pack > batch.packs || code.ticket.ticket >= batch.tickets_per_pack {
-        return Ok(foreign);
-    }
     let ticket = crate::id::PackId::new(number, printed.pack).and_then(|pack| pack.ticket(code.ticket.ticket));
     let Ok(ticket) = ticket else { return Ok(foreign) };
-    let (Some(key), Some(sealed)) = (keys.batch_key(number), projection.sealed(ticket)?) else {
-        return Ok(Judgement::of(ticket, ClaimAnswer::TryLater));
-    };
-    if sealed.locked {
+    if printed.pack > batch.packs || code.ticket.ticket >= batch.tickets_per_pack {
+        return Ok(Judgement::of(ticket, ClaimAnswer::ImpossibleTicket));
+    }
+    if projection.pack(ticket.pack())?.is_none() {
+        return Ok(Judgement::of(ticket, ClaimAnswer::NotDecidableHere));
+    }
+    let sealed = projection.sealed(ticket)?;
+    let Some(key) = keys.batch_key(number) else { return Ok(Judgement::of(ticket, ClaimAnswer::TryLater)) };
+    if sealed.is_some_and(|sealed| sealed.locked) {
         return Ok(Judgement::of(ticket, ClaimAnswer::Locked));
     }
-    let Some(pack) = projection.pack(ticket.pack())? else { return Ok(Judgement::of(ticket, ClaimAnswer::TryLater)) };
+    let Some(pack) = projection.pack(ticket.pack())? else {
+        return Ok(Judgement::of(ticket, ClaimAnswer::NotDecidableHere));
+    };
     if let Some(answer) = custody_answer(pack) {
         return Ok(Judgement::of(ticket, answer));
     }
+    let Some(sealed) = sealed else { return Ok(Judgement::of(ticket, ClaimAnswer::ManualReview)) };
     let level = match seal::open(&key, ticket, &code.code, &sealed.record) {
         Ok(level) => level,
         Err(SealError::WrongCode) => {
             let wrong_code_tag = Some(seal::presented_tag(&key, ticket, &code.code));
             return Ok(Judgement { ticket: Some(ticket), answer: ClaimAnswer::WrongCode, wrong_code_tag });
         }
-        Err(SealError::Damaged) => {
-            return Err(ProjectionError::Damaged { table: "pack_seal", key: ticket.pack().key() });
-        }
+        Err(SealError::Damaged) => return Ok(Judgement::of(ticket, ClaimAnswer::ManualReview)),
     };
     if let Some(claim) = pack.claim_of(ticket.number()) {
         return Ok(Judgement::of(ticket, paid_answer(projection, TransferId::new(claim.event, 0), here)?));
     }
-    Ok(Judgement::of(ticket, prize_answer(projection, &batch, ticket, level, here, now_ms)?))
+    Ok(Judgement::of(ticket, prize_answer(projection, &batch, level, here, now_ms)?))
 }
 
 fn custody_answer(pack: &PackRow) -> Option<ClaimAnswer> {
@@ -197,7 +224,6 @@ fn paid_answer(
 fn prize_answer(
     projection: &mut Projection<'_>,
     batch: &BatchRow,
-    ticket: TicketId,
     level: u8,
     here: OutletId,
     now_ms: TimeMs,
@@ -209,8 +235,7 @@ fn prize_answer(
         return Ok(ClaimAnswer::NotAWinner);
     }
     // A level outside the signed list is never paid, whatever the record says.
-    let damaged = ProjectionError::Damaged { table: "pack_seal", key: ticket.pack().key() };
-    let prize = batch.prize(level).ok_or(damaged)?;
+    let Some(prize) = batch.prize(level) else { return Ok(ClaimAnswer::ManualReview) };
     let unknown = ProjectionError::Unknown { kind: "game", key: i64::from(batch.game.packed()) };
     let game = projection.game(batch.game)?.ok_or(unknown)?;
     let (of_game, city_limit) = (game.outlet_limit, game.city_limit);

@@ -14,6 +14,8 @@ pub(super) struct Place {
     pub(super) outlet: u32,
     pub(super) state: &'static str,
     sold: HashSet<u16>,
+    /// A ticket of it was paid or scratched.
+    is_opened: bool,
 }
 
 /// Follows every pack through one side's history. Returns where each ends.
@@ -26,7 +28,7 @@ pub(super) fn follow(
     let mut places: HashMap<Pack, Place> = HashMap::new();
     for record in hub_log {
         if let Fact::Shipped { pack, outlet, node } = record.fact {
-            let place = Place { node, outlet, state: "in_transit", sold: HashSet::new() };
+            let place = Place { node, outlet, state: "in_transit", sold: HashSet::new(), is_opened: false };
             if let Some(before) = places.insert(pack, place) {
                 let what = format!("sent to outlet {outlet} and to outlet {}", before.outlet);
                 findings.add(Property::PacksMisplaced, pack.id(pools), "hub", what);
@@ -47,7 +49,7 @@ fn step(places: &mut HashMap<Pack, Place>, node: u16, fact: &Fact, pools: &Pools
     let (pack, outlet) = match fact {
         Fact::CheckedIn { pack, outlet, .. } | Fact::Returned { pack, outlet, .. } => (*pack, Some(*outlet)),
         Fact::Sold { ticket, outlet, .. } => (ticket.pack, Some(*outlet)),
-        Fact::Claimed { ticket, .. } => (ticket.pack, None),
+        Fact::Claimed { ticket, .. } | Fact::Scratched { ticket } => (ticket.pack, None),
         _ => return None,
     };
     let Some(place) = places.get_mut(&pack) else {
@@ -70,13 +72,19 @@ fn step(places: &mut HashMap<Pack, Place>, node: u16, fact: &Fact, pools: &Pools
             let size = usize::from(pools.0[usize::from(pack.game)].game.tickets_per_pack);
             (&["active"], if place.sold.len() == size { "sold_out" } else { "active" })
         }
-        _ => (&["active", "sold_out"], place.state),
+        _ => {
+            place.is_opened = true;
+            (&["active", "sold_out"], place.state)
+        }
     };
     let was = std::mem::replace(&mut place.state, next);
-    let is_touched_return = matches!(fact, Fact::Returned { .. }) && !place.sold.is_empty();
+    let is_touched_return = matches!(fact, Fact::Returned { .. }) && (place.is_opened || !place.sold.is_empty());
     match wanted.contains(&was) && !is_touched_return {
         true => None,
-        false => Some((pack, format!("the pack was {was} with {} tickets sold", place.sold.len()))),
+        false => Some((
+            pack,
+            format!("the pack was {was} with {} tickets sold, opened: {}", place.sold.len(), place.is_opened),
+        )),
     }
 }
 

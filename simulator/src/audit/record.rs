@@ -46,6 +46,8 @@ pub enum Fact {
     Sold { ticket: Ticket, outlet: u32, price_fen: i64 },
     /// A prize was paid.
     Claimed { ticket: Ticket, outlet: u32, level: u8, prize_fen: i64 },
+    /// The code under a ticket's latex was presented, before anything else of its pack.
+    Scratched { ticket: Ticket },
     /// It names a pack or ticket that was never printed.
     Unprinted(String),
     /// A command was run on the machine.
@@ -183,6 +185,7 @@ fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
             let (level, prize_fen) = (number_of(event, "level")? as u8, number_of(event, "prize_fen")?);
             Ok(Fact::Claimed { ticket, outlet: outlet_of(event)?, level, prize_fen })
         }),
+        "ticket_scratched" => ticket_of(event, pools)?.map(|ticket| Ok(Fact::Scratched { ticket })),
         "machine_command_run" => return Ok(Fact::MachineCommand),
         _ => return Ok(Fact::Other),
     };

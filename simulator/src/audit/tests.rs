@@ -365,6 +365,17 @@ fn a_sale_from_a_pack_of_another_outlet_is_found() {
 }
 
 #[test]
+fn a_pack_that_went_back_scratched_is_found() {
+    let mut story = story();
+    let ticket = story.pools.0[0].ticket_id(Position { pack: 2, ticket: 0 });
+    story.retell(|events| {
+        let returned = events.iter().position(|(event, _)| event["kind"] == "pack_returned").unwrap();
+        events.insert(returned, (json!({ "kind": "ticket_scratched", "ticket": ticket, "outlet": OUTLET }), None));
+    });
+    story.breaks(&[Property::PacksMisplaced]);
+}
+
+#[test]
 fn a_ticket_that_was_never_printed_is_found() {
     let mut story = story();
     story.retell(|events| {

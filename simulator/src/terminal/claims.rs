@@ -28,8 +28,7 @@ impl Actor {
             let mut shelf = self.street.shelf(self.outlet);
             let fresh: Vec<Ticket> = (0..wanted).map_while(|_| shelf.take_open()).collect();
             let mut others: Vec<Ticket> = shelf.find_paid().filter(|_| with_paid).into_iter().collect();
-            let travelling = shelf.packs.iter().position(|pack| pack.state == PackState::InTransit);
-            others.extend(travelling.filter(|_| with_travelling).map(|pack| shelf.ticket(pack, 0)));
+            others.extend(with_travelling.then(|| shelf.take_travelling()).flatten());
             (fresh, others)
         };
         let fresh_count = fresh.len();

@@ -36,6 +36,8 @@ pub struct ShelfPack {
     pub paid: HashMap<u16, usize>,
     /// Two outlets may be paying it at once, or a payment was never answered: any answer about payment is right.
     pub contested: HashSet<u16>,
+    /// A right code of it may have been presented before anything was sold: it does not go back any more.
+    pub is_scratched: bool,
     /// A wrong code was presented once; never again, for five lock the ticket.
     pub mistyped: HashSet<u16>,
 }
@@ -79,6 +81,7 @@ impl Shelf {
             winners: Vec::new(),
             paid: HashMap::new(),
             contested: HashSet::new(),
+            is_scratched: false,
             mistyped: HashSet::new(),
         };
         let packs = consigned.into_iter().map(pack).collect();
@@ -146,6 +149,7 @@ impl Shelf {
         let untouched = |pack: &ShelfPack| {
             pack.state == PackState::Active
                 && pack.next_ticket == 0
+                && !pack.is_scratched
                 && pack.paid.is_empty()
                 && pack.contested.is_empty()
         };
@@ -170,6 +174,13 @@ impl Shelf {
         let first = pack.next_ticket;
         pack.next_ticket = first.saturating_add(wanted).min(size(pack));
         Some((first..self.packs[index].next_ticket).map(|ticket| self.ticket(index, ticket)).collect())
+    }
+
+    /// The first ticket of a pack that still travels. The pack may be checked in before the question arrives, and is scratched then.
+    pub fn take_travelling(&mut self) -> Option<Ticket> {
+        let index = self.packs.iter().position(|pack| pack.state == PackState::InTransit)?;
+        self.packs[index].is_scratched = true;
+        Some(self.ticket(index, 0))
     }
 
     /// A sold ticket that is not scratched yet, the oldest first from the last pack that has one.
@@ -273,6 +284,9 @@ mod tests {
         shelf.settle(&[0], PackState::Active);
         shelf.begin_sale(1, &pools);
         assert_eq!(shelf.begin_return(), None);
+        assert_eq!(shelf.take_travelling().map(|ticket| ticket.pack), Some(1));
+        shelf.settle(&[1], PackState::Active);
+        assert_eq!(shelf.begin_return(), None, "its ticket was inquired");
         shelf.settle(&[2], PackState::Active);
         assert_eq!(shelf.begin_return(), Some(2));
     }

@@ -174,7 +174,7 @@ pub fn replays(running: &Running) -> Vec<Case> {
     cases.push(Case::of(node, "no key", &without, Expect::Code("idempotency_key_required")));
     for again in 0..3 {
         let request = pay("hostile-proof-002", &format!("x{again}"));
-        cases.push(Case::of(node, "a refused request again", &request, Expect::Code("unreadable")));
+        cases.push(Case::of(node, "a refused request again", &request, Expect::Code("foreign_ticket")));
     }
     cases
 }

@@ -65,7 +65,7 @@ fn hub_bodies(running: &Running) -> Vec<(Request, Value)> {
     ]
 }
 
-/// The same of the node. Inquiries are questions: a code that is none is answered as unreadable.
+/// The same of the node. Inquiries are questions: a code that is none is answered as foreign.
 fn node_bodies(running: &Running) -> Vec<(Request, Value, Expect)> {
     let terminal = &running.terminal;
     let mutation = |path: &str| terminal.mutation(path, "hostile-text-0001");
