@@ -31,7 +31,8 @@ use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
 use crate::uplink::{
-    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact, keep_gauges,
+    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact,
+    keep_gauges,
 };
 use crate::writer::{Clock, Writer};
 
@@ -79,15 +80,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
     let hub_acked = HubAcked::load(data);
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
-    let uplink_store = UplinkStore::new(
-        identity.clone(),
-        writer.clone(),
-        pool.clone(),
-        link,
-        sessions.clone(),
-        clock.clone(),
-    )
-    .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
+    let uplink_store =
+        UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
+            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();

@@ -77,7 +77,8 @@ impl HubAcked {
             Err(error) => Err(error.to_string()),
         };
         let memory = memory.unwrap_or_else(|error| {
-            let hint = "what the hub lost before now, if anything, is not noticed; it begins anew with the next session";
+            let hint =
+                "what the hub lost before now, if anything, is not noticed; it begins anew with the next session";
             tracing::error!(path = %path.display(), error, hint, "what the hub acknowledged cannot be read");
             HubMemory::default()
         });

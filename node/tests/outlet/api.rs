@@ -184,12 +184,7 @@ fn token_in(answer: &Answer) -> String {
     answer.body["token"].as_str().unwrap().to_string()
 }
 
-fn uplink(
-    writer: &Writer,
-    pool: &ReadPool,
-    link: watch::Sender<LinkState>,
-    sessions: Arc<Sessions>,
-) -> UplinkStore {
+fn uplink(writer: &Writer, pool: &ReadPool, link: watch::Sender<LinkState>, sessions: Arc<Sessions>) -> UplinkStore {
     let identity = StoreIdentity { environment: "test".into(), node: node(), incarnation: [1; 16], epoch: 1 };
     UplinkStore::new(identity, writer.clone(), pool.clone(), link, sessions, clock())
 }
