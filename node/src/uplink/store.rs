@@ -62,8 +62,11 @@ impl UplinkStore {
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
     async fn met(&self, generation: u32, up: Cursor) -> Result<(), LogError> {
         self.generation.raise(generation).await?;
-        let kept = self.hub_acked.met(generation, up.next_seq - 1).await;
-        self.link.send_modify(|state| state.hub_forgot = self.hub_acked.memory().forgot);
+        let acked_seq = up.next_seq - 1;
+        let kept = self.hub_acked.met(generation, acked_seq).await;
+        let hub_forgot = self.hub_acked.memory().forgot;
+        // Before the link is told to be open, or the node would seem to have nothing that waits.
+        self.link.send_modify(|state| (state.acked_seq, state.hub_forgot) = (acked_seq, hub_forgot));
         kept
     }
 
