@@ -9,7 +9,6 @@ use jikai_schema::time::TimeMs;
 use jikai_sync::identity::Certified;
 use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
-use parking_lot::RwLock;
 use rand::RngExt;
 use tokio::sync::watch;
 
@@ -20,7 +19,7 @@ use crate::keyring::Keyring;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
 use crate::store::ReadPool;
 use crate::uplink::LinkState;
-use crate::writer::{Clock, Reply, Request, WriteError, Writer};
+use crate::writer::{Clock, Reply, Request, SharedNames, WriteError, Writer};
 
 /// How long a reply with `ack = "hub"` waits before it asks the terminal to come back with the same key.
 const ACK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -49,7 +48,7 @@ pub struct App {
     /// Room for hashing passwords.
     pub hashing: Arc<Hashing>,
     /// Printed names of batches.
-    pub names: Arc<RwLock<Arc<BatchNames>>>,
+    pub names: SharedNames,
     /// Asks the hub; `None` where there is none.
     pub hub: Option<Requester>,
     /// State of the link to the hub.

@@ -24,7 +24,7 @@ use jikai_schema::event::{
 use jikai_schema::parameter::ParameterScope;
 use jikai_schema::time::TimeMs;
 use jikai_sync::transport::NodeStore;
-use jikai_sync::wire::RefusalV1;
+use jikai_sync::wire::{Cursor, RefusalV1};
 use outlet::*;
 
 fn revoked() -> EventBody {
@@ -254,4 +254,26 @@ async fn with_ack_of_the_hub_money_waits_for_it_and_who_logs_in_asks_or_logs_out
     api.link.send_modify(|state| state.acked_seq = 0);
     assert_eq!(api.post(Some(&token), None, "/v1/logout", "{}").await.status, StatusCode::NO_CONTENT);
     assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+}
+
+#[tokio::test]
+async fn a_hub_that_comes_back_with_less_than_it_acknowledged_is_counted_and_waited_for_again() {
+    let api = Api::open_with(100, Acknowledge::Hub).await;
+    let up = |next_seq| Cursor { next_seq, ..Cursor::START };
+    let welcome = async |generation, next_seq| {
+        api.uplink.met_hub(generation, up(next_seq)).await.unwrap();
+        api.uplink.acked(up(next_seq));
+    };
+    let seen = || (api.app.link.borrow().acked_seq, api.app.link.borrow().hub_forgot);
+    welcome(1, 1).await;
+    api.uplink.acked(up(9));
+    welcome(1, 9).await;
+    assert_eq!(seen(), (8, 0), "it holds what it acknowledged");
+    welcome(1, 5).await;
+    assert_eq!(seen(), (4, 1), "it is told where the hub stands, and that it stood further");
+    welcome(1, 5).await;
+    api.uplink.acked(up(9));
+    assert_eq!(seen(), (8, 1), "what was sent again is no second loss");
+    welcome(2, 3).await;
+    assert_eq!(seen(), (2, 1), "a take-over may lose its newest entries");
 }

@@ -5,10 +5,12 @@
 #[allow(dead_code, reason = "each test binary uses its part of the outlet")]
 mod outlet;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jikai_node::decide::{Caller, PackSelection, Verb};
+use jikai_node::keyring::Keyring;
 use jikai_node::query::{Cursor, QueryError, StatementLine, statement};
 use jikai_node::store;
 use jikai_node::writer::Writer;
@@ -23,8 +25,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 struct Books {
-    _data: TempDir,
+    data: TempDir,
     store: Connection,
+    keys: Arc<Keyring>,
     writer: Writer,
     feed: Feed,
     now_ms: Arc<AtomicI64>,
@@ -42,13 +45,13 @@ impl Books {
         feed.send(&first_writer, world()).await;
         drop(first_writer);
         let now_ms = Arc::new(AtomicI64::new(NOW_MS - 2_000_000));
-        let clock = {
-            let now_ms = now_ms.clone();
-            Arc::new(move || TimeMs::from_ms(now_ms.load(Ordering::SeqCst)))
-        };
-        let (writer, _thread) = Writer::start(store::open(data.path()).unwrap(), keys, clock).unwrap();
+        let writer = writer(data.path(), keys.clone(), now_ms.clone());
         let store = store::open_reader(data.path()).unwrap();
-        Books { _data: data, store, writer, feed, now_ms, keys_used: 0 }
+        Books { data, store, keys, writer, feed, now_ms, keys_used: 0 }
+    }
+
+    fn restart(&mut self) {
+        self.writer = writer(self.data.path(), self.keys.clone(), self.now_ms.clone());
     }
 
     async fn done(&mut self, caller: Caller, verb: Verb) {
@@ -89,6 +92,11 @@ impl Books {
     }
 }
 
+fn writer(data: &Path, keys: Arc<Keyring>, now_ms: Arc<AtomicI64>) -> Writer {
+    let clock = Arc::new(move || TimeMs::from_ms(now_ms.load(Ordering::SeqCst)));
+    Writer::start(store::open(data).unwrap(), keys, clock).unwrap().0
+}
+
 fn account(number: u32) -> AccountId {
     AccountId::outlet(node(), outlet(number))
 }
@@ -125,16 +133,33 @@ async fn every_page_size_gives_the_same_lines() {
 }
 
 #[tokio::test]
-async fn lines_are_merged_by_time_but_what_spent_a_deposit_never_stands_before_it() {
+async fn lines_are_merged_by_time_also_where_the_nodes_clock_is_behind_the_hubs() {
     let mut books = Books::open().await;
     books.day().await;
     let codes: Vec<TransferCode> = books.pages(4).iter().map(|line| line.code).collect();
     use TransferCode::*;
     let after = [CommissionReturn, Return, Prize, Prize, Commission, Charge, Commission, Charge];
-    // The node's clock stood behind the hub's: by their stamps the first two packs were bought before any deposit.
-    let before = [Deposit, Deposit, Commission, Charge, Commission, Charge, Deposit];
+    // The node's clock stood behind the hub's, and the first two packs were stamped a millisecond each behind the first deposit:
+    // the next two deposits have the same stamps.
+    let before = [Commission, Charge, Deposit, Commission, Charge, Deposit, Deposit];
     assert_eq!(codes[..after.len()], after);
     assert_eq!(codes[after.len()..], before);
+}
+
+#[tokio::test]
+async fn with_the_hubs_clock_ahead_and_a_restart_a_deposit_stands_before_what_it_paid_for_and_no_line_is_below_zero() {
+    let mut books = Books::open().await;
+    books.receive(&[1, 2]).await;
+    books.feed.send(&books.writer, vec![deposit_of(2, 2, "100.00")]).await;
+    // The stamp that the hub gave is remembered with its feed.
+    books.restart();
+    books.done(owner(2), Verb::ReceivePacks(PackSelection::Packs(refs(&[9])))).await;
+    books.done(clerk(2), Verb::PayClaims(vec![barcode(1, 2), barcode(2, 2)])).await;
+    let lines = statement(&books.store, account(2), None, 200).unwrap().lines;
+    let shown: Vec<(TransferCode, String)> = lines.iter().map(|line| (line.code, line.balance.to_string())).collect();
+    use TransferCode::*;
+    let expected = [(Prize, "108.00"), (Prize, "58.00"), (Commission, "8.00"), (Charge, "0.00"), (Deposit, "100.00")];
+    assert_eq!(shown, expected.map(|(code, balance)| (code, balance.to_string())));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod outlet;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use jikai_node::decide::{PackSelection, Verb};
@@ -293,6 +294,81 @@ async fn a_full_disk_stops_the_feed_where_it_is() {
     let (writer, _) = start(data.path());
     writer.apply_down(run).await.unwrap();
     check_whole(&store);
+}
+
+/// A writer whose `COMMIT` fails while the flag is up, as it does when the disk is full by then.
+fn writer_with_failing_commits(data: &Path) -> (Writer, Arc<AtomicBool>) {
+    let mut connection = store::open(data).unwrap();
+    let keys = Arc::new(Keyring::load(&connection, MasterKey::from_bytes([1; 32])).unwrap());
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = failing.clone();
+    connection.commit_hook(Some(move || fails.load(Ordering::SeqCst))).unwrap();
+    let (writer, _thread) = Writer::start(connection, keys, clock()).unwrap();
+    (writer, failing)
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_moves_neither_head_nor_index_nor_catalog_and_the_same_writer_goes_on() {
+    let (data, writer, mut feed) = world_at_work().await;
+    drop(writer);
+    let (writer, failing) = writer_with_failing_commits(data.path());
+    let store = store::open_reader(data.path()).unwrap();
+    writer.ask(notes(0)).await.unwrap();
+    let (head, cursor) = (*writer.head().borrow(), DownCursor::load(&store).unwrap());
+    let (receive, key) = (request(owner(1), "receive-00000001", packs(&[1, 2])), notes(1));
+    let closing = feed.batch(vec![
+        master(MasterEvent::BatchSaleChanged { batch: BatchNo::new(1).unwrap(), state: SaleState::Stopped }),
+        deposit(2, "5.00"),
+    ]);
+    failing.store(true, Ordering::SeqCst);
+    for refused in [&receive, &key, &receive] {
+        assert!(matches!(writer.ask(refused.clone()).await, Err(WriteError::Storage(_))));
+    }
+    assert!(matches!(writer.apply_down(closing.clone()).await, Err(WriteError::Storage(_))));
+    let mut asked = JoinSet::new();
+    for number in 10..60 {
+        let writer = writer.clone();
+        asked.spawn(async move { writer.ask(notes(number)).await });
+    }
+    assert!(asked.join_all().await.iter().all(Result::is_err), "neither together nor one by one");
+    assert_eq!(*writer.head().borrow(), head);
+    assert_eq!(DownCursor::load(&store).unwrap(), cursor);
+    assert_eq!(count(&store, "SELECT count(*) FROM own_log"), 1);
+    assert_eq!(count(&store, "SELECT count(*) FROM deposit"), 1);
+    failing.store(false, Ordering::SeqCst);
+    // The batch is on sale as before, and the key was never used.
+    let done = writer.ask(receive.clone()).await.unwrap();
+    assert_eq!(done.events[0].key.seq, head.seq + 1);
+    assert_eq!(writer.ask(receive).await.unwrap(), done);
+    assert_eq!(count(&store, "SELECT count(*) FROM own_log"), done.seq as i64);
+    writer.apply_down(closing).await.unwrap();
+    let outcome = outcome(&writer.ask(request(owner(1), "receive-00000002", packs(&[3]))).await);
+    assert_ne!(outcome, "done", "sale has ended");
+    check_whole(&store);
+}
+
+#[tokio::test]
+async fn the_names_of_a_batch_are_known_before_the_next_task_and_not_where_the_feed_was_rolled_back() {
+    let (data, writer, mut feed) = world_at_work().await;
+    drop(writer);
+    let (writer, failing) = writer_with_failing_commits(data.path());
+    let name = || writer.names().read().batch(BatchNo::new(2).unwrap());
+    let EventBody::Master(MasterEvent::BatchDefined(mut facts)) = batch_with_a_prize_of_nothing() else { panic!() };
+    facts.levels.pop();
+    let defined = feed.batch(vec![master(MasterEvent::BatchDefined(facts))]);
+    failing.store(true, Ordering::SeqCst);
+    assert!(writer.apply_down(defined.clone()).await.is_err());
+    assert_eq!(name(), None);
+    failing.store(false, Ordering::SeqCst);
+    // Both wait at once; the request is answered behind the feed.
+    let (applied, answered) = tokio::join!(writer.apply_down(defined), async {
+        writer.ask(notes(1)).await.unwrap();
+        name()
+    });
+    applied.unwrap();
+    assert_eq!(answered, Some("J1001-26002".to_string()));
+    drop(writer);
+    assert_eq!(start(data.path()).0.names().read().batch(BatchNo::new(2).unwrap()), answered, "after a restart");
 }
 
 #[tokio::test]

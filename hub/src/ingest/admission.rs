@@ -1,5 +1,7 @@
 //! Whether a node's session may open.
 
+use std::time::Duration;
+
 use jikai_schema::chain::ChainHash;
 use jikai_schema::command::{AccessCommand, Command, NodeBatch, Outcome, Refusal};
 use jikai_schema::event::Actor;
@@ -10,12 +12,18 @@ use jikai_sync::transport::Admission;
 use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{NodeGate, as_session_refusal, unavailable};
 use crate::machine::{self, CertificateRow, NodeCursor};
 
 /// Every store has epoch 1 until nodes can be replaced.
 const EPOCH: u32 = 1;
+
+/// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
+/// Time between two tries while nobody leads.
+const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the hub knows of the node.
 struct Known {
@@ -39,11 +47,12 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
         return Err(RefusalV1::Unavailable { why });
     }
     let (known, down_head) = match meet(gate, &hello).await {
-        Ok((Some(up), down_head)) => (Some(up), down_head),
+        Ok((Some(up), down_head)) if up.next_seq == hello.up_head.next_seq => (Some(up), down_head),
         Err(refusal) if !may_pass(&refusal) => return Err(refusal),
-        // Another machine of the hub may have told the node what this one has not applied yet.
-        Ok((None, _)) | Err(_) => {
-            gate.sequencer.catch_up().await.map_err(unavailable)?;
+        // Another machine of the hub may have told the node what this one has not applied yet, or have acknowledged more of its
+        // log: a node takes a hub that welcomes it further back for one that has lost events.
+        Ok(_) | Err(_) => {
+            catch_up(gate).await?;
             meet(gate, &hello).await?
         }
     };
@@ -60,6 +69,21 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     let hub_generation = hub_generation.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
+}
+
+/// Waits until this machine holds what any machine had answered before. Where nobody leads, an election may be on its way: a node
+/// that was turned away at once would not come back for longer than that takes.
+async fn catch_up(gate: &NodeGate) -> Result<(), RefusalV1> {
+    let until = Instant::now() + CATCH_UP_WAIT;
+    loop {
+        let caught_up = tokio::time::timeout_at(until, gate.sequencer.catch_up()).await;
+        match caught_up {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(_)) if Instant::now() + CATCH_UP_PAUSE < until => tokio::time::sleep(CATCH_UP_PAUSE).await,
+            Ok(Err(error)) => return Err(unavailable(error)),
+            Err(_) => return Err(RefusalV1::Unavailable { why: "this machine is too far behind".into() }),
+        }
+    }
 }
 
 /// Checks a node by what this machine knows of it: how far its log was taken in (`None` before its first contact), and its feed.

@@ -267,3 +267,23 @@ async fn a_node_that_another_machine_told_more_is_admitted_once_this_one_has_cau
     let (admitted, ()) = tokio::join!(follower.admit(hello), async { held.execute_batch("ROLLBACK").unwrap() });
     assert_eq!(admitted.unwrap().welcome.up, Cursor::START);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_never_told_less_than_another_machine_had_acknowledged_of_its_log() {
+    let machines = Machines::set_up(3, &Settings::default()).await;
+    machines.applied(3, machines[1].sequencer.applied()).await;
+    let (leader, follower) = (gate(&machines[1]), gate(&machines[3]));
+    machines.ask(1, Command::DefineMaster(vec![define_node(3, &[1303])])).await;
+    let mut log = NodeLog::new(3);
+    leader.admit(hello(&log)).await.unwrap();
+    machines.applied(3, machines[1].sequencer.applied()).await;
+    let held = Connection::open(machines[3].data.path().join(STATE_FILE)).unwrap();
+    held.busy_timeout(LONG).unwrap();
+    held.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let batch = verified(log.batch(vec![check_in(1, 13_030_001)]));
+    let end = batch.end();
+    assert_eq!(leader.ingest(log.node, log.incarnation, batch).await, Ok(end));
+    let admitting = follower.admit(hello(&log));
+    let (admitted, ()) = tokio::join!(admitting, async { held.execute_batch("ROLLBACK").unwrap() });
+    assert_eq!(admitted.unwrap().welcome.up, end);
+}

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use jikai_schema::event::BatchNames;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
@@ -16,7 +15,6 @@ use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPace};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use parking_lot::RwLock;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -32,7 +30,10 @@ use crate::renewal::{self, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
-use crate::uplink::{Contact, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_contact, keep_gauges};
+use crate::uplink::{
+    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact,
+    keep_gauges,
+};
 use crate::writer::{Clock, Writer};
 
 /// Passwords hashed at once.
@@ -73,22 +74,15 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
-    let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&connection)?)));
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
-    let (link, link_state) = watch::channel(last_link(data, is_new, clock()));
-    let uplink_store = UplinkStore::new(
-        identity.clone(),
-        writer.clone(),
-        pool.clone(),
-        names.clone(),
-        link,
-        sessions.clone(),
-        clock.clone(),
-    )
-    .with_hub(HubGeneration::load(data), routes);
+    let hub_acked = HubAcked::load(data);
+    let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
+    let uplink_store =
+        UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
+            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
@@ -102,6 +96,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
     let fetching = tokio::spawn(fetching);
     let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
+    let acked = tokio::spawn(keep_acked(hub_acked, stopping.clone()));
     tokio::spawn(keep_gauges(uplink.status(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
@@ -117,7 +112,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         challenges: Arc::new(Challenges::default()),
         guesses: Arc::default(),
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
-        names,
+        names: writer.names(),
         hub: Some(requester.clone()),
         certificate,
         link: link_state,
@@ -129,7 +124,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
-    let _ = tokio::join!(syncing, fetching, contact, renewing, upkeep, commands);
+    let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
 }
@@ -163,9 +158,10 @@ fn start_clock() -> (Arc<SteadyClock>, Clock) {
 }
 
 /// How the link stood when the node was last running.
-fn last_link(data: &Path, is_new: bool, now_ms: TimeMs) -> LinkState {
+fn last_link(data: &Path, is_new: bool, now_ms: TimeMs, hub_acked: &HubAcked) -> LinkState {
     let contact = Contact::load(data, is_new, now_ms);
-    LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, ..LinkState::default() }
+    let hub_forgot = hub_acked.memory().forgot;
+    LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, hub_forgot, ..LinkState::default() }
 }
 
 fn ways_to_the_hub(store: &rusqlite::Connection, config: &Config) -> anyhow::Result<(HubRoutes, UplinkOptions)> {

@@ -105,6 +105,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     metrics::gauge!("jikai_sessions").set(app.sessions.count() as f64);
     metrics::gauge!("jikai_up_head_seq").set(app.writer.head().borrow().seq as f64);
     metrics::gauge!("jikai_up_acked_seq").set(link.acked_seq as f64);
+    metrics::counter!("jikai_hub_forgot_total").absolute(link.hub_forgot);
     metrics::gauge!("jikai_hub_connected").set(if link.connected { 1.0 } else { 0.0 });
     let expires_in_s = app.certificate.borrow().expires_in_s(app.now_ms());
     metrics::gauge!("jikai_certificate_expires_in_s").set(expires_in_s as f64);

@@ -1,8 +1,9 @@
 //! The statement of an outlet's account, newest first.
 //!
 //! An account's transfers are two chains, one per writer (its node and the hub). The statement merges both, newest
-//! first by time; the running balance is computed on reading, backwards from the present balance. The two clocks may differ
-//! by seconds: a deposit by whose stamp an earlier line would be below zero had arrived before what spent it, and is shown so.
+//! first by time; the running balance is computed on reading, backwards from the present balance. The node stamps its events
+//! behind what it has applied of the hub's, so that time is the order in which they took effect here. Stores of earlier builds
+//! did not: there a deposit by whose stamp the next line would be below zero is shown before what spent it.
 
 use core::fmt;
 use core::str::FromStr;

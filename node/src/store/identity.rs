@@ -2,6 +2,7 @@
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// What the store says of itself in every handshake.
@@ -30,7 +31,8 @@ impl StoreIdentity {
     /// Writes the identity of a new store. An existing one is never overwritten: `false`.
     pub fn create(&self, store: &Connection) -> Result<bool, rusqlite::Error> {
         let written = store.execute(
-            "INSERT INTO node_state VALUES (1, ?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT DO NOTHING",
+            "INSERT INTO node_state (only, environment, node, incarnation, epoch, down_next, down_hash) \
+             VALUES (1, ?1, ?2, ?3, ?4, 1, ?5) ON CONFLICT DO NOTHING",
             params![self.environment, self.node.get(), self.incarnation, self.epoch, ChainHash::GENESIS.as_bytes()],
         )?;
         Ok(written == 1)
@@ -61,6 +63,17 @@ impl DownCursor {
         store
             .prepare_cached("UPDATE node_state SET down_next = ?1, down_hash = ?2")?
             .execute(params![self.next_seq as i64, self.hash.as_bytes()])?;
+        Ok(())
+    }
+
+    /// The latest stamp of the hub's events that were applied; 0 before the first.
+    pub fn latest_at_ms(store: &Connection) -> Result<TimeMs, rusqlite::Error> {
+        store.query_row("SELECT down_at_ms FROM node_state", [], |row| row.get(0).map(TimeMs::from_ms))
+    }
+
+    /// Moves the latest stamp, in the transaction of the effects.
+    pub fn save_latest_at_ms(store: &Connection, at_ms: TimeMs) -> Result<(), rusqlite::Error> {
+        store.prepare_cached("UPDATE node_state SET down_at_ms = ?1")?.execute([at_ms.ms()])?;
         Ok(())
     }
 }

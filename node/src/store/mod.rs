@@ -15,7 +15,8 @@ pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
 pub use request_index::RequestIndex;
 
-const NODE_MIGRATIONS: &[Migration] = &[include_str!("0001_node.sql"), include_str!("0002_session_end.sql")];
+const NODE_MIGRATIONS: &[Migration] =
+    &[include_str!("0001_node.sql"), include_str!("0002_session_end.sql"), include_str!("0003_down_at.sql")];
 
 /// File name of the store inside the data directory.
 pub const STORE_FILE: &str = "node.db";

@@ -1,5 +1,6 @@
 //! The link to the hub: what the node's store offers to a sync session, the ways there, and the batch keys it fetches.
 
+mod acked;
 mod contact;
 mod gauges;
 mod generation;
@@ -9,6 +10,7 @@ mod store;
 
 use jikai_schema::time::TimeMs;
 
+pub use acked::{HubAcked, HubMemory, keep_acked};
 pub use contact::{Contact, keep_contact};
 pub use gauges::keep_gauges;
 pub use generation::HubGeneration;
@@ -21,8 +23,10 @@ pub use store::UplinkStore;
 pub struct LinkState {
     /// Whether a session with the hub is open.
     pub connected: bool,
-    /// Newest event that the hub has committed.
+    /// Newest event that the hub has committed, by its own word; falls where a hub comes back with less.
     pub acked_seq: u64,
+    /// How often a hub came back with less than it had acknowledged, see [`HubMemory::forgot`].
+    pub hub_forgot: u64,
     /// Why the hub refused this node, if it did.
     pub refused: Option<String>,
     /// Whether that refusal says that this store must not serve. Kept over restarts; a session that opens ends it.

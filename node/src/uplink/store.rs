@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::decode_event;
-use jikai_schema::event::{BatchNames, EventBody};
+use jikai_schema::event::EventBody;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
-use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::routes::{changes_routes, routes};
-use super::{HubGeneration, HubRoutes, LinkState};
+use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -23,12 +22,12 @@ pub struct UplinkStore {
     identity: StoreIdentity,
     writer: Writer,
     pool: ReadPool,
-    names: Arc<RwLock<Arc<BatchNames>>>,
     link: watch::Sender<LinkState>,
     up_head: watch::Receiver<u64>,
     sessions: Arc<Sessions>,
     clock: Clock,
     generation: HubGeneration,
+    hub_acked: HubAcked,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
 }
@@ -39,7 +38,6 @@ impl UplinkStore {
         identity: StoreIdentity,
         writer: Writer,
         pool: ReadPool,
-        names: Arc<RwLock<Arc<BatchNames>>>,
         link: watch::Sender<LinkState>,
         sessions: Arc<Sessions>,
         clock: Clock,
@@ -52,13 +50,24 @@ impl UplinkStore {
                 sender.send_replace(seq);
             }
         });
-        let generation = HubGeneration::default();
-        UplinkStore { identity, writer, pool, names, link, up_head, sessions, clock, generation, routes: None }
+        let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
+        UplinkStore { identity, writer, pool, link, up_head, sessions, clock, generation, hub_acked, routes: None }
     }
 
-    /// Remembers the hub's generation, and follows what the hub tells of its machines.
-    pub fn with_hub(self, generation: HubGeneration, routes: HubRoutes) -> Self {
-        UplinkStore { generation, routes: Some(routes), ..self }
+    /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
+    pub fn with_hub(self, generation: HubGeneration, hub_acked: HubAcked, routes: HubRoutes) -> Self {
+        UplinkStore { generation, hub_acked, routes: Some(routes), ..self }
+    }
+
+    /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
+    async fn met(&self, generation: u32, up: Cursor) -> Result<(), LogError> {
+        self.generation.raise(generation).await?;
+        let acked_seq = up.next_seq - 1;
+        let kept = self.hub_acked.met(generation, acked_seq).await;
+        let hub_forgot = self.hub_acked.memory().forgot;
+        // Before the link is told to be open, or the node would seem to have nothing that waits.
+        self.link.send_modify(|state| (state.acked_seq, state.hub_forgot) = (acked_seq, hub_forgot));
+        kept
     }
 
     async fn read<T: Send + 'static>(
@@ -78,8 +87,6 @@ impl UplinkStore {
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
         // After the commit: a node that falls between the two reads the same from its store when it starts.
         self.sessions.obey(&ended);
-        let names = self.read(BatchNames::load).await?;
-        *self.names.write() = Arc::new(names);
         if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
             let settings = known.settings();
             known.publish(self.read(move |store| routes(store, &settings)).await?);
@@ -131,15 +138,18 @@ impl NodeStore for UplinkStore {
     }
 
     fn acked(&self, cursor: Cursor) {
-        self.link.send_modify(|state| state.acked_seq = state.acked_seq.max(cursor.next_seq - 1));
+        let acked_seq = cursor.next_seq - 1;
+        self.hub_acked.acked(acked_seq);
+        // Not the highest ever: who waits for the hub must wait again for what it forgot.
+        self.link.send_modify(|state| state.acked_seq = acked_seq);
     }
 
     fn hub_generation(&self) -> u32 {
         self.generation.met()
     }
 
-    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>> {
-        Box::pin(self.generation.raise(generation))
+    fn met_hub(&self, generation: u32, up: Cursor) -> Future<'_, Result<(), LogError>> {
+        Box::pin(self.met(generation, up))
     }
 
     fn connected(&self) {

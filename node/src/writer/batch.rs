@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jikai_schema::codec::{self, CodecError};
-use jikai_schema::event::{Actor, Event, EventBody, EventKey, RequestKey};
+use jikai_schema::event::{Actor, BatchNames, Event, EventBody, EventKey, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, Projection, ProjectionError};
 use jikai_schema::store::Statements;
 use jikai_schema::time::TimeMs;
+use parking_lot::RwLock;
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError};
@@ -27,15 +28,19 @@ impl Core {
     pub fn new(store: Connection, keys: Arc<Keyring>, clock: Clock) -> Result<Self, StartError> {
         let node = StoreIdentity::load(&store)?.ok_or(StartError::NoIdentity)?.node;
         let head = OwnLog(&store).head()??;
+        let down_at_ms = DownCursor::latest_at_ms(&store)?;
         let requests = RequestIndex::load(&store)?;
+        let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&store)?)));
         Ok(Core {
             node,
             store,
             keys,
             clock,
             head,
+            down_at_ms,
             requests,
             catalog: Catalog::default(),
+            names,
             times: CommitTimes::default(),
         })
     }
@@ -59,7 +64,7 @@ impl Core {
     pub(super) fn note(&mut self, body: EventBody, key: RequestKey) -> Result<(), WriteError> {
         self.in_transaction(|batch| {
             if answered_events(batch.requests, batch.projection.statements(), &key, 1)?.is_none() {
-                let now_ms = (batch.clock)().clamp_after(batch.head.at_ms);
+                let now_ms = batch.next_at_ms();
                 batch.write(Actor::System, now_ms, vec![(body, key)])?;
             }
             Ok(())
@@ -80,6 +85,7 @@ impl Core {
                 requests: &mut self.requests,
                 projection: Projection::with_catalog(store, catalog),
                 head: &mut head,
+                down_at_ms: self.down_at_ms,
             };
             let value = work(&mut batch)?;
             let catalog = batch.projection.flush()?;
@@ -132,13 +138,14 @@ impl Core {
                 )));
             }
             let mut projection = Projection::with_catalog(store, catalog);
+            let mut latest_at_ms = self.down_at_ms;
             for (seq, bytes) in (batch.first_seq..).zip(&batch.events) {
                 let applied = match poison.get(&seq) {
                     Some(reason) => Applied::Poison(reason.clone()),
                     None => apply_hub_event(&mut projection, bytes)?,
                 };
                 match applied {
-                    Applied::Whole => {}
+                    Applied::Whole(at_ms) => latest_at_ms = latest_at_ms.max(at_ms),
                     Applied::Poison(reason) => quarantine(store, seq, &reason, bytes)?,
                     Applied::Half(reason) => {
                         *culprit = Some((seq, reason.clone()));
@@ -149,17 +156,20 @@ impl Core {
             let catalog = projection.flush()?;
             let next = DownCursor { next_seq: batch.first_seq + batch.events.len() as u64, hash: batch.last_hash };
             next.save(store)?;
-            Ok((next, catalog))
+            DownCursor::save_latest_at_ms(store, latest_at_ms)?;
+            Ok((next, catalog, latest_at_ms, BatchNames::load(store)?))
         });
-        let (next, catalog) = outcome?;
-        self.catalog = catalog;
+        let (next, catalog, latest_at_ms, names) = outcome?;
+        (self.catalog, self.down_at_ms) = (catalog, latest_at_ms);
+        *self.names.write() = Arc::new(names);
         Ok(next)
     }
 }
 
 /// What became of one event of the hub.
 enum Applied {
-    Whole,
+    /// With this stamp.
+    Whole(TimeMs),
     /// Refused before it changed anything, for this reason.
     Poison(String),
     /// A table refused it in the middle.
@@ -182,7 +192,7 @@ fn apply_hub_event(projection: &mut Projection<'_>, bytes: &[u8]) -> Result<Appl
             if let Some(ended) = Ended::by(&event.body) {
                 ended.note(projection.store())?;
             }
-            Ok(Applied::Whole)
+            Ok(Applied::Whole(event.at_ms))
         }
         Err(error) if error.is_poison() => Ok(Applied::Poison(error.to_string())),
         Err(ProjectionError::Storage(error))
@@ -225,9 +235,16 @@ struct Batch<'run, 'store> {
     requests: &'run mut RequestIndex,
     projection: Projection<'store>,
     head: &'run mut LogHead,
+    down_at_ms: TimeMs,
 }
 
 impl Batch<'_, '_> {
+    /// When the next event is: by the clock, but behind the own newest one and behind all of the hub's that were applied. A hub
+    /// whose clock is ahead, or whose import stamps a whole day's deposits, must not stand behind what they paid for.
+    fn next_at_ms(&self) -> TimeMs {
+        (self.clock)().clamp_after(self.head.at_ms).clamp_after(self.down_at_ms)
+    }
+
     /// `Ok(Err(_))` is a refusal, which leaves no trace; `Err` fails the whole transaction.
     fn run(&mut self, request: &Request) -> Result<Result<Reply, WriteError>, WriteError> {
         if let Some(events) =
@@ -236,7 +253,7 @@ impl Batch<'_, '_> {
             return Ok(repeat(events, &request.key));
         }
         let answered = Answered { requests: self.requests, statements: self.projection.statements().clone() };
-        let now_ms = (self.clock)().clamp_after(self.head.at_ms);
+        let now_ms = self.next_at_ms();
         let asked = Asked {
             node: self.node,
             caller: &request.caller,

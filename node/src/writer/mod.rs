@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::event::{Event, EventBody, RequestKey};
+use jikai_schema::event::{BatchNames, Event, EventBody, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
 use jikai_schema::store::is_disk_full;
+use jikai_schema::time::TimeMs;
+use parking_lot::RwLock;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -100,7 +102,11 @@ enum Task {
 pub struct Writer {
     tasks: mpsc::Sender<Task>,
     head: watch::Receiver<LogHead>,
+    names: SharedNames,
 }
+
+/// Printed names of batches, as of the last commit: replaced as a whole.
+pub type SharedNames = Arc<RwLock<Arc<BatchNames>>>;
 
 /// What the writer thread works with: the writing connection and the heads that it keeps in memory. Benches drive it
 /// without the thread.
@@ -110,9 +116,14 @@ pub struct Core {
     keys: Arc<Keyring>,
     clock: Clock,
     head: LogHead,
+    /// Latest stamp of the hub's events that were applied.
+    down_at_ms: TimeMs,
     requests: RequestIndex,
     /// Master data as of the last commit; empty while a transaction runs, and after one that failed.
     catalog: Catalog,
+    /// Set before the next task is taken: an event is never rendered without the names that it was decided with, or its repeat
+    /// would be told in other words.
+    names: SharedNames,
     times: CommitTimes,
 }
 
@@ -148,13 +159,14 @@ impl Writer {
         clock: Clock,
     ) -> Result<(Writer, std::thread::JoinHandle<()>), StartError> {
         let core = Core::new(store, keys, clock)?;
+        let names = core.names.clone();
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
         let (published, watched) = watch::channel(core.head);
         let handle = std::thread::Builder::new()
             .name("writer".into())
             .spawn(move || thread::run(core, queue, &published))
             .expect("a thread can be started at start-up");
-        Ok((Writer { tasks, head: watched }, handle))
+        Ok((Writer { tasks, head: watched, names }, handle))
     }
 
     /// Asks the writer to decide a request. Done means: on disk.
@@ -187,6 +199,11 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.tasks.send(Task::Key(batch, key, reply)).await.map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Printed names of batches, kept up by the thread.
+    pub fn names(&self) -> SharedNames {
+        self.names.clone()
     }
 
     /// Whether the thread takes tasks.

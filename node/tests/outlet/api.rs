@@ -20,14 +20,13 @@ use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
 use jikai_node::uplink::{LinkState, UplinkStore};
 use jikai_node::writer::{DownBatch, Writer};
-use jikai_schema::event::{BatchNames, EventBody};
+use jikai_schema::event::EventBody;
 use jikai_schema::id::{OperatorId, TerminalId};
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
 use jikai_sync::transport::NodeStore;
 use metrics_exporter_prometheus::PrometheusBuilder;
-use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -80,7 +79,6 @@ impl Api {
         let mut feed = Feed::new();
         feed.send(&writer, world()).await;
         let pool = ReadPool::open(data.path(), 2).unwrap();
-        let names = pool.read(|store| BatchNames::load(store)).await.unwrap().unwrap();
         let address = "127.0.0.1:0".parse().unwrap();
         let (forward_ms, clock) = (Arc::new(AtomicI64::new(0)), clock());
         let ahead_ms = forward_ms.clone();
@@ -88,11 +86,9 @@ impl Api {
         let (session_ms_max, offline_ms_max) = (12 * 3_600_000, config.offline_ms_max);
         let left_at_ms = TimeMs::from_ms(NOW_MS);
         let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
-        let (sessions, names) = (
-            Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap())),
-            Arc::new(RwLock::new(Arc::new(names))),
-        );
-        let uplink = uplink(&writer, &pool, &names, link.clone(), sessions.clone());
+        let sessions = Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap()));
+        let names = writer.names();
+        let uplink = uplink(&writer, &pool, link.clone(), sessions.clone());
         let app = App {
             node: node(),
             config: Arc::new(config),
@@ -188,15 +184,9 @@ fn token_in(answer: &Answer) -> String {
     answer.body["token"].as_str().unwrap().to_string()
 }
 
-fn uplink(
-    writer: &Writer,
-    pool: &ReadPool,
-    names: &Arc<RwLock<Arc<BatchNames>>>,
-    link: watch::Sender<LinkState>,
-    sessions: Arc<Sessions>,
-) -> UplinkStore {
+fn uplink(writer: &Writer, pool: &ReadPool, link: watch::Sender<LinkState>, sessions: Arc<Sessions>) -> UplinkStore {
     let identity = StoreIdentity { environment: "test".into(), node: node(), incarnation: [1; 16], epoch: 1 };
-    UplinkStore::new(identity, writer.clone(), pool.clone(), names.clone(), link, sessions, clock())
+    UplinkStore::new(identity, writer.clone(), pool.clone(), link, sessions, clock())
 }
 
 /// The code of a refusal, which must have the form that every refusal has.

@@ -35,13 +35,14 @@ pub trait NodeStore: Send + Sync + 'static {
     fn chain_at(&self, seq: u64) -> Future<'_, Result<Option<ChainHash>, LogError>>;
     /// Applies a run of the hub's feed. Durable, with the cursor, when it returns.
     fn apply_down(&self, batch: VerifiedBatch) -> Future<'_, Result<Cursor, LogError>>;
-    /// The hub has committed everything before this place.
+    /// The hub has committed everything before this place. Grows in a session; the first of a session is where the hub stands.
     fn acked(&self, cursor: Cursor);
     /// The highest generation of the hub that was met; 0 before the first.
     fn hub_generation(&self) -> u32;
-    /// A hub of this generation, not lower than [`NodeStore::hub_generation`], agrees with the own log. Remembered durably when
-    /// it returns; no session opens otherwise.
-    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>>;
+    /// A hub of this generation, not lower than [`NodeStore::hub_generation`], agrees with the own log and holds it up to this
+    /// place. The generation is remembered durably when it returns; no session opens otherwise. The place may lie before what was
+    /// acknowledged: that is for the store to tell of, the session sends again from there.
+    fn met_hub(&self, generation: u32, up: Cursor) -> Future<'_, Result<(), LogError>>;
     /// A session was opened.
     fn connected(&self);
     /// The session ended; `refusal` says why where the peer or the protocol gave a reason.

@@ -173,8 +173,9 @@ impl NodeStore for End {
     fn hub_generation(&self) -> u32 {
         *self.generation.borrow()
     }
-    fn met_generation(&self, generation: u32) -> Future<'_, Result<(), LogError>> {
+    fn met_hub(&self, generation: u32, up: Cursor) -> Future<'_, Result<(), LogError>> {
         assert!(generation >= *self.generation.borrow());
+        assert_eq!(up, cursor(up.next_seq - 1));
         self.generation.send_replace(generation);
         Box::pin(std::future::ready(Ok(())))
     }

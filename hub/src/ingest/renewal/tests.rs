@@ -66,7 +66,7 @@ impl NodeStore for Store {
     fn hub_generation(&self) -> u32 {
         0
     }
-    fn met_generation(&self, _: u32) -> Future<'_, Result<(), LogError>> {
+    fn met_hub(&self, _: u32, _: Cursor) -> Future<'_, Result<(), LogError>> {
         Box::pin(std::future::ready(Ok(())))
     }
     fn connected(&self) {

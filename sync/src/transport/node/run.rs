@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
             Action::LocateUp(welcome) => {
                 let hash = store.chain_at(welcome.up.next_seq - 1).await.map_err(failed)?;
                 if hash == Some(welcome.up.hash) {
-                    store.met_generation(welcome.hub_generation).await.map_err(failed)?;
+                    store.met_hub(welcome.hub_generation, welcome.up).await.map_err(failed)?;
                 }
                 self.agreed_next_seq = welcome.up.next_seq;
                 self.session.located(hash, now_ms());
