@@ -3,7 +3,7 @@ use jikai_schema::money::Money;
 use serde_json::Value;
 
 use super::*;
-use crate::province::{Hub, NodeLog, check_in, claim, node, sell, set_up, ship, yuan};
+use crate::province::{Hub, NodeLog, check_in, claim, locking_code, node, sell, set_up, ship, yuan};
 use crate::rights::Scope;
 
 /// A province with a day's work: two packs checked in, three tickets sold, two claims, all at 13010001 and 13020001.
