@@ -27,9 +27,9 @@ pub struct LogPlace {
     pub days: usize,
 }
 
-/// Starts logging for this process: level by `JIKAI_LOG`, else `info` (of the engine of the log: `warn`). A file that cannot be written is told, and goes without.
+/// Starts logging for this process: level by `JIKAI_LOG`, else `info` (of the engine of the log: nothing, what matters of it is told by us). A file that cannot be written is told, and goes without.
 pub fn start(place: Option<&LogPlace>) {
-    let level = || EnvFilter::try_from_env("JIKAI_LOG").unwrap_or_else(|_| "info,openraft=warn".into());
+    let level = || EnvFilter::try_from_env("JIKAI_LOG").unwrap_or_else(|_| "info,openraft=off".into());
     let console =
         tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(has_colours()).with_filter(level());
     let (file, failure) = match place.map(open).transpose() {

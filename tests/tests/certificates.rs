@@ -55,7 +55,8 @@ impl World {
         for line in lines {
             let line = line.unwrap();
             if let Some(addresses) = line.strip_prefix("ready ") {
-                let sync = addresses.split_once("sync=").map_or(String::new(), |(_, sync)| sync.to_string());
+                let sync = addresses.split_whitespace().find_map(|word| word.strip_prefix("sync="));
+                let sync = sync.unwrap_or_default().to_string();
                 return (running, sync);
             }
         }

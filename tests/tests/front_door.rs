@@ -19,18 +19,18 @@ struct Door {
 impl Door {
     fn open(folder: &Path) -> Door {
         let (config, pid_file) = (folder.join("haproxy.cfg"), folder.join("haproxy.pid"));
-        let log = std::fs::File::create(folder.join("haproxy.log")).unwrap();
+        let log = std::fs::File::create(folder.join("haproxy.log")).expect("it works here");
         let master = Command::new("haproxy")
             .args(["-W", "-db", "-f"])
             .arg(&config)
             .arg("-p")
             .arg(&pid_file)
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(log.try_clone().expect("it works here"))
             .stderr(log)
             .spawn()
             .expect("haproxy is installed (make test installs it)");
-        std::fs::write(&pid_file, master.id().to_string()).unwrap();
+        std::fs::write(&pid_file, master.id().to_string()).expect("it works here");
         Door { master, config, pid_file }
     }
 }
@@ -44,23 +44,23 @@ impl Drop for Door {
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0").expect("it works here").local_addr().expect("it works here")
 }
 
 fn write_config(machines: &Machines, from: u16, bind: SocketAddr, folder: &Path, more: &[&str]) -> String {
     let (bind, config, socket) = (bind.to_string(), folder.join("haproxy.cfg"), folder.join("haproxy.sock"));
-    let (config, socket) = (config.to_str().unwrap(), socket.to_str().unwrap());
+    let (config, socket) = (config.to_str().expect("it works here"), socket.to_str().expect("it works here"));
     let words = ["front-door", "config", "--bind", &bind, "--out", config, "--socket", socket];
     machines.command(from, &[words.as_slice(), more].concat())
 }
 
 /// Asks on an open connection, and leaves it open.
 fn ask(stream: &mut (impl Read + Write), path: &str) -> String {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: hub.jikai\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hub.jikai\r\n\r\n").expect("it works here");
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     while !String::from_utf8_lossy(&answer).contains("\r\n\r\n") {
-        let read = stream.read(&mut piece).unwrap();
+        let read = stream.read(&mut piece).expect("it works here");
         assert_ne!(read, 0, "the connection ended");
         answer.extend_from_slice(&piece[..read]);
     }

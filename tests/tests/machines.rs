@@ -15,8 +15,9 @@ fn of(view: &Value, number: u16) -> Value {
 fn import_everywhere(machines: &Machines, by: u16, code: u32, at: &[u16]) {
     let file = machines.machine(by).data.with_extension(format!("{code}.csv"));
     let line = format!("{code}01,county,{code},prefecture,1");
-    std::fs::write(&file, format!("code,name,prefecture_code,prefecture_name,townships\n{line}\n")).unwrap();
-    machines.command(by, &["import", "divisions", file.to_str().unwrap()]);
+    std::fs::write(&file, format!("code,name,prefecture_code,prefecture_name,townships\n{line}\n"))
+        .expect("it works here");
+    machines.command(by, &["import", "divisions", file.to_str().expect("it works here")]);
     let digest = |number| machines.command(number, &["digest", "--all"]);
     for number in at {
         wait_until("equal states", || digest(*number) == digest(by));

@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::identity::IdentityFiles;
 
 /// Where a running hub can be reached; written when it is ready.
@@ -49,6 +50,12 @@ impl Client {
                 data.display()
             )
         };
+        if Config::load(data).is_ok_and(|config| config.voter_only) {
+            bail!(
+                "{} is of a machine that only votes, which answers no questions: ask at another machine",
+                data.display()
+            );
+        }
         let text = std::fs::read_to_string(&path).with_context(not_running)?;
         let endpoints: Endpoints = serde_json::from_str(&text).with_context(not_running)?;
         let trust = client_only_trust(&files.authority_pem()?)?;

@@ -180,6 +180,11 @@ async fn status(client: &Client, as_json: bool) -> anyhow::Result<()> {
         text(&view["generation"]),
         text(&view["jobs_at"])
     );
+    if view["has_majority"] == false {
+        println!(
+            "NO MAJORITY of the machines confirms this: nothing is taken in. Start the machines that do not answer."
+        );
+    }
     let digest = &view["digest"];
     match digest["agrees"].as_bool() {
         Some(true) => println!("tables agree with the other machines at entry {}", text(&digest["index"])),
@@ -223,7 +228,10 @@ async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
         Some(path) => write_private_file(path, code.as_bytes())?,
         None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
     }
-    println!("There: jikai-hub join --data DIR --invitation {}", args.out.display());
+    println!(
+        "There: jikai-hub join --data DIR --invitation {} --listen IP:PORT --sync-listen IP:PORT --peer-listen IP:PORT",
+        args.out.display()
+    );
     Ok(())
 }
 

@@ -67,7 +67,13 @@ pub(super) fn front_door(command: &FrontDoorCommand) -> anyhow::Result<()> {
     let FrontDoorCommand::Config(args) = command;
     block_on(async {
         let mut owed = false;
-        let written = write_once(args, &mut owed).await?;
+        let written = match write_once(args, &mut owed).await {
+            Err(error) if args.watch => {
+                eprintln!("jikai-hub: {error:#}; it is tried again");
+                true
+            }
+            written => written?,
+        };
         if args.watch {
             return watch(args, owed).await;
         }
@@ -106,7 +112,11 @@ async fn write_once(args: &ConfigArgs, owed: &mut bool) -> anyhow::Result<bool> 
     let is_new = !std::fs::read_to_string(out).is_ok_and(|before| before == text);
     if is_new {
         put_in_place(out, &text)?;
-        println!("Wrote {} with {} machines.", out.display(), door.backends.len());
+        println!(
+            "Wrote {} with {} machines. Each must name this door in `front_doors` of its hub.toml.",
+            out.display(),
+            door.backends.len()
+        );
     }
     *owed |= is_new;
     if let (true, Some(pid_file)) = (*owed, &args.pid_file) {

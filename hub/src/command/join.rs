@@ -49,7 +49,7 @@ pub(super) struct JoinArgs {
 /// Where the other machines and the nodes find a machine.
 #[derive(Debug, Args)]
 pub(super) struct PeerArgs {
-    /// Where the other machines of the hub connect (QUIC, UDP). Port 0: the hub is of one machine.
+    /// Where the other machines of the hub connect (QUIC, UDP). Needed to join; `init` of a hub that stays one machine can do without.
     #[arg(long, default_value = "127.0.0.1:0")]
     peer_listen: SocketAddr,
     /// What the other machines are told instead, HOST:PORT.

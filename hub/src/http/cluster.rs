@@ -68,6 +68,8 @@ pub(super) struct DigestView {
 pub(super) struct MachinesView {
     /// Which machine answers.
     machine: u16,
+    /// Whether a majority confirms what this machine shows; nothing is taken in without.
+    has_majority: bool,
     /// Which machine leads, as far as this one knows.
     leader: Option<u64>,
     term: u64,
@@ -89,6 +91,7 @@ pub(super) async fn show(State(app): State<App>) -> Result<Json<MachinesView>, P
     let leader = view.leader;
     Ok(Json(MachinesView {
         machine: view.machine,
+        has_majority: app.machines.is_current().await,
         leader,
         term: view.term,
         generation: view.generation,

@@ -37,6 +37,7 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
             "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."
         }
         "no_majority_left" => "Start the machines that do not answer, or remove those first.",
+        "votes_only" => "Name a machine that serves.",
         "clock_apart" => "Set its clock right (NTP), then ask again.",
         "last_machine" => "Add another machine first.",
         "no_successor" => "Start another voter; `jikai-hub cluster status` shows them.",

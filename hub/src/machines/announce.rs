@@ -46,14 +46,21 @@ impl Reached {
 /// Tells it once the machine belongs to the hub, and the other machines its address where they believe another one. Ends when
 /// both are known, or when the hub refuses.
 pub async fn keep_announced(machines: Machines, reached: Reached) {
-    let Ok(machine) = MachineNo::new(machines.number) else { return };
+    let number = machines.number;
+    let Ok(machine) = MachineNo::new(number) else { return };
     let (http, voter_only, links) = (reached.http, reached.voter_only, reached.links());
+    if !machines.is_member() {
+        tracing::warn!(
+            machine = number,
+            "this machine belongs to no hub yet: take it in with `jikai-hub cluster add` at one of its machines"
+        );
+    }
     let announce = ClusterCommand::Announce { machine, http, voter_only, links };
     loop {
         if belongs(&machines).await {
             match machines.sequencer.propose(Actor::System, Command::Cluster(announce.clone())).await {
                 Ok(Outcome::Refused(refusal)) => {
-                    return tracing::error!(%refusal, "where this machine is reached was refused: correct `links`");
+                    return tracing::error!(%refusal, "where this machine is reached was refused");
                 }
                 Ok(_) => return,
                 Err(error) => tracing::info!(%error, "where this machine is reached could not be told yet"),

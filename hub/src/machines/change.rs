@@ -64,6 +64,11 @@ impl Machines {
 
     /// Hands a voter the lead.
     pub async fn transfer(&self, machine: MachineNo) -> Result<(), MachinesError> {
+        let view = self.view().await?;
+        if view.machines.iter().any(|known| known.machine == machine.get() && known.voter_only) {
+            let what = format!("machine {machine} only votes: it would hand the lead on at once");
+            return Err(not_now("votes_only", what));
+        }
         Ok(self.cluster()?.change(&Change::Transfer { to: u64::from(machine.get()) }).await?)
     }
 

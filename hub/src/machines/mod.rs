@@ -106,6 +106,11 @@ impl Machines {
         self.cluster.upgrade().is_some_and(|cluster| cluster.status().is_leader())
     }
 
+    fn is_member(&self) -> bool {
+        let own = u64::from(self.number);
+        self.cluster.upgrade().is_some_and(|cluster| cluster.member_address(own).is_some())
+    }
+
     /// How far this machine's clock is apart from the leader's, if too far. Milliseconds.
     async fn clock_apart_ms(&self) -> Option<i64> {
         let cluster = self.cluster.upgrade()?;
@@ -128,6 +133,17 @@ impl Machines {
         let current = matches!(caught_up, Ok(Ok(())));
         *looked = Some((Instant::now(), current));
         current
+    }
+
+    /// Waits until another machine says that this one was removed: it may have been taken over while it was away.
+    pub async fn told_removed(&self) {
+        let removed = self.cluster.upgrade().map(|cluster| cluster.removed());
+        if let Some(mut removed) = removed
+            && removed.wait_for(|removed| *removed).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
     }
 
     /// Waits until no leader has called this machine for a while: it was let go.

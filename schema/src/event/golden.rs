@@ -149,10 +149,14 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.push(("confirmation_offered", EventBody::Staff(offered)));
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
-    bodies.push(("scratched", EventBody::Ticket(TicketEvent::Scratched { ticket, outlet })));
-    let impossible = TicketEvent::ImpossibleTicketPresented { ticket, outlet };
-    bodies.push(("impossible_ticket", EventBody::Ticket(impossible)));
+    bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
     bodies
+}
+
+fn met_tickets() -> [(&'static str, TicketEvent); 2] {
+    let (ticket, outlet) = (pack().ticket(45).unwrap(), outlet());
+    let impossible = TicketEvent::ImpossibleTicketPresented { ticket, outlet };
+    [("scratched", TicketEvent::Scratched { ticket, outlet }), ("impossible_ticket", impossible)]
 }
 
 fn hub() -> Vec<(&'static str, HubEvent)> {

@@ -1,4 +1,4 @@
-//! The printer's directory of one batch: PACKAGE, SIGNATURE, MAP, REWARD, CODES. Streamed, never held in memory.
+//! The printer's directory of one batch: PACKAGE, SIGNATURE, MAP, REWARD, CODES, and LABELS. Streamed, never held in memory.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -27,6 +27,7 @@ pub fn print_batch(directory: &Path, pool: &Pool, key: &SigningKey) -> Result<()
     write_file(directory, "MAP", map.as_bytes())?;
     let reward_hash = write_rewards(directory, pool, Sha256::new_with_prefix(&map))?;
     let codes_hash = write_codes(directory, pool)?;
+    write_labels(directory, pool)?;
     let package = package_text(pool, &reward_hash, &codes_hash);
     write_file(directory, "PACKAGE", package.as_bytes())?;
     let signature = hex::encode(key.sign(package.as_bytes()).to_bytes());
@@ -82,6 +83,18 @@ fn write_codes(directory: &Path, pool: &Pool) -> Result<String> {
         file.line(format_args!("{:07}{:03}{}\n", at.pack, at.ticket, ascii(&code)))?;
     }
     file.finish()
+}
+
+/// What stands on the cases and the boxes inside: a line for a case, then its boxes. The hub does not read it; the warehouse scans it.
+fn write_labels(directory: &Path, pool: &Pool) -> Result<()> {
+    let mut file = Hashed::create(directory, "LABELS", Sha256::new())?;
+    for case in 1..=pool.case_count() {
+        file.line(format_args!("{}\n", pool.case_barcode(case)))?;
+        for number in 0..pool.boxes_per_case() {
+            file.line(format_args!("{}\n", pool.box_barcode(case, number)))?;
+        }
+    }
+    file.finish().map(drop)
 }
 
 fn write_file(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {

@@ -13,6 +13,12 @@ use crate::seed::Seed;
 pub const BATCH: &str = "26001";
 /// Lot number in the logistics code.
 const LOT: &str = "260115";
+/// The only pool of a print run.
+const POOL: u16 = 1;
+/// Day of printing in a case's code.
+const PRINTED_ON: &str = "260115";
+/// Packs that travel in one box.
+const PACKS_PER_BOX: u16 = 10;
 /// Letters in a security code.
 pub const CODE_LETTERS: usize = 16;
 
@@ -104,6 +110,37 @@ impl Pool {
     /// The 29 characters outside of the ticket.
     pub fn logistics_barcode(&self, at: Position) -> String {
         format!("{}{BATCH}{LOT}{:07}{:03}{:03}", self.game.code, at.pack, at.ticket, self.game.tickets_per_pack % 1000)
+    }
+
+    /// The 63 characters on a case, from 1.
+    pub fn case_barcode(&self, case: u32) -> String {
+        let Game { code, packs_per_case, tickets_per_pack, .. } = &self.game;
+        let (tickets, cases) = (tickets_per_pack % 1000, self.case_count() % 10_000);
+        let first_pack = (case - 1) * u32::from(*packs_per_case) + 1;
+        let weight = u32::from(*tickets_per_pack) * u32::from(*packs_per_case) / 100 % 10_000;
+        format!(
+            "{code}{BATCH}{case:05}{packs_per_case:03}{tickets:03}{POOL:04}{cases:04}00001{LOT}{PRINTED_ON}{first_pack:07}{weight:04}000000"
+        )
+    }
+
+    /// The 33 characters on a box of a case; boxes count from 0, and the last one may hold fewer packs.
+    pub fn box_barcode(&self, case: u32, number: u16) -> String {
+        let Game { code, packs_per_case, tickets_per_pack, .. } = &self.game;
+        let (boxes, tickets) = (self.boxes_per_case(), tickets_per_pack % 1000);
+        let before = (case - 1) * u32::from(*packs_per_case);
+        let first = before + u32::from(number * PACKS_PER_BOX) + 1;
+        let last = before + u32::from(((number + 1) * PACKS_PER_BOX).min(*packs_per_case));
+        format!("{code}{BATCH}{boxes:03}{packs_per_case:03}{tickets:03}{first:07}{last:07}")
+    }
+
+    /// Cases of the batch.
+    pub fn case_count(&self) -> u32 {
+        self.game.pack_count().div_ceil(u32::from(self.game.packs_per_case).max(1))
+    }
+
+    /// Boxes in a case.
+    pub fn boxes_per_case(&self) -> u16 {
+        self.game.packs_per_case.div_ceil(PACKS_PER_BOX)
     }
 
     /// The id of a pack in the APIs.
@@ -225,6 +262,14 @@ mod tests {
         let barcode = pool.security_barcode(at);
         assert_eq!((barcode.len(), &barcode[..20]), (41, "G9901260010000012007"));
         assert_eq!(pool.logistics_barcode(at), "G9901260012601150000012007025");
+        for case in 1..=pool.case_count() {
+            assert_eq!(pool.case_barcode(case).len(), 63);
+            let boxes: Vec<String> = (0..pool.boxes_per_case()).map(|number| pool.box_barcode(case, number)).collect();
+            assert!(boxes.iter().all(|code| code.len() == 33), "{boxes:?}");
+            let pack = |code: &String, at: usize| code[at..at + 7].parse::<u32>().unwrap();
+            assert!(boxes.windows(2).all(|two| pack(&two[1], 19) == pack(&two[0], 26) + 1), "packs follow each other");
+            assert_eq!(format!("{:07}", pack(&boxes[0], 19)), pool.case_barcode(case)[46..53]);
+        }
         let wrong = pool.mistyped_barcode(at, 3);
         assert_eq!(wrong.len(), 41);
         assert_eq!(barcode.bytes().zip(wrong.bytes()).filter(|(a, b)| a != b).count(), 1);

@@ -117,7 +117,9 @@ pub enum RefusalV1 {
         theirs: u64,
     },
     /// This machine of the hub is being taken out of use.
-    #[error("this machine of the hub is being taken out of use")]
+    #[error(
+        "this machine of the hub serves no nodes now: it drains, or no majority of the machines confirms its state"
+    )]
     Draining,
     /// The node has met a hub of a later generation: this one was left behind by a take-over or a restore.
     #[error("the hub is of generation {theirs}, the node has met generation {ours}: this machine was left behind")]

@@ -144,8 +144,9 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         panicked = first_panic(&mut parts) => Err(panicked),
     };
     stopping.cancel();
+    let removed = *own_state.borrow() == OwnState::Retired || *member.cluster.removed().borrow();
     end(member, sequencing, parts).await?;
-    conclude(&failed, &own_state)?;
+    conclude(&failed, removed)?;
     served
 }
 
@@ -170,11 +171,11 @@ async fn first_panic(parts: &mut JoinSet<()>) -> anyhow::Error {
 }
 
 /// Why a machine stopped by itself, if it did.
-fn conclude(failed: &watch::Receiver<Option<String>>, own_state: &watch::Receiver<OwnState>) -> anyhow::Result<()> {
+fn conclude(failed: &watch::Receiver<Option<String>>, removed: bool) -> anyhow::Result<()> {
     if let Some(failure) = failed.borrow().clone() {
         bail!("the hub has stopped: {failure}");
     }
-    if *own_state.borrow() == OwnState::Retired {
+    if removed {
         bail!(REMOVED);
     }
     Ok(())
@@ -362,6 +363,7 @@ async fn stop_signal(
         _ = interrupt.recv() => {}
         _ = failed.wait_for(Option::is_some) => {}
         () = removed => {}
+        () = machines.told_removed() => {}
     }
     tracing::info!("stopping: the centre first, then the nodes, then the log");
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Lock, conclude, end, seat, stop_signal};
 use crate::config::Config;
 use crate::identity::{IdentityFiles, secrets_place};
-use crate::machines::{Machines, Reached, follow_own_state, keep_announced, keep_only_voting};
+use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
 use crate::member::Member;
 use crate::raft::settings::Settings;
 use crate::store::ReadPool;
@@ -45,6 +45,7 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     stop_signal(failed.clone(), own_state.clone(), machines).await;
     stopping.cancel();
     announcing.abort();
+    let removed = *own_state.borrow() == OwnState::Retired || *member.cluster.removed().borrow();
     end(member, sequencing, parts).await?;
-    conclude(&failed, &own_state)
+    conclude(&failed, removed)
 }

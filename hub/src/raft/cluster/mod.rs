@@ -127,6 +127,11 @@ impl Cluster {
         self.shared.heard_at.read().elapsed()
     }
 
+    /// Becomes true when another machine says that this one was removed for ever: by a command, or because one took over alone.
+    pub fn removed(&self) -> watch::Receiver<bool> {
+        self.shared.peers.removed()
+    }
+
     /// Whether it stands for election by itself when there is no leader. Told to, it always does.
     pub fn stand_for_election(&self, stands: bool) {
         self.shared.raft.runtime_config().elect(stands);

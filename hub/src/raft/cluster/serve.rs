@@ -21,8 +21,8 @@ impl Handler for Served {
             tracing::error!(from, "the cluster knows this machine with another log: it must join under a new id");
             return Reply::OtherInstance;
         }
-        if let Some(why) = shared.turns_down(from, &request.call) {
-            return Reply::Failed(why);
+        if let Some(turned_down) = shared.turns_down(from, &request.call) {
+            return turned_down;
         }
         shared.answer(from, request.call).await
     }
@@ -31,13 +31,13 @@ impl Handler for Served {
 impl Shared {
     /// Why a machine gets no answer to this. One that was removed is heard until it is outside of the membership: until then its vote
     /// may be needed, and what it took in before it drained.
-    fn turns_down(&self, from: u64, call: &Call) -> Option<String> {
+    fn turns_down(&self, from: u64, call: &Call) -> Option<Reply> {
         let is_member = self.membership().get_node(&from).is_some();
         match call {
-            _ if !is_member && self.turned_away.read().contains(&from) => Some(format!("machine {from} was removed")),
+            _ if !is_member && self.turned_away.read().contains(&from) => Some(Reply::Removed),
             // Engines know whom they listen to; and a machine is asked who it is before it belongs to the cluster.
             Call::Append(_) | Call::Vote(_) | Call::Snapshot(_) | Call::Status => None,
-            _ if !is_member => Some(format!("machine {from} does not belong to the cluster")),
+            _ if !is_member => Some(Reply::Failed(format!("machine {from} does not belong to the cluster"))),
             _ => None,
         }
     }

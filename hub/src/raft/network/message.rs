@@ -62,6 +62,8 @@ pub(crate) enum Reply {
     Changed(Result<(), Refused>),
     Digests(Box<Told>),
     Yielded,
+    /// The caller was removed for ever: it must serve nobody any more.
+    Removed,
 }
 
 /// What became of a proposal.

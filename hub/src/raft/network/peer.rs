@@ -48,6 +48,8 @@ pub(crate) struct Peer {
     pub id: u64,
     pub machine: Machine,
     link: watch::Receiver<Option<Connection>>,
+    /// Becomes true when the peer says that this machine was removed.
+    removed: watch::Sender<bool>,
     /// Bounds what replies take in memory.
     room: Semaphore,
     /// Ends the task with the peer.
@@ -58,9 +60,10 @@ impl Peer {
     pub fn new(id: u64, machine: Machine, caller: Caller) -> Self {
         let (sender, link) = watch::channel(None);
         let mut keeping = JoinSet::new();
+        let removed = caller.removed.clone();
         let connector = Connector { id, address: machine.peer_address.clone(), caller };
         keeping.spawn(connector.keep(sender));
-        Peer { id, machine, link, room: Semaphore::new(FRAME_BYTES_MAX * 2 / 1024), _keeping: keeping }
+        Peer { id, machine, link, removed, room: Semaphore::new(FRAME_BYTES_MAX * 2 / 1024), _keeping: keeping }
     }
 
     /// Sends a call on a stream of its own and waits for the reply, `wait` in all.
@@ -92,6 +95,10 @@ impl Peer {
         let reply = reply.map_err(|_| CallError::NoReply { peer: self.id, waited: wait })?;
         match reply.map_err(|source| CallError::Broken { peer: self.id, source })? {
             Reply::OtherInstance => Err(CallError::OtherInstance { peer: self.id }),
+            Reply::Removed => {
+                self.removed.send_replace(true);
+                Err(not_connected())
+            }
             reply => Ok(reply),
         }
     }
@@ -113,6 +120,8 @@ pub(crate) struct Caller {
     /// Name that every peer's certificate carries.
     pub server_name: String,
     pub identify: Identify,
+    /// Becomes true when a peer says that this machine was removed.
+    pub removed: watch::Sender<bool>,
 }
 
 /// Connects, and connects again.
@@ -146,7 +155,7 @@ impl Connector {
     async fn connect(&self) -> Result<Connection, String> {
         let mut found = tokio::net::lookup_host(&self.address).await.map_err(|error| error.to_string())?;
         let address = found.next().ok_or("its name has no address")?;
-        let Caller { endpoint, client, server_name, identify } = &self.caller;
+        let Caller { endpoint, client, server_name, identify, .. } = &self.caller;
         let shown = client.read().clone();
         let connecting = endpoint.connect_with(shown, address, server_name).map_err(|error| error.to_string())?;
         let connection = connecting.await.map_err(|error| error.to_string())?;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use openraft::RaftNetworkFactory;
 use parking_lot::RwLock;
 use quinn::Endpoint;
+use tokio::sync::watch;
 
 use super::client::PeerClient;
 use super::endpoint::{EndpointError, Identity, client_config};
@@ -23,7 +24,14 @@ impl Peers {
     pub fn new(endpoint: Endpoint, identity: &Identity) -> Result<Self, EndpointError> {
         let client = Arc::new(RwLock::new(client_config(identity)?));
         let (server_name, identify) = (identity.server_name.clone(), identity.identify.clone());
-        Ok(Peers { caller: Caller { endpoint, client, server_name, identify }, known: Arc::default() })
+        let removed = watch::Sender::new(false);
+        let caller = Caller { endpoint, client, server_name, identify, removed };
+        Ok(Peers { caller, known: Arc::default() })
+    }
+
+    /// Becomes true when a peer says that this machine was removed.
+    pub fn removed(&self) -> watch::Receiver<bool> {
+        self.caller.removed.subscribe()
     }
 
     /// Shows the certificate of this identity in every connection from now on.

@@ -232,7 +232,7 @@ impl NodeUplink {
         // Each of the routes failed, and was told of, while none opened.
         let Some(route) = &ended.route else { return false };
         match &ended.reason {
-            Ok(RefusalV1::Draining) => tracing::info!(%route, "this machine of the hub is being taken out of use"),
+            Ok(RefusalV1::Draining) => tracing::info!(%route, "this machine of the hub serves no nodes now"),
             Ok(refusal) => {
                 tracing::warn!(%route, %refusal, hint = refusal.hint(), "the session with the hub ended");
             }

@@ -1,11 +1,15 @@
 //! What a scanner reads: fixed-width profiles, as data. Source: DOMAIN §4 (public material, to be replaced by
 //! the official specification when it is given).
 
+mod outer;
+
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BatchCode, GameCode, digits};
+
+pub use outer::{BOX_LENGTH, BoxBarcode, CASE_LENGTH, CaseBarcode};
 
 /// A scanned text that no profile explains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
