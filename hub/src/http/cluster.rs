@@ -1,5 +1,7 @@
 //! `/v1/cluster`: the machines of the hub.
 
+use std::net::IpAddr;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -159,6 +161,12 @@ pub(super) struct InvitedView {
 /// Most names of a machine.
 const HOSTS_MAX: usize = 16;
 
+/// Whether a certificate can bear it.
+fn is_host(text: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    (1..=253).contains(&text.len()) && (text.bytes().all(is_name) || text.parse::<IpAddr>().is_ok())
+}
+
 /// Gives a number to a machine that is about to join, and seals what it needs. Errors: 422 `invalid_hosts`.
 #[utoipa::path(post, path = "/v1/cluster/invitations", request_body = InvitationBody,
     responses((status = 200, body = InvitedView), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -169,8 +177,9 @@ pub(super) async fn invite(
     Json(body): Json<InvitationBody>,
 ) -> Result<Json<InvitedView>, Problem> {
     let InvitationBody { voter_only, hosts } = body;
-    if hosts.len() > HOSTS_MAX || hosts.iter().any(|host| !(1..=253).contains(&host.len())) {
-        return Err(Problem::invalid("hosts", format!("At most {HOSTS_MAX} names of 1 to 253 bytes can be given.")));
+    if hosts.len() > HOSTS_MAX || !hosts.iter().all(|host| is_host(host)) {
+        let what = format!("At most {HOSTS_MAX} host names or addresses of 1 to 253 bytes can be given.");
+        return Err(Problem::invalid("hosts", what));
     }
     let machine = match caller.propose(&app, Command::Cluster(ClusterCommand::Invite { voter_only })).await? {
         Outcome::Invited { machine } => machine,

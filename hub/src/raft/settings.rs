@@ -42,10 +42,10 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             // The engine stands for election `election_max` (the leader's lease) and then `election_min` to `election_max` after
-            // the leader's last word: 2.0 to 2.4 s. An append takes some ms; ten of them are far below.
+            // the leader's last word: 1.5 to 1.8 s. An append takes some ms; ten of them are far below.
             heartbeat: Duration::from_millis(200),
-            election_min: Duration::from_millis(800),
-            election_max: Duration::from_millis(1_200),
+            election_min: Duration::from_millis(600),
+            election_max: Duration::from_millis(900),
             snapshot_wait: Duration::from_secs(60),
             snapshot_entries: 50_000,
             log_entries_kept: 2_000,
