@@ -13,6 +13,7 @@ use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::SigningTerms;
+use crate::raft::settings::Settings;
 
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "hub.toml";
@@ -90,6 +91,10 @@ pub struct Config {
     /// Longest wait before a renewal that failed is tried again. Seconds, > 0.
     #[serde(default = "renewal_retry_s_max")]
     pub renewal_retry_s_max: u64,
+    /// Entries of the log after which the tables are digested and compared with those of the other machines; 0: never. The same on
+    /// every machine.
+    #[serde(default = "digest_entries")]
+    pub digest_entries: u64,
     /// Rates and limits of imported games; the game list does not carry them.
     pub game: GameParameters,
 }
@@ -190,6 +195,7 @@ impl Config {
             certificate_days: certificate_days(),
             renewal_remaining_percent: renewal_remaining_percent(),
             renewal_retry_s_max: renewal_retry_s_max(),
+            digest_entries: digest_entries(),
             game: GameParameters::DEMO,
         }
     }
@@ -229,6 +235,11 @@ impl Config {
         self.peer_address.is_some() || (self.peer_listen.port() != 0 && !self.peer_listen.ip().is_unspecified())
     }
 
+    /// Times and limits of the replicated log.
+    pub fn log_settings(&self) -> Settings {
+        Settings { digest_entries: self.digest_entries, ..Settings::default() }
+    }
+
     /// Signs now, for as long as is set.
     pub fn signing_terms(&self, now_ms: TimeMs) -> SigningTerms {
         SigningTerms { now_ms, certificate_ms: i64::from(self.certificate_days) * 86_400_000 }
@@ -261,6 +272,10 @@ fn link_weight() -> u16 {
 
 fn connections_max() -> usize {
     1_024
+}
+
+fn digest_entries() -> u64 {
+    Settings::default().digest_entries
 }
 
 /// Two years.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jikai_schema::event::MachineState;
 use jikai_sync::transport::HubDrain;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Machines;
@@ -74,6 +75,10 @@ fn removed(rows: &[MachineRow]) -> impl Iterator<Item = u64> {
     retired.map(|row| u64::from(row.machine))
 }
 
+/// How long nodes may take to leave by themselves once the state says that this machine is not to be used: they hear of it by the log, and
+/// open a connection to another machine before they leave. What is left then is sent away.
+const OWN_LEAVE_WAIT: Duration = Duration::from_millis(1_500);
+
 /// Sends the nodes of this machine to others while it is not to be used, or while no majority confirms its state: what they sent would
 /// not be taken in, and what they got might be old. Ends with what follows the state, or when cancelled.
 pub async fn drain_nodes(
@@ -82,13 +87,18 @@ pub async fn drain_nodes(
     mut own_state: watch::Receiver<OwnState>,
     cancelled: CancellationToken,
 ) {
-    let mut unconfirmed = 0;
+    let (mut unconfirmed, mut unused_since) = (0, None);
     loop {
         unconfirmed = if machines.is_current().await { 0 } else { unconfirmed + 1 };
-        drain.set(*own_state.borrow_and_update() != OwnState::Serving || unconfirmed >= UNCONFIRMED_MAX);
+        unused_since = match *own_state.borrow_and_update() {
+            OwnState::Serving => None,
+            OwnState::Draining | OwnState::Retired => unused_since.or_else(|| Some(Instant::now())),
+        };
+        let is_overdue = unused_since.is_some_and(|since| since.elapsed() >= OWN_LEAVE_WAIT);
+        drain.set(is_overdue || unconfirmed >= UNCONFIRMED_MAX);
         tokio::select! {
             changed = own_state.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(if unconfirmed == 0 { LOOK_EVERY } else { LOOK_AGAIN }) => {}
+            () = tokio::time::sleep(if unconfirmed == 0 && unused_since.is_none() { LOOK_EVERY } else { LOOK_AGAIN }) => {}
             () = cancelled.cancelled() => return,
         }
     }

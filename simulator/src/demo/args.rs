@@ -122,6 +122,7 @@ impl DemoArgs {
             has_link_relays: self.faults.has(Fault::CutLink),
             has_peer_relays: self.faults.has(Fault::Partition),
             has_peers: self.hubs > 1,
+            compares_often: self.hubs > 1 && self.has_faults(),
         }
     }
 

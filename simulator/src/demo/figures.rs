@@ -39,6 +39,8 @@ pub struct Windowed {
     pub p99_ms: f64,
     /// The same of the worst second. Milliseconds.
     pub worst_second_p99_ms: f64,
+    /// The slowest operation. Milliseconds.
+    pub max_ms: f64,
 }
 
 impl Window {
@@ -68,6 +70,7 @@ impl Window {
             per_second: tenth(self.all.len() as f64 / took_s),
             p99_ms: ms(self.all.value_at_quantile(0.99)),
             worst_second_p99_ms: ms(self.worst_us),
+            max_ms: ms(self.all.max()),
         }
     }
 }
@@ -127,6 +130,6 @@ mod tests {
         window.note(at(1_500), &fresh(1_000, 10)).unwrap();
         window.note(at(2_200), &fresh(1_000, 485)).unwrap();
         let seen = window.close(at(4_000));
-        assert_eq!(seen, Windowed { per_second: 250.0, p99_ms: 1.0, worst_second_p99_ms: 30.0 });
+        assert_eq!(seen, Windowed { per_second: 250.0, p99_ms: 1.0, worst_second_p99_ms: 30.0, max_ms: 30.0 });
     }
 }

@@ -1,6 +1,7 @@
 //! The choice under a virtual clock and a seed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -218,9 +219,11 @@ fn every_live_route_is_looked_at_in_turn() {
 
 #[test]
 fn a_path_is_dead_after_some_looks_without_a_datagram_and_lives_again_with_one() {
-    let mut pulse = Pulse::default();
-    assert!(!(1..100).any(|received| pulse.is_silent(received)));
-    let looks: Vec<bool> = (0..6).map(|_| pulse.is_silent(99)).collect();
-    assert_eq!(looks, [false, false, false, false, true, true]);
-    assert!(!pulse.is_silent(100));
+    for (rtt_ms, silent_from) in [(0, 3), (49, 3), (50, 4), (100, 5), (400, 11), (60_000, 15)] {
+        let (mut pulse, rtt) = (Pulse::default(), Duration::from_millis(rtt_ms));
+        assert!(!(1..100).any(|received| pulse.is_silent(received, rtt)));
+        let looks: Vec<bool> = (1..=20).map(|_| pulse.is_silent(99, rtt)).collect();
+        assert_eq!(looks, (1..=20).map(|look| look >= silent_from).collect::<Vec<_>>(), "rtt {rtt_ms} ms");
+        assert!(!pulse.is_silent(100, rtt));
+    }
 }

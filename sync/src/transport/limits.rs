@@ -15,8 +15,8 @@ const SEND_WINDOW_BYTES: u64 = 2 << 20;
 /// Streams that a peer may open at once: two for the session, the rest for requests.
 const STREAMS_MAX: u32 = 8;
 /// How long a node hears nothing before it asks for a sign of life. A dead path must be seen well within a second; a dozen nodes
-/// ask a hub for a hundred tiny packets a second at most, and only while they are quiet.
-pub(super) const NODE_KEEP_ALIVE: Duration = Duration::from_millis(150);
+/// ask a hub for 150 tiny packets a second at most, and only while they are quiet.
+pub(super) const NODE_KEEP_ALIVE: Duration = Duration::from_millis(80);
 /// The same at the hub, which hears its nodes ask and has nothing to look for.
 pub(super) const HUB_KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// A connection without any packet for so long is gone.

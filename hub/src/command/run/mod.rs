@@ -39,7 +39,6 @@ use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
 use crate::raft::cluster::Cluster;
 use crate::raft::network::Identity;
-use crate::raft::settings::Settings;
 use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool};
@@ -90,7 +89,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
     let (steady, clock) = steady_clock();
     let number = files.machine()?;
-    let member = Member::start(data, &tls, seat(&config, number), Settings::default()).await?;
+    let member = Member::start(data, &tls, seat(&config, number), config.log_settings()).await?;
     let (sequencer, sequencing) = member.sequencer(clock);
     reseal(&member, &sequencer, data, &secrets).await?;
     let pool = ReadPool::open(data, config.readers.max(1))?;

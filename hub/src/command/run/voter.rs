@@ -14,7 +14,6 @@ use crate::config::Config;
 use crate::identity::{IdentityFiles, secrets_place};
 use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
 use crate::member::Member;
-use crate::raft::settings::Settings;
 use crate::store::ReadPool;
 
 /// It reads its own row of the machines, and nothing else.
@@ -26,7 +25,7 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     let _only_one = Lock::take(data)?;
     let secrets = Secrets::take(&secrets_place(data, &config))?;
     let number = files.machine()?;
-    let member = Member::start(data, &files.tls(&secrets)?, seat(&config, number), Settings::default()).await?;
+    let member = Member::start(data, &files.tls(&secrets)?, seat(&config, number), config.log_settings()).await?;
     let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));
     let (pool, stopping) = (ReadPool::open(data, READERS)?, CancellationToken::new());
     let machines = Machines::new(number, &member.cluster, sequencer.clone(), pool);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use openraft::{ChangeMembers, LogIdOptionExt};
 use tokio::sync::MutexGuard;
 
 use super::{ChangeError, Cluster, Shared, Status};
@@ -51,13 +51,16 @@ impl Cluster {
 
 impl Shared {
     pub(super) async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
-        let changing = self.alone().await?;
-        let membership = self.led_membership()?;
+        self.led_membership()?;
         let unknown = Machine { peer_address: peer_address.to_owned(), ..Machine::default() };
-        let Status { id: found, instance, .. } = self.ask_status(id, &unknown, self.settings.propose_wait).await?;
+        let status = self.ask_status(id, &unknown, self.settings.propose_wait).await?;
+        let Status { id: found, instance, last_index, .. } = status;
         if found != id {
             return Err(ChangeError::OtherMachine { expected: id, found });
         }
+        self.copy_for(last_index.unwrap_or(0)).await?;
+        let changing = self.alone().await?;
+        let membership = self.led_membership()?;
         if membership.get_node(&id).is_some_and(|known| known.instance != instance) {
             return Err(ChangeError::Wiped(id));
         }
@@ -71,6 +74,30 @@ impl Shared {
         let caught_up =
             wait.metrics(|metrics| behind(metrics, id).is_some_and(|behind| behind <= NEARLY), "it caught up");
         caught_up.await.map(drop).map_err(|_| ChangeError::TooSlow(id))
+    }
+
+    /// Copies the state, and so shortens the log, where a machine that has the log up to `last_index` would have to apply far more than
+    /// is kept behind a copy: it installs the copy instead, which costs all machines much less.
+    async fn copy_for(&self, last_index: u64) -> Result<(), ChangeError> {
+        let kept = self.settings.log_entries_kept;
+        let (applied, copied) = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow();
+            (metrics.last_applied.index().unwrap_or(0), metrics.snapshot.index().unwrap_or(0))
+        };
+        if applied.saturating_sub(last_index) <= 2 * kept || applied.saturating_sub(copied) <= 2 * kept {
+            return Ok(());
+        }
+        self.raft.trigger().snapshot().await.map_err(|fatal| ChangeError::Engine(fatal.to_string()))?;
+        let wait = self.raft.wait(Some(self.settings.catch_up_wait));
+        let is_there = wait.metrics(
+            |metrics| {
+                let shortened = metrics.purged.index().unwrap_or(0) + 2 * kept >= applied;
+                metrics.snapshot.index().unwrap_or(0) >= applied && shortened
+            },
+            "the state is copied and the log shortened",
+        );
+        is_there.await.map(drop).map_err(|error| ChangeError::Engine(error.to_string()))
     }
 
     pub(super) async fn promote(&self, id: u64) -> Result<(), ChangeError> {

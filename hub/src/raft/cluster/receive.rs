@@ -106,6 +106,24 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_machine_that_joins_gets_a_copy_where_the_log_is_long_and_the_log_where_it_is_short() {
+        for (log_entries_kept, is_copied) in [(2, true), (1_000, false)] {
+            let mut machines = Machines::set_up(1, &Settings { log_entries_kept, ..Settings::default() }).await;
+            let mut log = NodeLog::new(1);
+            for _ in 0..12 {
+                machines.ask(1, Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)]))).await;
+            }
+            machines.seat(2).await;
+            machines.follow(2).await;
+            machines.applied(2, machines[1].sequencer.applied()).await;
+            for machine in [1, 2] {
+                let snapshots = &machines[machine].member.cluster.shared.snapshots;
+                assert_eq!(snapshots.current().is_some(), is_copied, "machine {machine}, {log_entries_kept} kept");
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_damaged_snapshot_is_thrown_away_and_sent_again_and_stops_nobody() {
         let (machines, kept) = shortened().await;
         let mut data = fs::read(&kept.path).unwrap();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -123,26 +124,31 @@ fn tell(node: u16, seen: &Seen) -> String {
     format!("node {node} acked {} of {}, behind for {} ms", seen.acked_seq, seen.head_seq, seen.stalled_ms)
 }
 
-/// Looks again and again; a look that is not answered shows nothing.
+/// Looks again and again; a look that is not answered shows nothing. The health is asked, not the metrics: to render those this often
+/// costs a node more than its outlets do.
 async fn look_at(node: u16, mut service: Service, seen: watch::Sender<AllSeen>) {
     let mut beat = tokio::time::interval(LOOK_EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beat.tick().await;
         let looked = Instant::now();
-        let Ok(reply) = service.once("/metrics").await else { continue };
-        let Some((head_seq, acked_seq)) = read_metrics(&String::from_utf8_lossy(&reply.body)) else { continue };
-        seen.send_modify(|all| all.entry(node).or_default().note(looked, head_seq, acked_seq));
+        let Ok(reply) = service.once("/health/ready").await else { continue };
+        let Ok(Health { up }) = serde_json::from_slice(&reply.body) else { continue };
+        seen.send_modify(|all| all.entry(node).or_default().note(looked, up.head_seq, up.acked_seq));
     }
 }
 
-/// Head and acknowledgement of the node's log.
-fn read_metrics(text: &str) -> Option<(u64, u64)> {
-    let gauge = |name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        lines.next()?.trim().parse::<f64>().ok().map(|value| value as u64)
-    };
-    Some((gauge("jikai_up_head_seq")?, gauge("jikai_up_acked_seq")?))
+/// What a node says of itself.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Health {
+    up: UpHealth,
+}
+
+/// Head and acknowledgement of its log.
+#[derive(Debug, PartialEq, Deserialize)]
+struct UpHealth {
+    head_seq: u64,
+    acked_seq: u64,
 }
 
 #[cfg(test)]
@@ -150,11 +156,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_and_acknowledgement_are_read_from_the_metrics() {
-        let text = "# TYPE jikai_up_head_seq gauge\njikai_up_head_seq 120\n# TYPE jikai_up_acked_seq gauge\n\
-                    jikai_up_acked_seq_max 7\njikai_up_acked_seq 118\n";
-        assert_eq!(read_metrics(text), Some((120, 118)));
-        assert_eq!(read_metrics("jikai_up_head_seq 120\n"), None);
+    fn head_and_acknowledgement_are_read_from_the_health_of_a_node_that_serves() {
+        let ready = r#"{"status":"ready","node":3,"up":{"head_seq":120,"acked_seq":118,"lag_ms":4},"connected":true}"#;
+        let up = UpHealth { head_seq: 120, acked_seq: 118 };
+        assert_eq!(serde_json::from_str::<Health>(ready).unwrap(), Health { up });
+        assert!(serde_json::from_str::<Health>(r#"{"status":503,"code":"node_fenced"}"#).is_err());
     }
 
     #[test]

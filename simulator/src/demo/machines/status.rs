@@ -15,8 +15,29 @@ pub struct Status {
     pub leader: Option<u16>,
     /// Entry that it has applied.
     pub applied_index: Option<u64>,
+    /// What comparing its tables with those of the others led to.
+    pub digest: Option<Comparison>,
     /// All that are known.
     pub machines: Vec<MachineStatus>,
+}
+
+/// A comparison of the tables of all machines.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Comparison {
+    /// Entry of the log.
+    pub index: u64,
+    /// Whether the machine has what most have; `None` where too few told.
+    pub agrees: Option<bool>,
+    /// Tables that differ.
+    pub tables: Vec<String>,
+}
+
+impl Comparison {
+    /// Whether the tables were found equal behind this entry.
+    pub fn agrees_behind(&self, index: u64) -> bool {
+        self.agrees == Some(true) && self.index > index
+    }
 }
 
 /// One machine as another sees it.
@@ -37,8 +58,6 @@ pub struct MachineStatus {
     pub last_index: Option<u64>,
     /// Entry that it has applied.
     pub applied_index: Option<u64>,
-    /// Of its state at some entry.
-    pub digest: Option<serde_json::Value>,
 }
 
 impl Status {
@@ -69,6 +88,18 @@ mod tests {
         };
         let machines = [machine(1, applied, answers), machine(2, 2_000, true)];
         serde_json::from_value(json!({ "machine": 2, "leader": 2, "term": 4, "machines": machines })).unwrap()
+    }
+
+    #[test]
+    fn only_equal_tables_behind_the_entry_count_as_compared() {
+        let agrees = |index: u64, agrees: serde_json::Value| {
+            let told = json!({ "digest": { "index": index, "agrees": agrees, "tables": [] } });
+            serde_json::from_value::<Status>(told).unwrap().digest.unwrap().agrees_behind(1_000)
+        };
+        assert!(agrees(2_000, json!(true)));
+        assert!(!agrees(1_000, json!(true)), "it was compared before");
+        assert!(!agrees(2_000, json!(false)));
+        assert!(!agrees(2_000, json!(null)), "too few told");
     }
 
     #[test]

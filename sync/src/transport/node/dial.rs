@@ -16,7 +16,7 @@ use crate::transport::limits::OPENING_WAIT;
 use crate::wire::RefusalV1;
 
 /// How long a route may leave a call unanswered before the next one is called too.
-const ANSWER_WAIT: Duration = Duration::from_millis(300);
+const ANSWER_WAIT: Duration = Duration::from_millis(150);
 /// Most routes that are called at once.
 const CALLS_MAX: usize = 3;
 /// How long a connection that only measures waits for a hub that ends it.
@@ -44,6 +44,9 @@ impl NodeUplink {
         left: Option<&Route>,
         without: &[SocketAddr],
     ) -> Result<Connected, Failure> {
+        // By what the book knows of it now: an address out of the settings had neither link nor machine when it was called.
+        let known = left.and_then(|left| self.book.lock().get(left.address).cloned());
+        let left = known.as_ref().or(left);
         let mut tried = without.to_vec();
         let mut calls: Vec<Call> = Vec::new();
         let mut answers = JoinSet::new();

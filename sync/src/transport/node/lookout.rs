@@ -79,7 +79,7 @@ impl NodeUplink {
                 self.book.lock().measured(route.address, meter.read(connection), now_ms());
                 self.publish(Some(route));
             }
-            if !pulse.is_silent(received(connection)) {
+            if !pulse.is_silent(received(connection), connection.rtt()) {
                 pacing.reset();
                 continue;
             }
