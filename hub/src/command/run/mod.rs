@@ -151,12 +151,17 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
 
 /// Brings what a rotation left under older keys under the newest; before anybody is served, so that nothing changes meanwhile.
 async fn reseal(member: &Member, sequencer: &Sequencer, data: &Path, secrets: &Secrets) -> anyhow::Result<()> {
-    if member.wait_for_leader().await {
+    // One that does not belong to a hub yet has none to wait for.
+    if is_member(member) && member.wait_for_leader().await {
         keys::reseal(sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
     } else {
         tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
     }
     Ok(())
+}
+
+fn is_member(member: &Member) -> bool {
+    member.cluster.member_address(member.cluster.status().id).is_some()
 }
 
 /// Waits until a part has panicked: without it the machine would look well and not be.

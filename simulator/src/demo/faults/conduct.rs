@@ -182,7 +182,7 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     let is_met = during.worst_second_p99_ms < 2.0 * normal.p99_ms;
     let met = if is_met { "met" } else { "MISSED" };
     format!(
-        "p99_ms_normal {}, p99_ms_during {} (worst second): {met}; max_ms_normal {}, max_ms_during {}",
-        normal.p99_ms, during.worst_second_p99_ms, normal.max_ms, during.max_ms
+        "p99_ms_normal {}, p99_ms_during {} (worst second, {} s after the begin): {met}; max_ms_normal {}, max_ms_during {}",
+        normal.p99_ms, during.worst_second_p99_ms, during.worst_second_at_s, normal.max_ms, during.max_ms
     )
 }
