@@ -11,6 +11,7 @@ pub mod audit;
 pub mod command;
 pub mod config;
 pub mod front_door;
+pub mod handoff;
 pub mod http;
 pub mod identity;
 pub mod import;

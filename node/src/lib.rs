@@ -8,6 +8,7 @@ pub mod app;
 pub mod command;
 pub mod config;
 pub mod decide;
+pub mod handoff;
 pub mod http;
 pub mod identity;
 pub mod keyring;

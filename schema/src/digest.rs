@@ -58,6 +58,8 @@ const TABLES: &[SliceTable] = &[
     table("deposit", "deposit", "node = ?1"),
     table("outlet_day", "outlet_day", OUTLET_DAY),
     table("exception", "origin, seq", "node = ?1"),
+    table("handoff", "outlet", "node = ?1"),
+    table("outlet_moved", "outlet, node", "node = ?1"),
 ];
 
 /// Digest of one table.

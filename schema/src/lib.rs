@@ -17,6 +17,7 @@ pub mod event;
 pub mod id;
 pub mod ledger;
 pub mod money;
+pub mod outlet_rows;
 pub mod parameter;
 pub mod peer;
 pub mod personal;

@@ -9,12 +9,15 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
-use crate::id::{BatchNo, TerminalId};
+use crate::id::{BatchNo, NodeId, TerminalId};
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
 /// Most batches whose keys are asked for at once.
 pub const KEYS_MAX: usize = 1_000;
+
+/// Most events of another node's log that are asked for at once: those of one request.
+pub const PAST_EVENTS_MAX: u16 = 256;
 
 /// What a node asks. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,15 @@ pub enum NodeRequest {
     RenewCertificate {
         /// The request that proves the new key, PEM. What it says of its holder is not taken.
         request_pem: String,
+    },
+    /// Events of a node's log, of an outlet that the asking node serves now and the other one served then.
+    PastEvents {
+        /// Whose log.
+        origin: NodeId,
+        /// The first.
+        seq: u64,
+        /// At most so many, 1 to [`PAST_EVENTS_MAX`].
+        events_max: u16,
     },
 }
 
@@ -92,6 +104,8 @@ pub enum HubReply {
         /// PEM.
         certificate_pem: String,
     },
+    /// Events as they were hashed, in order; none behind the first that is not of an outlet of the asking node.
+    PastEvents(Vec<Vec<u8>>),
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -149,6 +163,7 @@ mod tests {
             (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
             (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
+            (NodeRequest::PastEvents { origin: NodeId::new(7).unwrap(), seq: 300, events_max: 5 }, "010307ac0205"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
@@ -161,6 +176,7 @@ mod tests {
             (HubReply::Enrolled, "0102"),
             (HubReply::NotEnrolled, "0103"),
             (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
+            (HubReply::PastEvents(vec![vec![9]]), "0105010109"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod digest;
 mod front_door;
+mod handoff;
 mod import;
 mod init;
 mod join;
@@ -61,6 +62,9 @@ enum Command {
     /// The machines of the hub.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Outlets that move from node to node.
+    #[command(subcommand)]
+    Handoff(handoff::HandoffCommand),
     /// HAProxy, through which browsers and other systems come.
     #[command(subcommand)]
     FrontDoor(front_door::FrontDoorCommand),
@@ -298,8 +302,8 @@ struct NodeArgs {
     /// Display name.
     #[arg(long)]
     name: String,
-    /// GB/T 2260 codes, comma-separated, such as 1301,1302.
-    #[arg(long, value_delimiter = ',', required = true)]
+    /// GB/T 2260 codes, comma-separated, such as 1301,1302; none: only what is moved there by `handoff`.
+    #[arg(long, value_delimiter = ',')]
     prefectures: Vec<u16>,
 }
 
@@ -359,6 +363,7 @@ impl Command {
             Command::Init(args) => &args.data,
             Command::Run(args) => &args.data,
             Command::Join(args) => &args.data,
+            Command::Handoff(command) => command.data(),
             Command::Cluster(command) => command.data(),
             Command::FrontDoor(command) => command.data(),
             Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
@@ -411,6 +416,7 @@ impl Cli {
             Command::Init(args) => init::init(&args),
             Command::Run(args) => run::run(&args),
             Command::Join(args) => join::join(&args),
+            Command::Handoff(command) => handoff::handoff(&command),
             Command::Cluster(command) => cluster::cluster(&command),
             Command::FrontDoor(command) => front_door::front_door(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),

@@ -14,6 +14,7 @@ mod cluster;
 mod commit;
 mod emit;
 mod error;
+mod handoff;
 mod history;
 mod ingest;
 mod master;
@@ -193,7 +194,7 @@ impl<'tx> Machine<'tx> {
         }
         let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor, request: proposal.request };
         match &proposal.command {
-            Command::IngestEvents(batch) => self.ingest_events(batch),
+            Command::IngestEvents(batch) => self.ingest_events(proposal.at_ms, batch),
             Command::DefineMaster(definitions) => self.define_master(stamp, definitions),
             Command::ImportBatch { facts, wrapped_key } => self.import_batch(stamp, facts, wrapped_key),
             Command::StockPacks { batch, packs } => self.stock_packs(*batch, packs),
@@ -214,6 +215,7 @@ impl<'tx> Machine<'tx> {
             Command::Personal(command) => self.personal(stamp, command),
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
             Command::Cluster(command) => self.cluster(stamp, command),
+            Command::Handoff(command) => self.handoff(stamp, command),
         }
     }
 }

@@ -47,6 +47,9 @@ const TABLES: &[KeyedTable] = &[
     table("machine_number", "machine"),
     table("lease", "only_row"),
     table("generation", "only_row"),
+    table("handoff_waiting", "outlet"),
+    table("handoff_request", "outlet, request"),
+    table("handoff_pace", "only_row"),
 ];
 
 /// Digests every table whole, as `state` sees them now: in one read transaction if the caller opened one.

@@ -16,12 +16,13 @@ use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPac
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::handoff::{Moved, keep_released};
 use crate::http;
 use crate::identity::NodeIdentity;
 use crate::keyring::{Keyring, reseal};
@@ -74,15 +75,18 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
+    let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
     let hub_acked = HubAcked::load(data);
+    let ordered = Arc::new(Notify::new());
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
-            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
+            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
+            .with_handoff(moved.clone(), ordered.clone());
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
@@ -99,6 +103,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let acked = tokio::spawn(keep_acked(hub_acked, stopping.clone()));
     tokio::spawn(keep_gauges(uplink.status(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
+    let released = (writer.clone(), pool.clone());
+    let releasing = tokio::spawn(keep_released(identity.node, released, moved.clone(), ordered, stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
     let app = App {
@@ -110,6 +116,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         keys,
         sessions,
         challenges: Arc::new(Challenges::default()),
+        moved,
         guesses: Arc::default(),
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names: writer.names(),
@@ -124,7 +131,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
-    let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands);
+    let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
 }

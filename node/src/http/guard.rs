@@ -12,6 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
 use jikai_schema::event::TokenTag;
+use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
@@ -59,6 +60,7 @@ fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn
         Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
     };
     check_open(app)?;
+    check_here(app, session.caller.outlet())?;
     if !session.allow() {
         let hint = "Wait a second before the next request.";
         let detail = "This terminal asks too often.";
@@ -107,6 +109,14 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     }
     let hint = "Ask on the node's machine, or through a tunnel.";
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
+}
+
+/// Sends on whose outlet moved to another node, or is on its way there.
+pub(super) fn check_here(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    match app.moved.find(outlet) {
+        Some(to) => Err(Problem::refused(&Refusal::OutletMoved(to), None)),
+        None => Ok(()),
+    }
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn};
-use super::guard::{Peer, check_open};
+use super::guard::{Peer, check_here, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
 use crate::app::App;
@@ -89,6 +89,7 @@ pub(super) async fn login(
 ) -> Result<Json<LoginView>, Problem> {
     check_open(&app)?;
     let credentials = credentials(body)?;
+    check_here(&app, credentials.terminal.outlet())?;
     // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
     tokio::spawn(prove(app, credentials, address)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
@@ -112,7 +113,7 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     if proven.unwrap_or(Err(LoginError)).is_err() {
         let failures = guess.failed(app.now_ms());
         let key = app.fresh_key(&caller, "note");
-        app.writer.ask(Request { caller, key, verb: Verb::NoteLoginFailure { failures } }).await?;
+        app.writer.ask(Request::new(caller, key, Verb::NoteLoginFailure { failures })).await?;
         return Err(login_failed());
     }
     guess.succeeded();
@@ -126,7 +127,7 @@ pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<
     let caller = session.caller();
     let closing = async move {
         let key = app.fresh_key(&caller, "logout");
-        app.writer.ask(Request { caller, key, verb: Verb::CloseSession }).await?;
+        app.writer.ask(Request::new(caller, key, Verb::CloseSession)).await?;
         app.sessions.close(caller.terminal);
         Ok(StatusCode::NO_CONTENT)
     };
@@ -148,7 +149,7 @@ async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(Stri
     let minutes = minutes.await?.map_err(QueryError::from)?;
     let expires_at_ms = TimeMs::from_ms(now_ms.ms() + minutes * 60_000);
     let verb = Verb::OpenSession { token: tag, expires_at_ms, ground };
-    app.writer.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }).await?;
+    app.writer.ask(Request::new(caller, app.fresh_key(&caller, "login"), verb)).await?;
     app.sessions.open(tag, caller, expires_at_ms);
     // A fact of the hub that was committed in between found nothing to end in memory; the store knows.
     if app.pool.read(move |store| Ended::holds(store, &tag)).await?? {

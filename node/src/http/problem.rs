@@ -35,6 +35,9 @@ pub struct Problem {
     /// Of a refused payment: the answer to each code, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<AnswerView>>,
+    /// Of an outlet that moved (`outlet_moved`): the number of the node that serves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<u16>,
 }
 
 impl Problem {
@@ -48,6 +51,7 @@ impl Problem {
             detail: detail.into(),
             hint: hint.to_string(),
             answers: None,
+            node: None,
         }
     }
 
@@ -63,10 +67,14 @@ impl Problem {
             Refusal::OwnerRequired | Refusal::TerminalRevoked | Refusal::OperatorDisabled => StatusCode::FORBIDDEN,
             Refusal::ShipmentUnknown(_) => StatusCode::NOT_FOUND,
             Refusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::OutletElsewhere => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::OutletElsewhere | Refusal::OutletMoved(_) => StatusCode::MISDIRECTED_REQUEST,
             _ => StatusCode::CONFLICT,
         };
-        Problem { answers, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
+        let node = match refusal {
+            Refusal::OutletMoved(to) => Some(to.get()),
+            _ => None,
+        };
+        Problem { answers, node, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
     }
 
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {
@@ -86,7 +94,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let comes_back =
+            [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::MISDIRECTED_REQUEST];
+        if comes_back.contains(&status) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -98,6 +108,11 @@ impl From<WriteError> for Problem {
         let retry = "Try again in a second with the same Idempotency-Key.";
         match error {
             WriteError::Refused(refusal) => Problem::refused(&refusal, None),
+            WriteError::AnsweredElsewhere { .. } => {
+                let detail =
+                    "Whether this request was answered before, only the centre can tell, which does not answer now.";
+                Problem::unavailable("try_later", detail, retry)
+            }
             WriteError::Busy => Problem::unavailable("busy", "The node has too much to do.", retry),
             WriteError::Closed => Problem::unavailable("stopping", "The node is shutting down.", retry),
             WriteError::StorageFull => {

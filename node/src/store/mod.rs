@@ -13,10 +13,14 @@ use rusqlite::Connection;
 pub use identity::{DownCursor, StoreIdentity};
 pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
-pub use request_index::RequestIndex;
+pub use request_index::{RequestIndex, outlet_of_event, take_moved};
 
-const NODE_MIGRATIONS: &[Migration] =
-    &[include_str!("0001_node.sql"), include_str!("0002_session_end.sql"), include_str!("0003_down_at.sql")];
+const NODE_MIGRATIONS: &[Migration] = &[
+    include_str!("0001_node.sql"),
+    include_str!("0002_session_end.sql"),
+    include_str!("0003_down_at.sql"),
+    include_str!("0004_request_index.sql"),
+];
 
 /// File name of the store inside the data directory.
 pub const STORE_FILE: &str = "node.db";

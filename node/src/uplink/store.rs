@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::decode_event;
-use jikai_schema::event::EventBody;
+use jikai_schema::event::{EventBody, HandoffEvent};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
 use jikai_sync::wire::{Cursor, Hello, RefusalV1};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
 use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
+use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -30,6 +31,9 @@ pub struct UplinkStore {
     hub_acked: HubAcked,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
+    moved: Arc<Moved>,
+    /// Told when the hub orders outlets away.
+    ordered: Arc<Notify>,
 }
 
 impl UplinkStore {
@@ -51,7 +55,26 @@ impl UplinkStore {
             }
         });
         let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
-        UplinkStore { identity, writer, pool, link, up_head, sessions, clock, generation, hub_acked, routes: None }
+        let (moved, ordered, routes) = (Arc::default(), Arc::default(), None);
+        UplinkStore {
+            identity,
+            writer,
+            pool,
+            link,
+            up_head,
+            sessions,
+            clock,
+            generation,
+            hub_acked,
+            routes,
+            moved,
+            ordered,
+        }
+    }
+
+    /// Follows outlets that move.
+    pub fn with_handoff(self, moved: Arc<Moved>, ordered: Arc<Notify>) -> Self {
+        UplinkStore { moved, ordered, ..self }
     }
 
     /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
@@ -87,12 +110,32 @@ impl UplinkStore {
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
         // After the commit: a node that falls between the two reads the same from its store when it starts.
         self.sessions.obey(&ended);
+        self.follow_moves(&bodies).await?;
         if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
             let settings = known.settings();
             known.publish(self.read(move |store| routes(store, &settings)).await?);
         }
         self.link.send_modify(|state| state.down_next_seq = next_seq);
         Ok(Cursor { next_seq, hash })
+    }
+}
+
+impl UplinkStore {
+    /// What moves of outlets mean beside the store: who is sent on, whose sessions are known here, and what is to be let go of.
+    async fn follow_moves(&self, facts: &[EventBody]) -> Result<(), LogError> {
+        let mut is_ordered = false;
+        for fact in facts {
+            let EventBody::Handoff(handoff) = fact else { continue };
+            is_ordered |= matches!(handoff, HandoffEvent::Ordered { .. });
+            if self.moved.follow(fact) {
+                let (sessions, outlet, now_ms) = (self.sessions.clone(), handoff.outlet(), (self.clock)());
+                self.read(move |store| sessions.load_outlet(store, outlet, now_ms)).await?;
+            }
+        }
+        if is_ordered {
+            self.ordered.notify_one();
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 67] = [
+pub const KINDS: [&str; 76] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -19,6 +19,8 @@ pub const KINDS: [&str; 67] = [
     "enrolment_failed",
     "enrolment_offered",
     "game_defined",
+    "handoff_cancelled",
+    "handoff_ordered",
     "hub_generation_raised",
     "hub_lease_taken",
     "hub_machine_defined",
@@ -33,8 +35,15 @@ pub const KINDS: [&str; 67] = [
     "node_defined",
     "operator_defined",
     "operator_disabled",
+    "outlet_arrived",
     "outlet_classified",
     "outlet_defined",
+    "outlet_left",
+    "outlet_released",
+    "outlet_requests_listed",
+    "outlet_requests_moved",
+    "outlet_rows_moved",
+    "outlet_taken_back",
     "pack_checked_in",
     "pack_hold_changed",
     "pack_returned",

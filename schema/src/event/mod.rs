@@ -8,6 +8,7 @@ mod actor;
 mod change;
 #[cfg(test)]
 mod golden;
+mod handoff;
 mod hub;
 mod kinds;
 mod machine;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
 pub use change::{ChangeEvent, subject_view};
+pub use handoff::{HandoffEvent, MOVED_REQUESTS_MAX, MovedRequest};
 pub use hub::{HUB_LINKS_MAX, HubEvent, HubLink, LINK_WEIGHT_MAX, MachineState};
 pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
@@ -102,6 +104,8 @@ pub enum EventBody {
     Machine(MachineEvent),
     /// The machines of the hub: where they are reached, which of them serve.
     Hub(HubEvent),
+    /// Outlets that move from node to node.
+    Handoff(HandoffEvent),
 }
 
 /// Who receives an event of the hub.
@@ -126,6 +130,7 @@ impl EventBody {
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
+            EventBody::Handoff(event) => event.is_written_by_hub(),
         }
     }
 
@@ -135,6 +140,7 @@ impl EventBody {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
             EventBody::Hub(_) => 3,
+            EventBody::Handoff(_) => 4,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
             _ => 1,
         }
@@ -151,6 +157,7 @@ impl EventBody {
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
             EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
+            EventBody::Handoff(event) => event.amount(),
         }
     }
 
@@ -164,6 +171,7 @@ impl EventBody {
             EventBody::Personal(event) => event.audience(),
             EventBody::Machine(event) => event.audience(),
             EventBody::Hub(event) => event.audience(),
+            EventBody::Handoff(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }
