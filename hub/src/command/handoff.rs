@@ -32,11 +32,15 @@ pub(super) enum HandoffCommand {
 const START_EXAMPLES: &str = "Examples:
   jikai-hub handoff start --data ./hub --fill 12 --plan 3f09c1d2aa01be77   # a new node gets its share
   jikai-hub handoff start --data ./hub --empty 3                           # before a node is taken away
+  jikai-hub handoff start --data ./hub --from 3 --to 4 --count 200
   jikai-hub handoff start --data ./hub --outlet 13010001,13010002 --to 4";
 
 #[derive(Debug, Args)]
 #[group(id = "aim", required = true, multiple = false)]
 pub(super) struct AimArgs {
+    /// The node that gives some of its outlets away; with --to and --count.
+    #[arg(long, value_name = "NODE", group = "aim", requires = "to", requires = "count")]
+    from: Option<u16>,
     /// The node that gets its share, from those that have most.
     #[arg(long, value_name = "NODE", group = "aim")]
     fill: Option<u16>,
@@ -69,9 +73,12 @@ pub(super) struct StartArgs {
     data: DataArg,
     #[command(flatten)]
     aim: AimArgs,
-    /// The node that shall serve the named outlets.
-    #[arg(long, value_name = "NODE", requires = "outlet")]
+    /// The node that shall serve them.
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["fill", "empty"])]
     to: Option<u16>,
+    /// How many outlets of --from move.
+    #[arg(long, value_name = "COUNT", requires = "from")]
+    count: Option<u32>,
     /// The plan that was shown; nothing moves if it would be another one by now.
     #[arg(long, value_name = "PLAN", conflicts_with = "outlet")]
     plan: Option<String>,
@@ -134,9 +141,12 @@ async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
 }
 
 async fn start(client: &Client, args: &StartArgs) -> anyhow::Result<()> {
-    let StartArgs { aim, to, plan, window, .. } = args;
+    let StartArgs { aim, to, count, plan, window, .. } = args;
     let moves: Vec<Value> = aim.outlet.iter().map(|outlet| json!({ "outlet": outlet, "to": to })).collect();
-    let body = json!({ "moves": moves, "fill": aim.fill, "empty": aim.empty, "plan": plan, "window": window });
+    let mut body = json!({ "moves": moves, "fill": aim.fill, "empty": aim.empty, "plan": plan, "window": window });
+    if let Some(from) = aim.from {
+        (body["from"], body["to"], body["count"]) = (json!(from), json!(to), json!(count));
+    }
     let started = client.post("/v1/handoffs", JSON, body.to_string().into_bytes()).await?;
     println!("{} outlets move, {} are there already or on their way.", started["moves"], started["existing"]);
     if args.no_wait {

@@ -14,6 +14,15 @@ pub enum Aim {
     Fill(NodeId),
     /// The node gives all its outlets away, to those that have least.
     Empty(NodeId),
+    /// So many outlets of one node go to another.
+    Shift {
+        /// Whose.
+        from: NodeId,
+        /// Who gets them.
+        to: NodeId,
+        /// At most so many.
+        count: usize,
+    },
 }
 
 /// Outlets of a node before and behind a plan.
@@ -41,13 +50,17 @@ impl Plan {
     pub fn make(state: &Connection, aim: Aim) -> Result<Option<Self>, rusqlite::Error> {
         let mut outlets = outlets(state)?;
         let now: BTreeMap<NodeId, usize> = outlets.iter().map(|(node, list)| (*node, list.len())).collect();
-        let (Aim::Fill(node) | Aim::Empty(node)) = aim;
-        if !outlets.contains_key(&node) || outlets.len() < 2 {
+        let named = match aim {
+            Aim::Fill(node) | Aim::Empty(node) => [node, node],
+            Aim::Shift { from, to, .. } => [from, to],
+        };
+        if named.iter().any(|node| !outlets.contains_key(node)) || outlets.len() < 2 {
             return Ok(None);
         }
         let mut moves = match aim {
             Aim::Fill(node) => fill(&mut outlets, node),
             Aim::Empty(node) => empty(&mut outlets, node),
+            Aim::Shift { from, to, count } => shift(&mut outlets, from, to, count),
         };
         moves.sort_unstable_by_key(|a_move| a_move.outlet);
         let loads = outlets.iter().map(|(node, list)| NodeLoad { node: *node, now: now[node], then: list.len() });
@@ -92,6 +105,16 @@ fn empty(outlets: &mut Outlets, node: NodeId) -> Vec<OutletMove> {
         moves.push(OutletMove { outlet, to });
     }
     moves
+}
+
+fn shift(outlets: &mut Outlets, from: NodeId, to: NodeId, count: usize) -> Vec<OutletMove> {
+    if from == to {
+        return Vec::new();
+    }
+    let list = outlets.entry(from).or_default();
+    let gone: Vec<OutletId> = list.drain(..count.min(list.len())).collect();
+    outlets.entry(to).or_default().extend(&gone);
+    gone.into_iter().map(|outlet| OutletMove { outlet, to }).collect()
 }
 
 /// The outlets of each registered node; those on their way where they go.
@@ -148,6 +171,15 @@ mod tests {
         let mut outlets = spread(&[(1, 3), (2, 9), (3, 8)]);
         let moves = empty(&mut outlets, node(2));
         assert_eq!((counts(&outlets), moves.len()), (vec![10, 0, 10], 9));
+    }
+
+    #[test]
+    fn so_many_of_one_node_go_to_another_and_no_more_than_there_are() {
+        let mut outlets = spread(&[(1, 3), (2, 9)]);
+        assert_eq!(shift(&mut outlets, node(2), node(1), 4).len(), 4);
+        assert_eq!(counts(&outlets), [7, 5]);
+        assert_eq!(shift(&mut outlets, node(2), node(1), 400).len(), 5);
+        assert!(shift(&mut outlets, node(1), node(1), 4).is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{Command, HandoffCommand, Outcome, OutletMove};
+use jikai_schema::command::{Command, HandoffCommand, MOVES_MAX, Outcome, OutletMove};
 use jikai_schema::id::{NodeId, OutletId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -18,7 +18,7 @@ const WINDOW: u16 = 50;
 /// Most moves that a body names one by one.
 const NAMED_MAX: usize = 1_000;
 
-/// What a plan is for: one of both.
+/// What a plan is for: `fill`, or `empty`, or `from`, `to` and `count`.
 #[derive(Deserialize, IntoParams, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AimParams {
@@ -26,6 +26,26 @@ pub(super) struct AimParams {
     fill: Option<u16>,
     /// The node that gives all its outlets away.
     empty: Option<u16>,
+    /// The node that gives some away.
+    from: Option<u16>,
+    /// The node that gets them.
+    to: Option<u16>,
+    /// How many, 1 to 20000.
+    count: Option<u32>,
+}
+
+impl AimParams {
+    fn aim(&self) -> Result<Aim, Problem> {
+        let unclear = || Problem::invalid("aim", "Name the node to fill, or the one to empty, or from, to and count.");
+        match (self.fill, self.empty, self.from, self.to, self.count) {
+            (Some(node), None, None, None, None) => Ok(Aim::Fill(node_of(node)?)),
+            (None, Some(node), None, None, None) => Ok(Aim::Empty(node_of(node)?)),
+            (None, None, Some(from), Some(to), Some(count)) if (1..=MOVES_MAX as u32).contains(&count) => {
+                Ok(Aim::Shift { from: node_of(from)?, to: node_of(to)?, count: count as usize })
+            }
+            _ => Err(unclear()),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -60,11 +80,7 @@ pub(super) async fn plan(State(app): State<App>, Query(aim): Query<AimParams>) -
 }
 
 async fn make(app: &App, aim: &AimParams) -> Result<Plan, Problem> {
-    let aim = match (aim.fill, aim.empty) {
-        (Some(node), None) => Aim::Fill(node_of(node)?),
-        (None, Some(node)) => Aim::Empty(node_of(node)?),
-        _ => return Err(Problem::invalid("aim", "Name the node to fill or the one to empty.")),
-    };
+    let aim = aim.aim()?;
     let plan = app.pool.read(move |state| Plan::make(state, aim)).await??;
     plan.ok_or_else(|| {
         let detail = "The node is not registered, or no other one is.";
@@ -93,6 +109,12 @@ pub(super) struct StartBody {
     fill: Option<u16>,
     /// The node of the plan that gives all away.
     empty: Option<u16>,
+    /// The node of the plan that gives some away.
+    from: Option<u16>,
+    /// The node of the plan that gets them.
+    to: Option<u16>,
+    /// How many, 1 to 20000.
+    count: Option<u32>,
     /// The plan that was shown; refused where it would be another one by now.
     plan: Option<String>,
     /// Most outlets on their way at once, 1 to 500; 50 unless it is told.
@@ -117,13 +139,14 @@ pub(super) async fn start(
     caller: Caller,
     Json(body): Json<StartBody>,
 ) -> Result<Json<StartedView>, Problem> {
+    let StartBody { fill, empty, from, to, count, .. } = body;
     let moves = match body.moves.is_empty() {
-        false if body.fill.is_some() || body.empty.is_some() => {
-            return Err(Problem::invalid("aim", "Name outlets, or the node of a plan, not both."));
+        false if fill.or(empty).or(from).or(to).is_some() || count.is_some() => {
+            return Err(Problem::invalid("aim", "Name outlets, or the nodes of a plan, not both."));
         }
         false => named(&body.moves)?,
         true => {
-            let plan = make(&app, &AimParams { fill: body.fill, empty: body.empty }).await?;
+            let plan = make(&app, &AimParams { fill, empty, from, to, count }).await?;
             if body.plan.is_some_and(|shown| shown != plan.id()) {
                 let detail = "Outlets have moved or come since the plan was shown.";
                 return Err(Problem::new(StatusCode::CONFLICT, "plan_changed", detail, "Look at the plan again."));

@@ -102,7 +102,7 @@ impl Machine<'_> {
             HandoffEvent::Released { handoff, outlet, to } => {
                 let from = event.key.origin;
                 if is_awaited {
-                    self.hand_over(stamp, *handoff, *outlet, (from, *to))?;
+                    self.hand_over(stamp, (*handoff, *outlet), (from, *to), event.at_ms)?;
                 } else {
                     self.forget_requests(*outlet)?;
                     let returned = HandoffEvent::Returned { handoff: *handoff, outlet: *outlet, node: from };
@@ -126,9 +126,9 @@ impl Machine<'_> {
     fn hand_over(
         &mut self,
         stamp: Stamp<'_>,
-        handoff: u64,
-        outlet: OutletId,
+        (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
+        released_at_ms: TimeMs,
     ) -> Result<(), StorageError> {
         self.projection.settle()?;
         for rows in outlet_rows::export(self.tx, outlet)? {
@@ -141,7 +141,8 @@ impl Machine<'_> {
         }
         self.forget_requests(outlet)?;
         let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
-        self.emit(stamp, EventBody::Handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance }))?;
+        let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance, released_at_ms };
+        self.emit(stamp, EventBody::Handoff(arrived))?;
         self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
     }
 

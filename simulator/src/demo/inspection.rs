@@ -59,7 +59,7 @@ pub(super) async fn audit(
     let sources = Sources {
         node_binary: binaries.node.clone(),
         hub_binary: binaries.hub.clone(),
-        nodes: world.nodes.iter().map(|node| (node.id, layout.node(node.id))).collect(),
+        nodes: layout.nodes()?,
         hub: cluster.machines.front()?.data.clone(),
     };
     let mut findings = Findings::default();

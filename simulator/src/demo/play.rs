@@ -193,6 +193,7 @@ impl Play<'_> {
         workers.say("start").await?;
         let conductor = Conductor {
             args: self.args,
+            layout: self.layout,
             family: self.family,
             cluster,
             figures: &figures,

@@ -87,6 +87,7 @@ impl Question {
         let path = path.replace("{*rest}", "index.css");
         assert!(!path.contains('{'), "{path}: say what stands for the parameter");
         match (self.route.method, self.route.path) {
+            ("GET", "/v1/handoffs/plan") => format!("{path}?fill=1"),
             ("GET", "/v1/terminals") => format!("{path}?outlet=13010001"),
             ("GET", "/v1/reports/ledger") => format!("{path}?by={}", self.about),
             _ => path,

@@ -1,0 +1,140 @@
+//! Outlets move between nodes under load, a node is added and emptied again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
+use crate::demo::cluster::{has_everything, is_connected};
+
+/// Outlets that one trial of `handoff` moves, if there are so many.
+const MOVED_MAX: usize = 2_000;
+/// Outlets on their way at once.
+const WINDOW: u16 = 50;
+/// Time for a new node to hear everything that is for everybody.
+const NODE_LIMIT: Duration = Duration::from_secs(60);
+/// How far the outlets of a node may be from its plan. Percent.
+const PLAN_PERCENT: usize = 10;
+
+impl Conductor<'_> {
+    /// Moves outlets from the node that has most to the one that has least. Recovered is the time for which 99 of 100 outlets were
+    /// served by nobody.
+    pub(super) async fn hand_off(&mut self) -> Result<Stroke> {
+        let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
+        let loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
+        let (from, has) = loads.iter().copied().max_by_key(|(_, now)| *now).context("there is no node")?;
+        let to = loads.iter().copied().filter(|(node, _)| *node != from).min_by_key(|(_, now)| *now);
+        let (to, _) = to.context("there is one node only")?;
+        let (count, began) = (has.min(MOVED_MAX), Instant::now());
+        let options = ["--from", &from.to_string(), "--to", &to.to_string(), "--count", &count.to_string()];
+        self.move_outlets(&options).await?;
+        let (took_s, recovered) = (began.elapsed().as_secs_f64(), self.unserved(&[to]).await?);
+        let told = format!(
+            "{count} outlets moved from node {from} to node {to} within {took_s:.1} s; 99 of 100 were unserved for {} ms at most",
+            recovered.as_millis()
+        );
+        Ok(Stroke { recovered, told })
+    }
+
+    /// One more node is made, and gets its share.
+    pub(super) async fn add_node(&mut self) -> Result<Stroke> {
+        let node = self.cluster.nodes.keys().max().map_or(1, |last| last + 1);
+        let began = Instant::now();
+        self.cluster.register_empty(node).await?;
+        let data = self.layout.node(node);
+        self.cluster.start_node(node, &data, self.args.faults.hub_ack_from, self.family).await?;
+        self.cluster.wait_for_nodes("connected", NODE_LIMIT, self.family, is_connected).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await?;
+        let joined = began.elapsed();
+        let (moved, recovered) = self.carry_out("fill", node).await?;
+        let told = format!(
+            "node {node} made within {:.1} s, {moved} outlets moved there within {:.1} s; 99 of 100 were unserved for {} ms at most",
+            joined.as_secs_f64(),
+            (began.elapsed() - joined).as_secs_f64(),
+            recovered.as_millis()
+        );
+        Ok(Stroke { recovered, told })
+    }
+
+    /// The newest node gives all its outlets away. Its process goes on, with nothing to serve.
+    pub(super) async fn remove_node(&mut self) -> Result<Stroke> {
+        let node = self.cluster.nodes.keys().max().copied().context("there is no node")?;
+        let began = Instant::now();
+        let (moved, recovered) = self.carry_out("empty", node).await?;
+        let told = format!(
+            "node {node} gave {moved} outlets away within {:.1} s; 99 of 100 were unserved for {} ms at most",
+            began.elapsed().as_secs_f64(),
+            recovered.as_millis()
+        );
+        Ok(Stroke { recovered, told })
+    }
+
+    /// Starts a plan as it was shown, and holds the outcome against it.
+    async fn carry_out(&mut self, aim: &str, node: u16) -> Result<(u64, Duration)> {
+        let plan = self.plan(aim, node).await?;
+        let id = plan["plan"].as_str().context("the hub named no plan")?;
+        self.move_outlets(&[&format!("--{aim}"), &node.to_string(), "--plan", id]).await?;
+        let now = spread(&self.plan(aim, node).await?, "outlets_now")?;
+        let planned = spread(&plan, "outlets_then")?;
+        for ((node, then), (_, now)) in planned.iter().zip(&now) {
+            let apart = then.abs_diff(*now) * 100;
+            ensure!(apart <= then * PLAN_PERCENT, "node {node} has {now} outlets, {then} were planned");
+        }
+        let nodes: Vec<u16> =
+            self.cluster.nodes.keys().copied().filter(|other| aim == "empty" || *other == node).collect();
+        Ok((plan["moves"].as_u64().unwrap_or(0), self.unserved(&nodes).await?))
+    }
+
+    async fn plan(&self, aim: &str, node: u16) -> Result<Value> {
+        let printed =
+            self.cluster.machines.handoff("plan", &[&format!("--{aim}"), &node.to_string(), "--json"]).await?;
+        serde_json::from_str(&printed).context("read the plan")
+    }
+
+    /// Moves outlets, and waits until all that it led to has reached every node.
+    async fn move_outlets(&mut self, options: &[&str]) -> Result<()> {
+        let window = WINDOW.to_string();
+        self.cluster.machines.handoff("start", &[options, &["--window", &window]].concat()).await?;
+        self.watch().await?.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await
+    }
+
+    /// For how long 99 of 100 outlets that came to these nodes were served by nobody.
+    async fn unserved(&self, nodes: &[u16]) -> Result<Duration> {
+        let mut worst = 0.0_f64;
+        for (node, mut service) in crate::demo::health::services(self.cluster)? {
+            if nodes.contains(&node) {
+                let reply = service.get("/metrics").await?;
+                let text = String::from_utf8_lossy(&reply.body).into_owned();
+                let quantile = "jikai_outlet_unserved_ms{quantile=\"0.99\"} ";
+                let told = text.lines().find_map(|line| line.strip_prefix(quantile)?.trim().parse::<f64>().ok());
+                worst = worst.max(told.unwrap_or(0.0));
+            }
+        }
+        Ok(Duration::from_micros((worst * 1_000.0) as u64))
+    }
+}
+
+/// Outlets by node, from a plan.
+fn spread(plan: &Value, key: &str) -> Result<Vec<(u16, usize)>> {
+    let nodes = plan["nodes"].as_array().context("the plan lists no nodes")?;
+    let one = |node: &Value| Some((u16::try_from(node["node"].as_u64()?).ok()?, node[key].as_u64()? as usize));
+    nodes.iter().map(|node| one(node).with_context(|| format!("the plan says {node}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_by_node() {
+        let plan = json!({ "nodes": [{ "node": 1, "outlets_now": 9, "outlets_then": 4 }, { "node": 12, "outlets_now": 0, "outlets_then": 5 }] });
+        assert_eq!(spread(&plan, "outlets_now").unwrap(), [(1, 9), (12, 0)]);
+        assert_eq!(spread(&plan, "outlets_then").unwrap(), [(1, 4), (12, 5)]);
+        assert!(spread(&json!({ "nodes": [{ "node": 1 }] }), "outlets_now").is_err());
+    }
+}
