@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
 use crate::decide::{Caller, Verb};
+use crate::directory::DirectoryBoard;
 use crate::http::Allowances;
 use crate::keyring::Keyring;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
@@ -51,6 +52,8 @@ pub struct App {
     pub names: SharedNames,
     /// Asks the hub; `None` where there is none.
     pub hub: Option<Requester>,
+    /// What terminals are told of all nodes.
+    pub directory: DirectoryBoard,
     /// State of the link to the hub.
     pub link: watch::Receiver<LinkState>,
     /// The certificate in use.

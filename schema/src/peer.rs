@@ -9,7 +9,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
-use crate::id::{BatchNo, TerminalId};
+use crate::id::{BatchNo, NodeId, OutletId, TerminalId};
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
@@ -31,6 +31,16 @@ pub enum NodeRequest {
     RenewCertificate {
         /// The request that proves the new key, PEM. What it says of its holder is not taken.
         request_pem: String,
+    },
+    /// Terminals reach the node at these addresses, the one to be tried first in front. Equal words change nothing.
+    Reached {
+        /// `HOST:PORT`, at most [`ADDRESSES_MAX`](crate::directory::ADDRESSES_MAX).
+        addresses: Vec<String>,
+    },
+    /// Which node serves an outlet that this one does not know.
+    WhereIs {
+        /// Which outlet.
+        outlet: OutletId,
     },
 }
 
@@ -92,6 +102,10 @@ pub enum HubReply {
         /// PEM.
         certificate_pem: String,
     },
+    /// The hub knows where terminals reach the node.
+    Noted,
+    /// The node that serves the outlet; `None`: there is no such outlet.
+    OutletAt(Option<NodeId>),
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -149,6 +163,8 @@ mod tests {
             (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
             (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
+            (NodeRequest::Reached { addresses: vec!["a:1".into()] }, "01030103613a31"),
+            (NodeRequest::WhereIs { outlet: OutletId::new(13_010_001).unwrap() }, "0104d1889a06"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
@@ -161,6 +177,9 @@ mod tests {
             (HubReply::Enrolled, "0102"),
             (HubReply::NotEnrolled, "0103"),
             (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
+            (HubReply::Noted, "0105"),
+            (HubReply::OutletAt(Some(NodeId::new(3).unwrap())), "01060103"),
+            (HubReply::OutletAt(None), "010600"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

@@ -1,6 +1,7 @@
 //! The nodes' side of the hub: their logs in, their feeds out, and the keys of their batches.
 
 mod admission;
+mod directory;
 mod enrolment;
 mod keys;
 mod links;

@@ -12,6 +12,7 @@ mod certificates;
 mod changes;
 mod cluster;
 mod commit;
+mod directory;
 mod emit;
 mod error;
 mod history;
@@ -214,6 +215,7 @@ impl<'tx> Machine<'tx> {
             Command::Personal(command) => self.personal(stamp, command),
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
             Command::Cluster(command) => self.cluster(stamp, command),
+            Command::Directory(command) => self.directory(stamp, command),
         }
     }
 }

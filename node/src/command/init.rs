@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use jikai_schema::directory::check_addresses;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{create_private_dir, verify_node};
@@ -28,6 +29,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     if node.is_hub() {
         bail!("node 0 is the hub: choose the number that was registered for this node");
     }
+    check_addresses(&args.public_address).context("read --public-address")?;
     args.crypto_suite.choose()?;
     create_private_dir(data)?;
     let connection = store::open(data).context("make the store")?;
@@ -37,6 +39,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let config = Config {
         crypto_suite: args.crypto_suite,
         master_key: args.master_key.clone(),
+        public_addresses: args.public_address.clone(),
         ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
     };
     make_request(data, &Secrets::create(&secrets_place(data, &config))?, node)?;

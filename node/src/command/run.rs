@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::directory::DirectoryBoard;
 use crate::http;
 use crate::identity::NodeIdentity;
 use crate::keyring::{Keyring, reseal};
@@ -32,7 +33,7 @@ use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
 use crate::uplink::{
     Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact,
-    keep_gauges,
+    keep_gauges, keep_reached,
 };
 use crate::writer::{Clock, Writer};
 
@@ -75,6 +76,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
+    let directory = DirectoryBoard::load(&connection, &config.environment)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = NodeIdentity::load(data, &secrets)?.tls()?;
@@ -82,7 +84,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
-            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
+            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
+            .with_directory(directory.clone());
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
@@ -114,6 +117,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names: writer.names(),
         hub: Some(requester.clone()),
+        directory,
         certificate,
         link: link_state,
         metrics,
@@ -216,6 +220,7 @@ async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let listen = app.config.listen;
     let writer = app.writer.clone();
+    let (config, hub, link) = (app.config.clone(), app.hub.clone(), app.link.clone());
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
@@ -224,6 +229,9 @@ async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
             if let Some(address) = handle.listening().await {
                 println!("ready http={address}");
                 let _ = std::io::stdout().flush();
+                if let Some(hub) = hub {
+                    keep_reached(hub, config.reached_at(address), link).await;
+                }
             }
         }
     });

@@ -34,6 +34,9 @@ pub(super) struct EnrolmentBody {
 pub(super) struct EnrolledView {
     terminal_id: String,
     outlet_id: String,
+    /// Hex of the Ed25519 public key that signs directories: the device keeps it, and believes no other. `null` until the centre
+    /// has published one.
+    directory_key: Option<String>,
 }
 
 /// Enrols a device; it can log in as soon as its definition has come from the centre, a moment later. Errors: 403
@@ -56,7 +59,9 @@ pub(super) async fn enrol(
     let reply = requester.request(&request).await.map_err(|_| unreachable())?;
     match HubReply::decode(&reply) {
         Ok(HubReply::Enrolled) => {
-            Ok(Json(EnrolledView { terminal_id: terminal.to_string(), outlet_id: terminal.outlet().to_string() }))
+            let (terminal_id, outlet_id) = (terminal.to_string(), terminal.outlet().to_string());
+            let directory_key = app.directory.key();
+            Ok(Json(EnrolledView { terminal_id, outlet_id, directory_key }))
         }
         Ok(HubReply::NotEnrolled) => Err(refused()),
         _ => Err(unreachable()),

@@ -117,7 +117,7 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     }
     guess.succeeded();
     let (token, expires_at_ms) = open_session(&app, caller, ground).await?;
-    Ok(Json(LoginView { token, session: SessionView::of(&caller, outlet_name, expires_at_ms) }))
+    Ok(Json(LoginView { token, session: SessionView::of(&app, &caller, outlet_name, expires_at_ms) }))
 }
 
 /// Ends the session. Errors: 401.

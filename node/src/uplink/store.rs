@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::decode_event;
+use jikai_schema::directory::SignedDirectory;
 use jikai_schema::event::EventBody;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use super::routes::{changes_routes, routes};
 use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
+use crate::directory::{DirectoryBoard, changes_directory};
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -30,6 +32,7 @@ pub struct UplinkStore {
     hub_acked: HubAcked,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
+    directory: DirectoryBoard,
 }
 
 impl UplinkStore {
@@ -51,12 +54,19 @@ impl UplinkStore {
             }
         });
         let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
-        UplinkStore { identity, writer, pool, link, up_head, sessions, clock, generation, hub_acked, routes: None }
+        let directory = DirectoryBoard::new(&identity.environment);
+        let routes = None;
+        UplinkStore { identity, writer, pool, link, up_head, sessions, clock, generation, hub_acked, routes, directory }
     }
 
     /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
     pub fn with_hub(self, generation: HubGeneration, hub_acked: HubAcked, routes: HubRoutes) -> Self {
         UplinkStore { generation, hub_acked, routes: Some(routes), ..self }
+    }
+
+    /// Shows the directories that the hub publishes on this board.
+    pub fn with_directory(self, directory: DirectoryBoard) -> Self {
+        UplinkStore { directory, ..self }
     }
 
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
@@ -90,6 +100,9 @@ impl UplinkStore {
         if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
             let settings = known.settings();
             known.publish(self.read(move |store| routes(store, &settings)).await?);
+        }
+        if bodies.iter().any(changes_directory) {
+            self.directory.publish(self.read(SignedDirectory::load).await?);
         }
         self.link.send_modify(|state| state.down_next_seq = next_seq);
         Ok(Cursor { next_seq, hash })

@@ -150,6 +150,7 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
+    bodies.extend(directory().into_iter().map(|(name, event)| (name, EventBody::Directory(event))));
     bodies
 }
 
@@ -157,6 +158,13 @@ fn met_tickets() -> [(&'static str, TicketEvent); 2] {
     let (ticket, outlet) = (pack().ticket(45).unwrap(), outlet());
     let impossible = TicketEvent::ImpossibleTicketPresented { ticket, outlet };
     [("scratched", TicketEvent::Scratched { ticket, outlet }), ("impossible_ticket", impossible)]
+}
+
+fn directory() -> [(&'static str, DirectoryEvent); 2] {
+    let (node, addresses) = (node(), vec!["node7.example:8443".to_string()]);
+    let (bytes, signature) = (b"{}".to_vec(), vec![9; 2]);
+    let published = DirectoryEvent::DirectoryPublished { version: 300, bytes, signature };
+    [("node_reached", DirectoryEvent::NodeReached { node, addresses }), ("directory_published", published)]
 }
 
 fn hub() -> Vec<(&'static str, HubEvent)> {

@@ -6,6 +6,7 @@
 mod access;
 mod actor;
 mod change;
+mod directory;
 #[cfg(test)]
 mod golden;
 mod hub;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
 pub use change::{ChangeEvent, subject_view};
+pub use directory::DirectoryEvent;
 pub use hub::{HUB_LINKS_MAX, HubEvent, HubLink, LINK_WEIGHT_MAX, MachineState};
 pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
@@ -102,6 +104,8 @@ pub enum EventBody {
     Machine(MachineEvent),
     /// The machines of the hub: where they are reached, which of them serve.
     Hub(HubEvent),
+    /// Where terminals reach the nodes.
+    Directory(DirectoryEvent),
 }
 
 /// Who receives an event of the hub.
@@ -121,7 +125,7 @@ impl EventBody {
         match self {
             EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Hub(_) => true,
             EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
-            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) => true,
+            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) | EventBody::Directory(_) => true,
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
@@ -136,6 +140,7 @@ impl EventBody {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
             EventBody::Hub(_) => 3,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
+            EventBody::Directory(_) => 4,
             _ => 1,
         }
     }
@@ -150,7 +155,7 @@ impl EventBody {
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
-            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
+            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) | EventBody::Directory(_) => None,
         }
     }
 
@@ -164,6 +169,7 @@ impl EventBody {
             EventBody::Personal(event) => event.audience(),
             EventBody::Machine(event) => event.audience(),
             EventBody::Hub(event) => event.audience(),
+            EventBody::Directory(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

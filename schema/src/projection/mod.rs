@@ -8,6 +8,7 @@ mod access;
 mod account_row;
 mod catalog;
 mod change;
+mod directory;
 mod hub;
 mod master;
 mod money;
@@ -128,6 +129,7 @@ impl<'store> Projection<'store> {
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
             EventBody::Hub(body) => self.apply_hub(body),
+            EventBody::Directory(body) => self.apply_directory(body),
         }
     }
 
