@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use jikai_schema::directory::check_addresses;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{create_private_dir, verify_node};
+use jikai_sync::identity::{check_authority, create_private_dir, verify_node};
 use jikai_sync::secrets::Secrets;
 
 use super::keys::take;
@@ -64,6 +64,7 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     let read =
         |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let (certificate, authority) = (read(&args.certificate)?, read(&args.ca)?);
+    check_authority(&authority, &config.environment).context("check the file of --ca")?;
     let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
     let secrets = take(data, &config)?;
     let key = request_key(&secrets)?.context("there is no request of this node: run `jikai-node request` first")?;

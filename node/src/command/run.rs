@@ -11,8 +11,9 @@ use axum_server::Handle;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::identity::{TlsIdentity, check_authority};
 use jikai_sync::secrets::Secrets;
-use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPace};
+use jikai_sync::transport::{NodeUplink, Requester, UplinkIdentity, UplinkOptions, UplinkPace};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,7 @@ use crate::http;
 use crate::identity::NodeIdentity;
 use crate::keyring::{Keyring, reseal};
 use crate::machine_log::take_over;
-use crate::renewal::{self, Present, Renewal, keep_renewed};
+use crate::renewal::{self, AskHub, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
@@ -79,7 +80,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let directory = DirectoryBoard::load(&connection, &config.environment)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = NodeIdentity::load(data, &secrets)?.tls()?;
+    let tls = own_tls(data, &secrets, &config)?;
     let hub_acked = HubAcked::load(data);
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
@@ -90,8 +91,10 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
-    let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
-    let renewal = Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking, present, clock.clone())?;
+    let asking: Arc<dyn AskHub> = Arc::new(requester.clone());
+    let present = places(uplink.identity(), https_identity);
+    let renewal =
+        Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking.clone(), present, clock.clone())?;
     let certificate = renewal.current();
     let asked = renewal::listen(data, stopping.clone());
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
@@ -116,7 +119,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         guesses: Arc::default(),
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names: writer.names(),
-        hub: Some(requester.clone()),
+        hub: Some(asking),
+        whereabouts: Arc::default(),
         directory,
         certificate,
         link: link_state,
@@ -124,7 +128,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         clock,
     };
     tracing::info!(node = %identity.node, live, "the node starts");
-    let served = serve_terminals(app.clone(), server).await;
+    let served = serve_terminals(app.clone(), server, requester).await;
     let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
@@ -153,6 +157,13 @@ fn open_secrets(
     reseal(store, secrets.ring())?;
     let keys = Keyring::load(store, secrets.ring().clone())?;
     Ok((Arc::new(secrets), Arc::new(keys)))
+}
+
+/// Who this node is on the network, under an authority of its own environment.
+fn own_tls(data: &Path, secrets: &Secrets, config: &Config) -> anyhow::Result<TlsIdentity> {
+    let own = NodeIdentity::load(data, secrets)?;
+    check_authority(&own.authority_pem, &config.environment).context("check ca.pem")?;
+    own.tls()
 }
 
 fn start_clock() -> (Arc<SteadyClock>, Clock) {
@@ -216,11 +227,11 @@ fn places(uplink: UplinkIdentity, https: HttpsIdentity) -> Vec<Present> {
 }
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.
-async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
+async fn serve_terminals(app: App, server: HttpsServer, hub: Requester) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let listen = app.config.listen;
     let writer = app.writer.clone();
-    let (config, hub, link) = (app.config.clone(), app.hub.clone(), app.link.clone());
+    let (config, link) = (app.config.clone(), app.link.clone());
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
@@ -229,9 +240,7 @@ async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
             if let Some(address) = handle.listening().await {
                 println!("ready http={address}");
                 let _ = std::io::stdout().flush();
-                if let Some(hub) = hub {
-                    keep_reached(hub, config.reached_at(address), link).await;
-                }
+                keep_reached(hub, config.reached_at(address), link).await;
             }
         }
     });

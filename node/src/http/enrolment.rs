@@ -56,7 +56,7 @@ pub(super) async fn enrol(
     let request =
         NodeRequest::Enrol(enrolment).encode().map_err(|error| Problem::invalid("code", error.to_string()))?;
     let requester = app.hub.as_ref().ok_or_else(unreachable)?;
-    let reply = requester.request(&request).await.map_err(|_| unreachable())?;
+    let reply = requester.ask(request).await.map_err(|_| unreachable())?;
     match HubReply::decode(&reply) {
         Ok(HubReply::Enrolled) => {
             let (terminal_id, outlet_id) = (terminal.to_string(), terminal.outlet().to_string());

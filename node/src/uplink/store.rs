@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::codec::decode_event;
+use jikai_schema::codec::{EVENT_VERSION, decode_event};
 use jikai_schema::directory::SignedDirectory;
 use jikai_schema::event::EventBody;
 use jikai_schema::store::SCHEMA_VERSION;
@@ -122,6 +122,7 @@ impl NodeStore for UplinkStore {
                 schema_version: SCHEMA_VERSION,
                 up_head: Cursor { next_seq: head.seq + 1, hash: head.hash },
                 down: Cursor { next_seq: down.next_seq, hash: down.hash },
+                event_version: EVENT_VERSION,
             })
         })
     }

@@ -106,6 +106,7 @@ impl Api {
             directory: directory.clone(),
             link: link_state,
             hub: None,
+            whereabouts: Arc::default(),
             certificate: certificate(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),

@@ -1,11 +1,15 @@
 //! The directory of all nodes as this one shows it to terminals: the newest that the hub has published.
 
+mod whereabouts;
+
 use std::sync::Arc;
 
 use jikai_schema::directory::SignedDirectory;
 use jikai_schema::event::{DirectoryEvent, EventBody};
 use rusqlite::Connection;
 use tokio::sync::watch;
+
+pub use whereabouts::{Unreachable, Whereabouts};
 
 /// A directory that may be shown, and the key that it names.
 #[derive(Debug)]
