@@ -45,6 +45,12 @@ impl Lease {
         }
     }
 
+    /// A lease as machine 1 has it under this fence.
+    #[cfg(test)]
+    pub(super) fn of_test(fence: u64, sequencer: &Sequencer) -> Self {
+        Lease { machine: MachineNo::new(1).unwrap(), fence, sequencer: sequencer.clone() }
+    }
+
     /// What every result must bear.
     pub fn fence(&self) -> u64 {
         self.fence

@@ -79,3 +79,64 @@ async fn publish(lease: &Lease, signer: &DirectorySigner, due: &Due) -> Result<b
     }
     Ok(published)
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::VerifyingKey;
+    use jikai_schema::command::{ClusterCommand, Outcome};
+    use jikai_schema::id::MachineNo;
+
+    use super::*;
+    use crate::province::*;
+
+    /// Until the directory that is published is as wanted.
+    async fn published(hub: &Running, wanted: impl Fn(&Directory) -> bool) -> SignedDirectory {
+        let looking = async {
+            loop {
+                let known = hub.pool.read(|store| SignedDirectory::load(store)).await.unwrap().unwrap();
+                match known.filter(|known| Directory::read(&known.bytes).is_ok_and(|directory| wanted(&directory))) {
+                    Some(known) => return known,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), looking).await.expect("it was not published")
+    }
+
+    async fn reach(hub: &Running, number: u16, address: &str) {
+        let addresses = vec![address.to_string()];
+        hub.ask(Command::Directory(DirectoryCommand::Reach { node: node(number), addresses })).await;
+    }
+
+    #[tokio::test]
+    async fn what_nodes_tell_is_signed_and_published_and_signed_anew_when_it_changes() {
+        let hub = Running::set_up().await;
+        let secrets = secrets_in(hub.data.path());
+        std::fs::create_dir(hub.data.path().join("ca")).unwrap();
+        let key = Arc::new(DirectoryKey::make(hub.data.path(), &secrets).unwrap());
+        let mut public = [0; 32];
+        hex::decode_to_slice(key.public_hex(), &mut public).unwrap();
+        let public = VerifyingKey::from_bytes(&public).unwrap();
+        let take = ClusterCommand::TakeLease { machine: MachineNo::new(1).unwrap(), run: [1; 16], after: 0 };
+        assert_eq!(hub.ask(Command::Cluster(take)).await, Outcome::Leased { fence: 1 });
+        let signer = DirectorySigner { key, environment: "test".into() };
+        let lease = Lease::of_test(1, &hub.sequencer);
+        let pool = hub.pool.clone();
+        let job = tokio::spawn(async move { until_lost(&lease, &signer, &pool).await });
+        reach(&hub, 2, "node2.example:443").await;
+        let reached = |number: usize, address: &'static str| {
+            move |directory: &Directory| directory.nodes[number - 1].addresses == [address]
+        };
+        let first = published(&hub, reached(2, "node2.example:443")).await;
+        let known = first.verify(&public, "test").unwrap();
+        assert_eq!(known.nodes.iter().map(|node| node.addresses.len()).collect::<Vec<_>>(), [0, 1]);
+        reach(&hub, 1, "node1.example:443").await;
+        let second = published(&hub, reached(1, "node1.example:443")).await;
+        assert!(second.version > first.version);
+        second.verify(&public, "test").unwrap();
+        let take = ClusterCommand::TakeLease { machine: MachineNo::new(1).unwrap(), run: [2; 16], after: 1 };
+        assert_eq!(hub.ask(Command::Cluster(take)).await, Outcome::Leased { fence: 2 });
+        reach(&hub, 1, "elsewhere.example:443").await;
+        tokio::time::timeout(Duration::from_secs(30), job).await.expect("the job goes on without its lease").unwrap();
+    }
+}
