@@ -13,7 +13,7 @@ use crate::identity::Certified;
 use crate::identity::{CertificateAuthority, HUB_NAME, Key, KeyAndRequest, sync_client};
 use crate::session::{LogRecord, VerifiedBatch};
 use crate::transport::requests::REQUEST_MARK;
-use crate::transport::store::{Admission, Future, LogError};
+use crate::transport::store::{Admission, Future};
 use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, encode_frame};
 
 /// Admits who is of epoch 1, and counts what it answers.
