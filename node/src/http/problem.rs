@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jikai_schema::id::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +16,9 @@ use crate::decide::Refusal;
 use crate::query::QueryError;
 use crate::store::PoolError;
 use crate::writer::WriteError;
+
+/// An outlet that was let go of arrives at its new node within some hundred milliseconds.
+const MOVED_RETRY_MS: u32 = 50;
 
 /// A refused or failed request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,9 +39,15 @@ pub struct Problem {
     /// Of a refused payment: the answer to each code, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<AnswerView>>,
-    /// Of an outlet that moved (`outlet_moved`): the number of the node that serves it.
+    /// Of a terminal that is sent on: the node that serves its outlet. Its certificate bears the name `node-NUMBER.jikai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<u16>,
+    /// Where that node is reached, `HOST:PORT`, the one to be tried first in front; empty: look into the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<Vec<String>>,
+    /// How long to wait before the request is sent there. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u32>,
 }
 
 impl Problem {
@@ -52,13 +62,28 @@ impl Problem {
             hint: hint.to_string(),
             answers: None,
             node: None,
+            addresses: None,
+            retry_after_ms: None,
         }
+    }
+
+    /// Tells where the node that it names is reached.
+    pub(super) fn with_addresses(self, addresses: Vec<String>) -> Self {
+        Problem { addresses: Some(addresses), ..self }
     }
 
     /// A value that cannot be read: 422 `invalid_<what>`.
     pub fn invalid(what: &str, detail: impl Into<String>) -> Self {
         let code = format!("invalid_{what}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail, "Correct the value; /docs shows its form.")
+    }
+
+    /// Another node serves the outlet: 421 `other_node`.
+    pub fn other_node(node: NodeId, addresses: Vec<String>) -> Self {
+        let detail = format!("Node {node} serves this outlet.");
+        let hint = "Repeat the request there, with the same session and the same Idempotency-Key.";
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "other_node", detail, hint);
+        Problem { node: Some(node.get()), addresses: Some(addresses), ..problem }
     }
 
     /// A refusal by the rules.
@@ -74,7 +99,13 @@ impl Problem {
             Refusal::OutletMoved(to) => Some(to.get()),
             _ => None,
         };
-        Problem { answers, node, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
+        let retry_after_ms = node.map(|_| MOVED_RETRY_MS);
+        Problem {
+            answers,
+            node,
+            retry_after_ms,
+            ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint())
+        }
     }
 
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {

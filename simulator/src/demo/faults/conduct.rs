@@ -131,7 +131,7 @@ impl Conductor<'_> {
             Fault::Partition => self.partition(trial).await,
             Fault::Membership => self.change_membership().await,
             Fault::HubDown => self.hub_down().await,
-            Fault::Handoff => self.hand_off().await,
+            Fault::Handoff => self.hand_off(trial).await,
             Fault::AddNode => self.add_node().await,
             Fault::RemoveNode => self.remove_node().await,
         }

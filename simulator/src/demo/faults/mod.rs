@@ -29,6 +29,8 @@ pub(super) use share::LeaderShare;
 const TRIALS_DEFAULT: u32 = 3;
 /// Trials of `kill-leader` alone: enough for a 99th percentile that is more than the second worst of three.
 const TRIALS_KILL_LEADER_ALONE: u32 = 20;
+/// Trials of a handoff: undisturbed, then with each of those killed who take part.
+const TRIALS_HANDOFF: u32 = 4;
 /// Most trials of one fault.
 const TRIALS_MAX: u32 = 1_000;
 /// Machines that still decide when one of them is lost.
@@ -105,7 +107,8 @@ impl Fault {
     fn trials_default(self, is_alone: bool) -> u32 {
         match self {
             Fault::KillLeader if is_alone => TRIALS_KILL_LEADER_ALONE,
-            Fault::Membership | Fault::HubDown | Fault::Handoff | Fault::AddNode | Fault::RemoveNode => 1,
+            Fault::Membership | Fault::HubDown | Fault::AddNode | Fault::RemoveNode => 1,
+            Fault::Handoff => TRIALS_HANDOFF,
             _ => TRIALS_DEFAULT,
         }
     }
@@ -147,7 +150,7 @@ pub(super) struct FaultArgs {
         conflicts_with = "crash"
     )]
     faults: Vec<Wanted>,
-    /// How often each fault strikes [default: 3; kill-leader alone 20; from membership on 1]
+    /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; membership, hub-down, add-node, remove-node 1]
     #[arg(long, value_name = "COUNT", requires = "faults")]
     fault_trials: Option<u32>,
     /// How long a pause or a partition lasts

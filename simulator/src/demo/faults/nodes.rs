@@ -11,6 +11,10 @@ use crate::demo::cluster::{has_everything, is_connected};
 
 /// Outlets that one trial of `handoff` moves, if there are so many.
 const MOVED_MAX: usize = 2_000;
+/// Time for all of them to arrive.
+const MOVE_LIMIT: Duration = Duration::from_secs(180);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// Outlets on their way at once.
 const WINDOW: u16 = 50;
 /// Time for a new node to hear everything that is for everybody.
@@ -18,10 +22,34 @@ const NODE_LIMIT: Duration = Duration::from_secs(60);
 /// How far the outlets of a node may be from its plan. Percent.
 const PLAN_PERCENT: usize = 10;
 
+/// Who is killed in the middle of a handoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Nobody,
+    OldNode,
+    NewNode,
+    HubLeader,
+}
+
+/// In the order of the trials.
+const VICTIMS: [Victim; 4] = [Victim::Nobody, Victim::OldNode, Victim::NewNode, Victim::HubLeader];
+
+impl Victim {
+    fn words(self) -> &'static str {
+        match self {
+            Victim::Nobody => "nobody",
+            Victim::OldNode => "the old node",
+            Victim::NewNode => "the new node",
+            Victim::HubLeader => "the hub's leader",
+        }
+    }
+}
+
 impl Conductor<'_> {
-    /// Moves outlets from the node that has most to the one that has least. Recovered is the time for which 99 of 100 outlets were
-    /// served by nobody.
-    pub(super) async fn hand_off(&mut self) -> Result<Stroke> {
+    /// Moves outlets from the node that has most to the one that has least; from the second trial on somebody is killed in the middle of
+    /// it: the old node, the new one, the hub's leader, and so on. Recovered is the time for which 99 of 100 outlets were served by
+    /// nobody; with a victim, from the kill until all have arrived.
+    pub(super) async fn hand_off(&mut self, trial: u32) -> Result<Stroke> {
         let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
         let loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
         let (from, has) = loads.iter().copied().max_by_key(|(_, now)| *now).context("there is no node")?;
@@ -29,13 +57,79 @@ impl Conductor<'_> {
         let (to, _) = to.context("there is one node only")?;
         let (count, began) = (has.min(MOVED_MAX), Instant::now());
         let options = ["--from", &from.to_string(), "--to", &to.to_string(), "--count", &count.to_string()];
-        self.move_outlets(&options).await?;
-        let (took_s, recovered) = (began.elapsed().as_secs_f64(), self.unserved(&[to]).await?);
+        let victim = VICTIMS[trial as usize % VICTIMS.len()];
+        let killed = match victim {
+            Victim::Nobody => {
+                self.move_outlets(&options).await?;
+                None
+            }
+            victim => Some(self.move_and_kill(&options, count, (from, to), victim).await?),
+        };
+        let took_s = began.elapsed().as_secs_f64();
+        let moved = format!("{count} outlets moved from node {from} to node {to} within {took_s:.1} s");
+        match killed {
+            None => {
+                let recovered = self.unserved(&[to]).await?;
+                let told = format!("{moved}; 99 of 100 were unserved for {} ms at most", recovered.as_millis());
+                Ok(Stroke { recovered, told })
+            }
+            Some((at, told)) => Ok(Stroke { recovered: at.elapsed(), told: format!("{moved}; {told}") }),
+        }
+    }
+
+    /// Kills the victim when about half of the outlets have moved, and starts it again. Gives when, and what was on its way then.
+    async fn move_and_kill(
+        &mut self,
+        options: &[&str],
+        count: usize,
+        (from, to): (u16, u16),
+        victim: Victim,
+    ) -> Result<(Instant, String)> {
+        let window = WINDOW.to_string();
+        let options = [options, &["--window", &window, "--no-wait"]].concat();
+        self.cluster.machines.handoff("start", &options).await?;
+        let half = self.wait_for_moves(|waiting, _| waiting <= count / 2).await?;
+        let of_state = |state: &str| half.iter().filter(|way| *way == state).count();
         let told = format!(
-            "{count} outlets moved from node {from} to node {to} within {took_s:.1} s; 99 of 100 were unserved for {} ms at most",
-            recovered.as_millis()
+            "{} killed with {} outlets ordered and {} released",
+            victim.words(),
+            of_state("ordered"),
+            of_state("released")
         );
-        Ok(Stroke { recovered, told })
+        let struck = Instant::now();
+        match victim {
+            Victim::OldNode => self.cluster.crash_node(from, &self.layout.node(from), self.family).await?,
+            Victim::NewNode => self.cluster.crash_node(to, &self.layout.node(to), self.family).await?,
+            Victim::HubLeader => {
+                let leader = self.leader().await?;
+                self.cluster.machines.kill(leader, self.family).await?;
+                self.cluster.machines.start(leader, self.family).await?;
+            }
+            Victim::Nobody => {}
+        }
+        self.wait_for_moves(|waiting, under_way| waiting + under_way == 0).await?;
+        self.watch().await?.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await?;
+        Ok((struck, told))
+    }
+
+    /// Waits until so many wait and are under way. Gives the states of those under way.
+    async fn wait_for_moves(&mut self, is_so: impl Fn(usize, usize) -> bool) -> Result<Vec<String>> {
+        let deadline = Instant::now() + MOVE_LIMIT;
+        loop {
+            // A hub that has just lost its leader may not answer.
+            if let Ok(view) = self.cluster.hub()?.get_json("/v1/handoffs").await {
+                let ways = view["under_way"].as_array().cloned().unwrap_or_default();
+                let waiting = view["waiting"].as_u64().map_or(usize::MAX, |waiting| waiting as usize);
+                if is_so(waiting, ways.len()) {
+                    return Ok(ways.iter().filter_map(|way| way["state"].as_str().map(str::to_owned)).collect());
+                }
+                ensure!(Instant::now() < deadline, "outlets did not arrive within {MOVE_LIMIT:?}: {view}");
+            }
+            ensure!(Instant::now() < deadline, "the hub does not tell what moves within {MOVE_LIMIT:?}");
+            self.family.check_alive()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// One more node is made, and gets its share.
