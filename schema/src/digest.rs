@@ -61,6 +61,7 @@ const TABLES: &[SliceTable] = &[
     table("outlet_day", "outlet_day", OUTLET_DAY),
     table("exception", "origin, seq", "node = ?1"),
     table("handoff", "outlet", "node = ?1"),
+    table("claim_history", "ticket", "ticket >> 10 IN (SELECT pack FROM pack WHERE node = ?1)"),
     table("outlet_moved", "outlet, node", "node = ?1"),
 ];
 

@@ -4,12 +4,17 @@
 //! transfers of a handoff.
 
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, OutletId};
-use crate::projection::ProjectionError;
+use crate::ledger::TransferId;
+use crate::projection::{PackRow, ProjectionError};
 
+/// Packs that are read at once.
+const PACKS_A_READ: u32 = 256;
+/// Claims in one set: 30 bytes each at most.
+const CLAIMS_A_SET: usize = 600;
 /// Bytes of one set of rows: well within an event's limit. A longer row goes alone.
 const ROW_SET_BYTES_MAX: usize = 20 * 1024;
 
@@ -31,7 +36,7 @@ const OF_DEVICE: &str = "terminal / 100 = ?1";
 const OF_PACK: &str = "pack IN (SELECT pack FROM pack WHERE outlet = ?1)";
 
 /// In the order in which rows may be written: what others refer to comes first.
-const TABLES: [OutletTable; 11] = [
+const TABLES: [OutletTable; 12] = [
     table("outlet", "outlet", "outlet = ?1", true),
     table("outlet_class", "outlet", "outlet = ?1", false),
     table("terminal", "terminal", OF_DEVICE, true),
@@ -42,6 +47,7 @@ const TABLES: [OutletTable; 11] = [
     table("pack", "pack", "outlet = ?1", true),
     table("pack_seal", "pack", OF_PACK, false),
     table("ticket_lock", "ticket", "ticket >> 10 IN (SELECT pack FROM pack WHERE outlet = ?1)", false),
+    table("claim_history", "ticket", "ticket >> 10 IN (SELECT pack FROM pack WHERE outlet = ?1)", false),
     table("outlet_day", "outlet_day", "outlet_day >> 19 & 134217727 = ?1", false),
 ];
 
@@ -148,12 +154,38 @@ impl RowValue {
 
 /// All rows of an outlet, in sets that each fit into an event, in an order in which they may be written. A projection over the same
 /// store must have written what it keeps in memory.
-pub fn export(store: &Connection, outlet: OutletId) -> Result<Vec<RowSet>, rusqlite::Error> {
+pub fn export(store: &Connection, outlet: OutletId) -> Result<Vec<RowSet>, ProjectionError> {
     let mut sets = Vec::new();
     for table in &TABLES {
         export_table(store, table, outlet, &mut sets)?;
     }
+    export_claims(store, outlet, &mut sets)?;
     Ok(sets)
+}
+
+/// Who paid the tickets of the outlet's packs, from the transfers, which stay where they are.
+fn export_claims(store: &Connection, outlet: OutletId, sets: &mut Vec<RowSet>) -> Result<(), ProjectionError> {
+    let columns: Vec<String> = ["ticket", "outlet", "paid_at_ms"].map(str::to_owned).into();
+    let mut rows = Vec::new();
+    let mut paid = store.prepare_cached("SELECT credit & 4294967295, at_ms FROM transfer WHERE transfer = ?1")?;
+    let mut after = 0;
+    loop {
+        let packs = PackRow::of_outlet(store, outlet, after, PACKS_A_READ)?;
+        let Some(last) = packs.last() else { break };
+        after = last.pack.key();
+        for (pack, claim) in packs.iter().flat_map(|pack| pack.claims().map(|claim| (pack.pack, claim))) {
+            let Ok(ticket) = pack.ticket(claim.ticket) else { continue };
+            let transfer = TransferId::new(claim.event, 0).key();
+            let found: Option<(i64, i64)> =
+                paid.query_row([transfer], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+            let Some((payer, at_ms)) = found else { continue };
+            rows.push([ticket.key(), payer, at_ms].map(RowValue::Integer).to_vec());
+        }
+    }
+    for rows in rows.chunks(CLAIMS_A_SET) {
+        sets.push(RowSet { table: "claim_history".to_owned(), columns: columns.clone(), rows: rows.to_vec() });
+    }
+    Ok(())
 }
 
 fn export_table(

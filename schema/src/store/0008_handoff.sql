@@ -15,3 +15,10 @@ CREATE TABLE outlet_moved (
     at_ms   INTEGER NOT NULL,
     PRIMARY KEY (outlet, node)
 ) STRICT, WITHOUT ROWID;
+
+-- Who paid the tickets of a pack that came from another node, for whoever presents them again: the transfers that tell it stay there.
+CREATE TABLE claim_history (
+    ticket     INTEGER PRIMARY KEY,
+    outlet     INTEGER NOT NULL,
+    paid_at_ms INTEGER NOT NULL
+) STRICT;

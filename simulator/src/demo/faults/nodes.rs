@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
 use crate::demo::cluster::{has_everything, is_connected};
+use crate::demo::health::services;
 
 /// Outlets that one trial of `handoff` moves, if there are so many.
 const MOVED_MAX: usize = 2_000;
@@ -197,17 +198,15 @@ impl Conductor<'_> {
 
     /// For how long 99 of 100 outlets that came to these nodes were served by nobody.
     async fn unserved(&self, nodes: &[u16]) -> Result<Duration> {
-        let mut worst = 0.0_f64;
-        for (node, mut service) in crate::demo::health::services(self.cluster)? {
-            if nodes.contains(&node) {
-                let reply = service.get("/metrics").await?;
-                let text = String::from_utf8_lossy(&reply.body).into_owned();
-                let quantile = "jikai_outlet_unserved_ms{quantile=\"0.99\"} ";
-                let told = text.lines().find_map(|line| line.strip_prefix(quantile)?.trim().parse::<f64>().ok());
-                worst = worst.max(told.unwrap_or(0.0));
-            }
+        let mut told: Vec<f64> = Vec::new();
+        for (_, mut service) in services(self.cluster)?.into_iter().filter(|(node, _)| nodes.contains(node)) {
+            let reply = service.get("/metrics").await?;
+            let text = String::from_utf8_lossy(&reply.body).into_owned();
+            let quantile = "jikai_outlet_unserved_ms{quantile=\"0.99\"} ";
+            told.extend(text.lines().find_map(|line| line.strip_prefix(quantile)?.trim().parse::<f64>().ok()));
         }
-        Ok(Duration::from_micros((worst * 1_000.0) as u64))
+        let worst_ms = told.into_iter().reduce(f64::max).context("no node tells for how long outlets were unserved")?;
+        Ok(Duration::from_micros((worst_ms * 1_000.0) as u64))
     }
 }
 
