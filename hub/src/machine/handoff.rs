@@ -102,7 +102,7 @@ impl Machine<'_> {
             HandoffEvent::Released { handoff, outlet, to } => {
                 let from = event.key.origin;
                 if is_awaited {
-                    self.hand_over(stamp, (*handoff, *outlet), (from, *to), event.at_ms)?;
+                    self.hand_over(stamp, (*handoff, *outlet), (from, *to))?;
                 } else {
                     self.forget_requests(*outlet)?;
                     let returned = HandoffEvent::Returned { handoff: *handoff, outlet: *outlet, node: from };
@@ -128,7 +128,6 @@ impl Machine<'_> {
         stamp: Stamp<'_>,
         (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
-        released_at_ms: TimeMs,
     ) -> Result<(), StorageError> {
         self.projection.settle()?;
         for rows in outlet_rows::export(self.tx, outlet)? {
@@ -141,7 +140,7 @@ impl Machine<'_> {
         }
         self.forget_requests(outlet)?;
         let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
-        let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance, released_at_ms };
+        let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
         self.emit(stamp, EventBody::Handoff(arrived))?;
         self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
     }

@@ -143,10 +143,6 @@ impl UplinkStore {
             if self.moved.follow(fact) {
                 let (sessions, outlet, now_ms) = (self.sessions.clone(), handoff.outlet(), (self.clock)());
                 self.read(move |store| sessions.load_outlet(store, outlet, now_ms)).await?;
-                if let HandoffEvent::Arrived { released_at_ms, .. } = handoff {
-                    let unserved_ms = ((self.clock)().ms() - released_at_ms.ms()).max(0);
-                    metrics::histogram!("jikai_outlet_unserved_ms").record(unserved_ms as f64);
-                }
             }
         }
         if is_ordered {

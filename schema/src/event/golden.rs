@@ -163,7 +163,6 @@ fn met_tickets() -> [(&'static str, TicketEvent); 2] {
 
 fn handoffs() -> [(&'static str, HandoffEvent); 9] {
     let (handoff, outlet, from, to, balance) = (300, outlet(), node(), NodeId::new(12).unwrap(), fen(4_200));
-    let released_at_ms = TimeMs::from_ms(9);
     let requests = || vec![MovedRequest { index: -5, origin: from, seq: 77 }];
     let rows = crate::outlet_rows::RowSet::example();
     [
@@ -173,7 +172,7 @@ fn handoffs() -> [(&'static str, HandoffEvent); 9] {
         ("outlet_released", HandoffEvent::Released { handoff, outlet, to }),
         ("outlet_rows_moved", HandoffEvent::RowsMoved { handoff, outlet, to, rows }),
         ("outlet_requests_moved", HandoffEvent::RequestsMoved { handoff, outlet, to, requests: requests() }),
-        ("outlet_arrived", HandoffEvent::Arrived { handoff, outlet, from, to, balance, released_at_ms }),
+        ("outlet_arrived", HandoffEvent::Arrived { handoff, outlet, from, to, balance }),
         ("outlet_left", HandoffEvent::Left { handoff, outlet, from, to, balance }),
         ("outlet_taken_back", HandoffEvent::Returned { handoff, outlet, node: from }),
     ]

@@ -14,7 +14,6 @@ use super::Audience;
 use crate::id::{NodeId, OutletId};
 use crate::money::Money;
 use crate::outlet_rows::RowSet;
-use crate::time::TimeMs;
 
 /// Most requests in one event: 18 bytes each, far within an event's limit.
 pub const MOVED_REQUESTS_MAX: usize = 1_000;
@@ -105,8 +104,6 @@ pub enum HandoffEvent {
         to: NodeId,
         /// The balance that it brought along. Fen, ≥ 0.
         balance: Money,
-        /// When the old node let go of it, by its own clock: nobody has served the outlet since.
-        released_at_ms: TimeMs,
     },
     /// The old node forgets the outlet's rows; where the outlet is now it keeps.
     Left {

@@ -145,7 +145,7 @@ impl Province {
             self.handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows });
         }
         let balance = Projection::new(&self.hub).account(AccountId::outlet(from, outlet)).unwrap().balance;
-        self.handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance, released_at_ms: TimeMs::from_ms(9) });
+        self.handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance });
         self.handoff(HandoffEvent::Left { handoff, outlet, from, to, balance });
     }
 
@@ -200,7 +200,7 @@ fn an_outlet_that_comes_back_is_as_it_was() {
         province.handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows });
     }
     let balance = Money::from_fen(34_500);
-    province.handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance, released_at_ms: TimeMs::from_ms(9) });
+    province.handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance });
     province.handoff(HandoffEvent::Left { handoff, outlet, from, to, balance });
     province.assert_slices_are_equal();
     assert_eq!(Projection::new(&province.nodes[0]).moved_to(outlet, to).unwrap(), None);

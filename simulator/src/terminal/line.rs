@@ -199,6 +199,11 @@ impl Line {
                     last = anyhow!("{} was sent on, and the session is not there yet: {}", call.path, text(&reply));
                     tokio::time::sleep(Duration::from_millis(PAUSE_FIRST_MS)).await;
                 }
+                // A node that was started again knows no sessions of outlets that have left.
+                Ok(reply) if reply.status == 401 && redirects < REDIRECTS_MAX && self.is_sent_on().await => {
+                    (tries, redirects) = (0, redirects + 1);
+                    last = anyhow!("{} was sent on: {}", call.path, text(&reply));
+                }
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
                     continue;
@@ -247,6 +252,12 @@ impl Line {
         let what = anyhow!("{} was answered with 401: {}", call.path, text(reply));
         ensure!(session.is_over(now_ms()), "the session was lost before its end: {what:#}");
         Ok(what)
+    }
+
+    /// Asks the own node where the terminal belongs, and goes there if it is elsewhere.
+    async fn is_sent_on(&mut self) -> bool {
+        let asked = ask_where(self.way.endpoint(), &self.credentials.terminal_id).await;
+        asked.is_ok_and(|reply| reply.status == 421 && self.follow(&reply))
     }
 
     /// Goes where a node sends the terminal, with its session and its keys; `false` where that cannot be understood.
