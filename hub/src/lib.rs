@@ -10,6 +10,7 @@ pub mod app;
 pub mod audit;
 pub mod command;
 pub mod config;
+pub mod directory;
 pub mod front_door;
 pub mod handoff;
 pub mod http;

@@ -9,16 +9,17 @@ use jikai_schema::money::Money;
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::Certified;
-use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rand::RngExt;
 use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
 use crate::decide::{Caller, PACKS_MAX, Verb};
+use crate::directory::{DirectoryBoard, Whereabouts};
 use crate::handoff::Moved;
 use crate::http::Allowances;
 use crate::keyring::Keyring;
+use crate::renewal::AskHub;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
 use crate::store::ReadPool;
 use crate::uplink::LinkState;
@@ -55,7 +56,11 @@ pub struct App {
     /// Printed names of batches.
     pub names: SharedNames,
     /// Asks the hub; `None` where there is none.
-    pub hub: Option<Requester>,
+    pub hub: Option<Arc<dyn AskHub>>,
+    /// Where outlets are that are not served here.
+    pub whereabouts: Arc<Whereabouts>,
+    /// What terminals are told of all nodes.
+    pub directory: DirectoryBoard,
     /// State of the link to the hub.
     pub link: watch::Receiver<LinkState>,
     /// The certificate in use.

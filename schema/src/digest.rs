@@ -39,6 +39,8 @@ const TABLES: &[SliceTable] = &[
     table("node", "node", EVERYWHERE),
     table("hub_machine", "machine", EVERYWHERE),
     table("hub_link", "machine, name", EVERYWHERE),
+    table("node_address", "node, place", EVERYWHERE),
+    table("directory", "only_row", EVERYWHERE),
     table("game", "game", EVERYWHERE),
     table("parameter", "key, scope, effective_from_ms, seq", EVERYWHERE),
     table("batch", "batch", EVERYWHERE),

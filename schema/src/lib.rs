@@ -13,6 +13,7 @@ pub mod codec;
 pub mod command;
 pub mod crypto;
 pub mod digest;
+pub mod directory;
 pub mod event;
 pub mod id;
 pub mod ledger;

@@ -9,7 +9,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
-use crate::id::{BatchNo, NodeId, TerminalId};
+use crate::id::{BatchNo, NodeId, OutletId, TerminalId};
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
@@ -43,6 +43,16 @@ pub enum NodeRequest {
         seq: u64,
         /// At most so many, 1 to [`PAST_EVENTS_MAX`].
         events_max: u16,
+    },
+    /// Terminals reach the node at these addresses, the one to be tried first in front. Equal words change nothing.
+    Reached {
+        /// `HOST:PORT`, at most [`ADDRESSES_MAX`](crate::directory::ADDRESSES_MAX).
+        addresses: Vec<String>,
+    },
+    /// Which node serves an outlet that this one does not know.
+    WhereIs {
+        /// Which outlet.
+        outlet: OutletId,
     },
 }
 
@@ -106,6 +116,10 @@ pub enum HubReply {
     },
     /// Events as they were hashed, in order; none behind the first that is not of an outlet of the asking node.
     PastEvents(Vec<Vec<u8>>),
+    /// The hub knows where terminals reach the node.
+    Noted,
+    /// The node that serves the outlet; `None`: there is no such outlet.
+    OutletAt(Option<NodeId>),
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -164,6 +178,8 @@ mod tests {
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
             (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
             (NodeRequest::PastEvents { origin: NodeId::new(7).unwrap(), seq: 300, events_max: 5 }, "010307ac0205"),
+            (NodeRequest::Reached { addresses: vec!["a:1".into()] }, "01040103613a31"),
+            (NodeRequest::WhereIs { outlet: OutletId::new(13_010_001).unwrap() }, "0105d1889a06"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
@@ -177,6 +193,9 @@ mod tests {
             (HubReply::NotEnrolled, "0103"),
             (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
             (HubReply::PastEvents(vec![vec![9]]), "0105010109"),
+            (HubReply::Noted, "0106"),
+            (HubReply::OutletAt(Some(NodeId::new(3).unwrap())), "01070103"),
+            (HubReply::OutletAt(None), "010700"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

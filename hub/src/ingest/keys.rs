@@ -75,6 +75,8 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
             past_events(gate, node, (origin, seq, events_max)).await
         }
         Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
+        Ok(NodeRequest::Reached { addresses }) => super::directory::reached(gate, node, addresses).await,
+        Ok(NodeRequest::WhereIs { outlet }) => super::directory::where_is(gate, outlet).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

@@ -12,6 +12,7 @@ mod certificates;
 mod changes;
 mod cluster;
 mod commit;
+mod directory;
 mod emit;
 mod error;
 mod handoff;
@@ -216,6 +217,7 @@ impl<'tx> Machine<'tx> {
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
             Command::Cluster(command) => self.cluster(stamp, command),
             Command::Handoff(command) => self.handoff(stamp, command),
+            Command::Directory(command) => self.directory(stamp, command),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::rights::{self, Needs, Permission, route_of};
 use crate::session::Session;
 
 /// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`; 403
-/// `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
+/// `wrong_environment`, `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
 /// `offline_too_long`.
 pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
@@ -77,12 +77,26 @@ fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
     // What never was a token, and what is none any more, cannot be told apart: ended sessions are not kept.
     let of_none = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint);
     let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
-    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.ok_or_else(required)?);
+    let token = token.ok_or_else(required)?;
+    let token = match token.split_once('.') {
+        Some((environment, _)) if environment != app.config.environment => return Err(wrong_environment(app)),
+        Some((_, token)) => token,
+        // Of a session that an earlier build opened.
+        None => token,
+    };
+    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token);
     let session = app.sessions.find(&TokenTag::of(&token.map_err(|_| of_none())?)).ok_or_else(of_none)?;
     if app.now_ms() >= session.expires_at_ms {
         return Err(expired());
     }
     Ok(session)
+}
+
+fn wrong_environment(app: &App) -> Problem {
+    let environment = &app.config.environment;
+    let detail = format!("This token is of another environment; this node is of `{environment}`.");
+    let hint = "Connect the terminal to a node of its own environment: training never reaches a live node.";
+    Problem::new(StatusCode::FORBIDDEN, "wrong_environment", detail, hint)
 }
 
 /// Refuses what the person may not do, and notes it.

@@ -20,6 +20,7 @@ use super::caller::{JsonBody, SignedIn};
 use super::guard::{Peer, check_here, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
+use super::wrong_node::check_here;
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
 use crate::query::QueryError;
@@ -66,22 +67,24 @@ pub(super) struct LoginView {
     session: SessionView,
 }
 
-/// Hands out a challenge for the terminal to sign. Errors: 422 invalid id.
-#[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 422, body = Problem)))]
+/// Hands out a challenge for the terminal to sign. Errors: 421 `other_node` with `node` and `addresses`: go there; 422 invalid id; 503
+/// `node_unknown`, `outlet_arriving`.
+#[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 421, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn challenge(
     State(app): State<App>,
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<ChallengeView>, Problem> {
     let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
+    check_here(&app, terminal.outlet()).await?;
     // An unknown terminal gets a challenge too: the answer does not tell which terminals exist.
     let (challenge, expires_at_ms) = app.challenges.issue(terminal, app.now_ms());
     Ok(Json(ChallengeView { challenge, expires_at_ms: expires_at_ms.ms() }))
 }
 
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
-/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
+/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 421 `other_node`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
 /// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `busy`.
-#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 421, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
     Peer(address): Peer,
@@ -98,7 +101,10 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     let (terminal, operator) = (credentials.terminal, credentials.operator);
     let challenge = app.challenges.read(terminal, &credentials.challenge, app.now_ms()).ok_or_else(login_failed)?;
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
-    let secrets = secrets.ok_or_else(login_failed)?;
+    let Some(secrets) = secrets else {
+        check_here(&app, terminal.outlet()).await?;
+        return Err(login_failed());
+    };
     // Only who holds the device's key takes a challenge back, may guess, or learns that there is something to wait for.
     prove_device(&credentials, &secrets).map_err(|_| login_failed())?;
     if !app.challenges.redeem(challenge, app.now_ms()) {
@@ -118,7 +124,7 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     }
     guess.succeeded();
     let (token, expires_at_ms) = open_session(&app, caller, ground).await?;
-    Ok(Json(LoginView { token, session: SessionView::of(&caller, outlet_name, expires_at_ms) }))
+    Ok(Json(LoginView { token, session: SessionView::of(&app, &caller, outlet_name, expires_at_ms) }))
 }
 
 /// Ends the session. Errors: 401.
@@ -156,7 +162,8 @@ async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(Stri
         app.sessions.close_token(&tag);
         return Err(Problem::refused(&Refusal::LoginOutdated, None));
     }
-    Ok((URL_SAFE_NO_PAD.encode(token), expires_at_ms))
+    // In front stands what tells a token of another environment at once.
+    Ok((format!("{}.{}", app.config.environment, URL_SAFE_NO_PAD.encode(token)), expires_at_ms))
 }
 
 fn credentials(body: LoginBody) -> Result<Credentials, Problem> {

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jikai_schema::id::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,9 +36,12 @@ pub struct Problem {
     /// Of a refused payment: the answer to each code, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<AnswerView>>,
-    /// Of an outlet that moved (`outlet_moved`): the number of the node that serves it.
+    /// Of a terminal that is sent on: the node that serves its outlet. Its certificate bears the name `node-NUMBER.jikai`.
     #[serde(skip_serializing_if = "Option::is_none")]
     node: Option<u16>,
+    /// Where that node is reached, `HOST:PORT`, the one to be tried first in front; empty: look into the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<Vec<String>>,
 }
 
 impl Problem {
@@ -52,6 +56,7 @@ impl Problem {
             hint: hint.to_string(),
             answers: None,
             node: None,
+            addresses: None,
         }
     }
 
@@ -59,6 +64,14 @@ impl Problem {
     pub fn invalid(what: &str, detail: impl Into<String>) -> Self {
         let code = format!("invalid_{what}");
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail, "Correct the value; /docs shows its form.")
+    }
+
+    /// Another node serves the outlet: 421 `other_node`.
+    pub fn other_node(node: NodeId, addresses: Vec<String>) -> Self {
+        let detail = format!("Node {node} serves this outlet.");
+        let hint = "Repeat the request there, with the same session and the same Idempotency-Key.";
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "other_node", detail, hint);
+        Problem { node: Some(node.get()), addresses: Some(addresses), ..problem }
     }
 
     /// A refusal by the rules.

@@ -5,6 +5,7 @@ mod contact;
 mod gauges;
 mod generation;
 mod keys;
+mod reached;
 mod routes;
 mod store;
 
@@ -15,6 +16,7 @@ pub use contact::{Contact, keep_contact};
 pub use gauges::keep_gauges;
 pub use generation::HubGeneration;
 pub use keys::fetch_keys;
+pub use reached::keep_reached;
 pub use routes::HubRoutes;
 pub use store::UplinkStore;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::codec::decode_event;
+use jikai_schema::codec::{EVENT_VERSION, decode_event};
+use jikai_schema::directory::SignedDirectory;
 use jikai_schema::event::{EventBody, HandoffEvent};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
@@ -13,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
 use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
+use crate::directory::{DirectoryBoard, changes_directory};
 use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
@@ -34,6 +36,7 @@ pub struct UplinkStore {
     moved: Arc<Moved>,
     /// Told when the hub orders outlets away.
     ordered: Arc<Notify>,
+    directory: DirectoryBoard,
 }
 
 impl UplinkStore {
@@ -55,6 +58,7 @@ impl UplinkStore {
             }
         });
         let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
+        let directory = DirectoryBoard::new(&identity.environment);
         let (moved, ordered, routes) = (Arc::default(), Arc::default(), None);
         UplinkStore {
             identity,
@@ -69,6 +73,7 @@ impl UplinkStore {
             routes,
             moved,
             ordered,
+            directory,
         }
     }
 
@@ -80,6 +85,11 @@ impl UplinkStore {
     /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
     pub fn with_hub(self, generation: HubGeneration, hub_acked: HubAcked, routes: HubRoutes) -> Self {
         UplinkStore { generation, hub_acked, routes: Some(routes), ..self }
+    }
+
+    /// Shows the directories that the hub publishes on this board.
+    pub fn with_directory(self, directory: DirectoryBoard) -> Self {
+        UplinkStore { directory, ..self }
     }
 
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
@@ -114,6 +124,9 @@ impl UplinkStore {
         if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
             let settings = known.settings();
             known.publish(self.read(move |store| routes(store, &settings)).await?);
+        }
+        if bodies.iter().any(changes_directory) {
+            self.directory.publish(self.read(SignedDirectory::load).await?);
         }
         self.link.send_modify(|state| state.down_next_seq = next_seq);
         Ok(Cursor { next_seq, hash })
@@ -156,6 +169,7 @@ impl NodeStore for UplinkStore {
                 schema_version: SCHEMA_VERSION,
                 up_head: Cursor { next_seq: head.seq + 1, hash: head.hash },
                 down: Cursor { next_seq: down.next_seq, hash: down.hash },
+                event_version: EVENT_VERSION,
             })
         })
     }

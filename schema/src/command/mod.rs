@@ -4,6 +4,7 @@
 mod access;
 mod change;
 mod cluster;
+mod directory;
 mod handoff;
 mod outcome;
 mod personal;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
 pub use cluster::ClusterCommand;
+pub use directory::DirectoryCommand;
 pub use handoff::{HandoffCommand, MOVES_MAX, OutletMove, WINDOW_MAX};
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
@@ -137,6 +139,8 @@ pub enum Command {
     Cluster(ClusterCommand),
     /// Outlets that move from node to node.
     Handoff(HandoffCommand),
+    /// Where terminals reach the nodes.
+    Directory(DirectoryCommand),
 }
 
 /// One deposit to credit.

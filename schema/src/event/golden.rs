@@ -151,6 +151,7 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
     bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))));
+    bodies.extend(directory().into_iter().map(|(name, event)| (name, EventBody::Directory(event))));
     bodies
 }
 
@@ -176,6 +177,13 @@ fn handoffs() -> [(&'static str, HandoffEvent); 9] {
         ("outlet_left", HandoffEvent::Left { handoff, outlet, from, to, balance }),
         ("outlet_taken_back", HandoffEvent::Returned { handoff, outlet, node: from }),
     ]
+}
+
+fn directory() -> [(&'static str, DirectoryEvent); 2] {
+    let (node, addresses) = (node(), vec!["node7.example:8443".to_string()]);
+    let (bytes, signature) = (b"{}".to_vec(), vec![9; 2]);
+    let published = DirectoryEvent::DirectoryPublished { version: 300, bytes, signature };
+    [("node_reached", DirectoryEvent::NodeReached { node, addresses }), ("directory_published", published)]
 }
 
 fn hub() -> Vec<(&'static str, HubEvent)> {

@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 76] = [
+pub const KINDS: [&str; 78] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -15,6 +15,7 @@ pub const KINDS: [&str; 76] = [
     "change_withdrawn",
     "confirmation_offered",
     "deposit_credited",
+    "directory_published",
     "division_defined",
     "enrolment_failed",
     "enrolment_offered",
@@ -33,6 +34,7 @@ pub const KINDS: [&str; 76] = [
     "machine_command_run",
     "node_certificates_revoked",
     "node_defined",
+    "node_reached",
     "operator_defined",
     "operator_disabled",
     "outlet_arrived",

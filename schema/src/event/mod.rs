@@ -6,6 +6,7 @@
 mod access;
 mod actor;
 mod change;
+mod directory;
 #[cfg(test)]
 mod golden;
 mod handoff;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
 pub use change::{ChangeEvent, subject_view};
+pub use directory::DirectoryEvent;
 pub use handoff::{HandoffEvent, MOVED_REQUESTS_MAX, MovedRequest};
 pub use hub::{HUB_LINKS_MAX, HubEvent, HubLink, LINK_WEIGHT_MAX, MachineState};
 pub use kinds::{KINDS, kinds_like};
@@ -106,6 +108,8 @@ pub enum EventBody {
     Hub(HubEvent),
     /// Outlets that move from node to node.
     Handoff(HandoffEvent),
+    /// Where terminals reach the nodes.
+    Directory(DirectoryEvent),
 }
 
 /// Who receives an event of the hub.
@@ -125,7 +129,7 @@ impl EventBody {
         match self {
             EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Hub(_) => true,
             EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
-            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) => true,
+            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) | EventBody::Directory(_) => true,
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
@@ -142,6 +146,7 @@ impl EventBody {
             EventBody::Hub(_) => 3,
             EventBody::Handoff(_) => 4,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
+            EventBody::Directory(_) => 4,
             _ => 1,
         }
     }
@@ -156,7 +161,7 @@ impl EventBody {
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
-            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
+            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) | EventBody::Directory(_) => None,
             EventBody::Handoff(event) => event.amount(),
         }
     }
@@ -172,6 +177,7 @@ impl EventBody {
             EventBody::Machine(event) => event.audience(),
             EventBody::Hub(event) => event.audience(),
             EventBody::Handoff(event) => event.audience(),
+            EventBody::Directory(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -152,6 +152,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Machine(event) => event.view(),
         EventBody::Hub(event) => event.view(),
         EventBody::Handoff(event) => event.view(),
+        EventBody::Directory(event) => event.view(),
     }
 }
 

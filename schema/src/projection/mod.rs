@@ -8,6 +8,7 @@ mod access;
 mod account_row;
 mod catalog;
 mod change;
+mod directory;
 mod handoff;
 mod hub;
 mod master;
@@ -133,6 +134,7 @@ impl<'store> Projection<'store> {
             EventBody::Change(body) => self.apply_change(event, body),
             EventBody::Hub(body) => self.apply_hub(body),
             EventBody::Handoff(body) => self.apply_handoff(event, body),
+            EventBody::Directory(body) => self.apply_directory(body),
         }
     }
 

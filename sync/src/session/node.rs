@@ -5,7 +5,7 @@ use jikai_schema::chain::ChainHash;
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
+use crate::wire::{Cursor, Frame, Greeting, Hello, RefusalV1, Welcome, WireVersion};
 
 /// The node's end of a session.
 #[derive(Debug)]
@@ -29,9 +29,18 @@ enum State {
 impl NodeSession {
     /// Greets the hub.
     pub fn new(hello: Hello, now_ms: i64) -> Self {
-        let mut peer = Peer::new(now_ms);
+        NodeSession::over(WireVersion::NEWEST, hello, now_ms)
+    }
+
+    /// The same, in the version that both ends have agreed on.
+    pub fn over(version: WireVersion, hello: Hello, now_ms: i64) -> Self {
+        let mut peer = Peer::new(version, now_ms);
         let (up_head_seq, down) = (hello.up_head.next_seq - 1, hello.down);
-        peer.send(Stream::Up, &Frame::Hello(hello), now_ms);
+        let greeting = match version {
+            WireVersion::V1 => Frame::Hello(hello),
+            WireVersion::V2 => Frame::Greeting(Greeting { event_version: hello.event_version, hello }),
+        };
+        peer.send(Stream::Up, &greeting, now_ms);
         // Opens the down stream, and tells where the feed is expected.
         peer.send(Stream::Down, &Frame::Ack(down), now_ms);
         let down = BatchReceiver::new(down);
@@ -200,5 +209,6 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Batch(_) => "batch",
         Frame::Ack(_) => "ack",
         Frame::KeepAlive => "keep-alive",
+        Frame::Greeting(_) => "greeting",
     }
 }

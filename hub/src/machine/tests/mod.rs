@@ -6,6 +6,7 @@ mod batches;
 mod changes;
 mod cluster;
 mod determinism;
+mod directory;
 mod handoff;
 mod ingest;
 mod master;
