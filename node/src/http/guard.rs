@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
+use jikai_schema::directory::addresses_of;
 use jikai_schema::event::TokenTag;
 use jikai_schema::id::OutletId;
 
@@ -38,11 +39,11 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
         Needs::Allowance => check_allowance(&app, address)?,
         Needs::Machine => check_machine(address)?,
         Needs::Session => {
-            let session = signed_in(&app, &parts.headers, address)?;
+            let session = signed_in(&app, &parts.headers, address).await?;
             parts.extensions.insert(session);
         }
         Needs::May(permission) => {
-            let session = signed_in(&app, &parts.headers, address)?;
+            let session = signed_in(&app, &parts.headers, address).await?;
             check_right(&app, session.caller(), permission).await?;
             parts.extensions.insert(session);
         }
@@ -51,7 +52,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
 }
 
 /// The session of the request's token, within its terminal's allowance.
-fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
+async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
     let session =
         session_of(app, headers).inspect_err(|_| metrics::counter!("jikai_sessions_refused_total").increment(1));
     let session = match session {
@@ -60,7 +61,7 @@ fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn
         Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
     };
     check_open(app)?;
-    check_here(app, session.caller.outlet())?;
+    check_moved(app, session.caller.outlet()).await?;
     if !session.allow() {
         let hint = "Wait a second before the next request.";
         let detail = "This terminal asks too often.";
@@ -125,12 +126,11 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
 }
 
-/// Sends on whose outlet moved to another node, or is on its way there.
-pub(super) fn check_here(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    match app.moved.find(outlet) {
-        Some(to) => Err(Problem::refused(&Refusal::OutletMoved(to), None)),
-        None => Ok(()),
-    }
+/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`.
+pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let Some(to) = app.moved.find(outlet) else { return Ok(()) };
+    let addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
+    Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

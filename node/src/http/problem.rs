@@ -90,6 +90,11 @@ impl Problem {
         Problem { answers, node, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
     }
 
+    /// The same with where the node is reached that the terminal is sent to.
+    pub fn with_addresses(self, addresses: Vec<String>) -> Self {
+        Problem { addresses: Some(addresses), ..self }
+    }
+
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, hint)
     }

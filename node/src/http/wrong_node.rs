@@ -5,6 +5,7 @@ use jikai_schema::directory::addresses_of;
 use jikai_schema::id::{NodeId, OutletId};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::guard::check_moved;
 use super::problem::Problem;
 use crate::app::App;
 
@@ -16,12 +17,13 @@ struct Known {
     of_prefecture: Option<NodeId>,
 }
 
-/// Lets pass whose outlet is served here. Errors: 421 `other_node` with `node` and `addresses`; 503 `node_unknown`,
+/// Lets pass whose outlet is served here. Errors: 421 `outlet_moved`, `other_node` with `node` and `addresses`; 503 `node_unknown`,
 /// `outlet_arriving`.
 ///
 /// An outlet that there is not is answered as one of its prefecture that there is: who asks learns no more than the directory
 /// tells.
 pub(super) async fn check_here(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    check_moved(app, outlet).await?;
     let here = app.node;
     let known = app.pool.read(move |store| known(store, outlet, here)).await??;
     let node = match known.node {
