@@ -46,7 +46,8 @@ impl DirectoryKey {
 
     /// Takes over the key that another machine of the hub has, as [`DirectoryKey::secret_hex`] wrote it.
     pub fn take(data: &Path, secrets: &Secrets, digits: &str) -> anyhow::Result<Self> {
-        DirectoryKey::install(data, secrets, &seed_of(digits.as_bytes())?)
+        let seed = seed_of(digits.as_bytes())?;
+        DirectoryKey::install(data, secrets, &seed)
     }
 
     fn read(secrets: &Secrets) -> anyhow::Result<Option<Self>> {
