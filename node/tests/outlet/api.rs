@@ -103,6 +103,7 @@ impl Api {
             guesses: Arc::default(),
             hashing: Arc::new(Hashing::new(1, 8)),
             names,
+            moved: Arc::default(),
             directory: directory.clone(),
             link: link_state,
             hub: None,
