@@ -115,7 +115,8 @@ impl App {
         let unknown = |_| WriteError::AnsweredElsewhere { origin, seq };
         let hub = self.hub.as_ref().ok_or(WriteError::AnsweredElsewhere { origin, seq })?;
         let asked = NodeRequest::PastEvents { origin, seq, events_max: PACKS_MAX as u16 };
-        let reply = hub.ask(asked.encode().map_err(|_| unknown(()))?).await.map_err(|_| unknown(()))?;
+        let asked = asked.encode().map_err(|_| unknown(()))?;
+        let reply = hub.ask(asked).await.map_err(|_| unknown(()))?;
         let Ok(HubReply::PastEvents(past)) = HubReply::decode(&reply) else { return Err(unknown(())) };
         let events = past.iter().map_while(|bytes| decode_event(bytes).ok());
         let is_answer = |event: &Event| event.request.is_some_and(|known| known.id == request.key.id);

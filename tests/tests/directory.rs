@@ -26,7 +26,9 @@ fn province(folder: &Path) -> (Hub, [Node; 2], Vec<String>) {
     let imports = done("jikai-sim", &generate);
     let hub = Hub::start(&folder.join("hub"), Some(&world.join("printer.pub")), &[]);
     let lines = imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB "));
-    let lines: Vec<Vec<&str>> = lines.map(|line| line.split(' ').collect()).collect();
+    let lines = lines.map(|line| line.split(' ').collect::<Vec<&str>>());
+    // Who and where; no stock is needed.
+    let lines: Vec<_> = lines.filter(|line| ["node", "divisions", "townships", "outlets"].contains(&line[0])).collect();
     for line in &lines {
         hub.command(&["import"], line);
     }

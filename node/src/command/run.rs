@@ -69,22 +69,18 @@ fn raise_open_files() -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let mut connection = store::open(data)?;
-    let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
-    check_environment(&identity, &config)?;
+    let (mut connection, identity) = open_store(data, &config)?;
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
-    let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
-    let live = sessions.load(&connection, clock())?;
+    let (sessions, live) = open_sessions(&connection, &config, clock())?;
     let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let directory = DirectoryBoard::load(&connection, &config.environment)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
     let tls = own_tls(data, &secrets, &config)?;
-    let hub_acked = HubAcked::load(data);
-    let ordered = Arc::new(Notify::new());
+    let (hub_acked, ordered) = (HubAcked::load(data), Arc::new(Notify::new()));
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
@@ -99,8 +95,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let present = places(uplink.identity(), https_identity);
     let renewal =
         Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking.clone(), present, clock.clone())?;
-    let certificate = renewal.current();
-    let asked = renewal::listen(data, stopping.clone());
+    let (certificate, asked) = (renewal.current(), renewal::listen(data, stopping.clone()));
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
     let fetching =
         fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
@@ -142,6 +137,25 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
+}
+
+/// The store, which must be the one that the settings mean.
+fn open_store(data: &Path, config: &Config) -> anyhow::Result<(rusqlite::Connection, StoreIdentity)> {
+    let connection = store::open(data)?;
+    let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
+    check_environment(&identity, config)?;
+    Ok((connection, identity))
+}
+
+/// The sessions that are still open, and how many.
+fn open_sessions(
+    store: &rusqlite::Connection,
+    config: &Config,
+    now_ms: TimeMs,
+) -> anyhow::Result<(Arc<Sessions>, usize)> {
+    let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
+    let live = sessions.load(store, now_ms)?;
+    Ok((sessions, live))
 }
 
 /// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.

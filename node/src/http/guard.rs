@@ -11,11 +11,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
+use jikai_schema::directory::addresses_of;
 use jikai_schema::event::TokenTag;
+use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
-use super::wrong_node::check_not_moved;
 use crate::app::{App, Closed};
 use crate::decide::{Caller, Refusal};
 use crate::rights::{self, Needs, Permission, route_of};
@@ -60,7 +61,7 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
         Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
     };
     check_open(app)?;
-    check_not_moved(app, session.caller.outlet()).await?;
+    check_moved(app, session.caller.outlet()).await?;
     if !session.allow() {
         let hint = "Wait a second before the next request.";
         let detail = "This terminal asks too often.";
@@ -123,6 +124,13 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     }
     let hint = "Ask on the node's machine, or through a tunnel.";
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
+}
+
+/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`.
+pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let Some(to) = app.moved.find(outlet) else { return Ok(()) };
+    let addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
+    Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

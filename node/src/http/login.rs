@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn};
-use super::guard::{Peer, check_open};
+use super::guard::{Peer, check_moved, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
 use super::wrong_node::check_here;
@@ -67,7 +67,7 @@ pub(super) struct LoginView {
     session: SessionView,
 }
 
-/// Hands out a challenge for the terminal to sign. Errors: 421 `other_node` with `node` and `addresses`: go there; 422 invalid id; 503
+/// Hands out a challenge for the terminal to sign. Errors: 421 `other_node`, `outlet_moved` with `node` and `addresses`: go there; 422 invalid id; 503
 /// `node_unknown`, `outlet_arriving`.
 #[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 421, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn challenge(
@@ -92,6 +92,7 @@ pub(super) async fn login(
 ) -> Result<Json<LoginView>, Problem> {
     check_open(&app)?;
     let credentials = credentials(body)?;
+    check_moved(&app, credentials.terminal.outlet()).await?;
     // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
     tokio::spawn(prove(app, credentials, address)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }

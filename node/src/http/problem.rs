@@ -67,11 +67,6 @@ impl Problem {
         }
     }
 
-    /// Tells where the node that it names is reached.
-    pub(super) fn with_addresses(self, addresses: Vec<String>) -> Self {
-        Problem { addresses: Some(addresses), ..self }
-    }
-
     /// A value that cannot be read: 422 `invalid_<what>`.
     pub fn invalid(what: &str, detail: impl Into<String>) -> Self {
         let code = format!("invalid_{what}");
@@ -106,6 +101,11 @@ impl Problem {
             retry_after_ms,
             ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint())
         }
+    }
+
+    /// The same with where the node is reached that the terminal is sent to.
+    pub fn with_addresses(self, addresses: Vec<String>) -> Self {
+        Problem { addresses: Some(addresses), ..self }
     }
 
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {

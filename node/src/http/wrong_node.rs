@@ -5,9 +5,9 @@ use jikai_schema::directory::addresses_of;
 use jikai_schema::id::{NodeId, OutletId};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::guard::check_moved;
 use super::problem::Problem;
 use crate::app::App;
-use crate::decide::Refusal;
 
 /// What this node knows by itself.
 struct Known {
@@ -17,20 +17,13 @@ struct Known {
     of_prefecture: Option<NodeId>,
 }
 
-/// Sends on whose outlet moved to another node, or is on its way there. Errors: 421 `outlet_moved`.
-pub(super) async fn check_not_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    let Some(to) = app.moved.find(outlet) else { return Ok(()) };
-    let addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
-    Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
-}
-
 /// Lets pass whose outlet is served here. Errors: 421 `outlet_moved`, `other_node` with `node` and `addresses`; 503 `node_unknown`,
 /// `outlet_arriving`.
 ///
 /// An outlet that there is not is answered as one of its prefecture that there is: who asks learns no more than the directory
 /// tells.
 pub(super) async fn check_here(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    check_not_moved(app, outlet).await?;
+    check_moved(app, outlet).await?;
     let here = app.node;
     let known = app.pool.read(move |store| known(store, outlet, here)).await??;
     let node = match known.node {

@@ -150,8 +150,7 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
-    bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))));
-    bodies.extend(directory().into_iter().map(|(name, event)| (name, EventBody::Directory(event))));
+    bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))).chain(directory()));
     bodies
 }
 
@@ -178,11 +177,12 @@ fn handoffs() -> [(&'static str, HandoffEvent); 9] {
     ]
 }
 
-fn directory() -> [(&'static str, DirectoryEvent); 2] {
+fn directory() -> [(&'static str, EventBody); 2] {
     let (node, addresses) = (node(), vec!["node7.example:8443".to_string()]);
     let (bytes, signature) = (b"{}".to_vec(), vec![9; 2]);
     let published = DirectoryEvent::DirectoryPublished { version: 300, bytes, signature };
-    [("node_reached", DirectoryEvent::NodeReached { node, addresses }), ("directory_published", published)]
+    let reached = EventBody::Directory(DirectoryEvent::NodeReached { node, addresses });
+    [("node_reached", reached), ("directory_published", EventBody::Directory(published))]
 }
 
 fn hub() -> Vec<(&'static str, HubEvent)> {

@@ -32,6 +32,8 @@ const PAUSE_MAX_S: u64 = 5;
 /// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
 /// was told.
 const REDIRECTS_MAX: u32 = 100;
+/// Pause before another node is asked, to which the terminal was sent.
+const MOVE_PAUSE_MS: u64 = 50;
 /// How long a node that is asked where to go may take.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 
@@ -193,11 +195,11 @@ impl Line {
         while tries < TRIES_MAX {
             tries += 1;
             match self.attempt(call).await {
-                // The outlet is on its way there, and its sessions with it.
-                Ok(reply) if reply.status == 401 && redirects > 0 && redirects < REDIRECTS_MAX => {
-                    (tries, redirects) = (0, redirects + 1);
-                    last = anyhow!("{} was sent on, and the session is not there yet: {}", call.path, text(&reply));
-                    tokio::time::sleep(Duration::from_millis(PAUSE_FIRST_MS)).await;
+                // Its session moves along, and may come a moment later than it.
+                Ok(reply) if reply.status == 401 && self.way.has_just_moved() => {
+                    tries -= 1;
+                    last = anyhow!("{} was answered with 401 behind a move: {}", call.path, text(&reply));
+                    pause_ms = PAUSE_FIRST_MS;
                 }
                 // A node that was started again knows no sessions of outlets that have left.
                 Ok(reply) if reply.status == 401 && redirects < REDIRECTS_MAX && self.is_sent_on().await => {
@@ -208,10 +210,15 @@ impl Line {
                     last = self.lose_session(call, &reply)?;
                     continue;
                 }
-                Ok(reply) if reply.status == 421 && redirects < REDIRECTS_MAX && self.follow(&reply) => {
+                Ok(reply) if reply.status == 421 && redirects < REDIRECTS_MAX => {
+                    let before = self.node();
+                    ensure!(self.follow(&reply), "{} was sent on to nowhere: {}", call.path, text(&reply));
                     (tries, redirects) = (0, redirects + 1);
                     last = anyhow!("{} was sent on: {}", call.path, text(&reply));
-                    tokio::time::sleep(pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000)).await;
+                    // Another node may be asked at once; the same one said how long it wants to be left alone.
+                    let told = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000);
+                    let is_other = self.node() != before;
+                    tokio::time::sleep(if is_other { Duration::from_millis(MOVE_PAUSE_MS) } else { told }).await;
                     continue;
                 }
                 // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
