@@ -11,6 +11,8 @@ use crate::id::{NodeId, OutletId};
 use crate::ledger::TransferId;
 use crate::projection::{PackRow, ProjectionError};
 
+/// Bytes of the names in a set.
+const SET_NAMES_BYTES: usize = 300;
 /// Packs that are read at once.
 const PACKS_A_READ: u32 = 256;
 /// Claims in one set: 30 bytes each at most.
@@ -85,16 +87,30 @@ impl RowSet {
         RowSet { table: "outlet_class".into(), columns: vec!["outlet".into(), "class".into()], rows }
     }
 
-    /// Writes the rows in place of those with the same keys. Poison: a table that does not move with an outlet, columns that it has
-    /// not, rows of another length, a row of another outlet or another node than these.
-    pub(crate) fn write(&self, store: &Connection, outlet: OutletId, to: NodeId) -> Result<(), ProjectionError> {
-        let Some(table) = TABLES.iter().find(|table| table.name == self.table) else {
-            return Err(ProjectionError::Contradiction("rows of a table that does not move with an outlet"));
-        };
-        let (count, sql) = (self.columns.len(), self.insert(store, table)?);
-        if self.rows.iter().any(|row| row.len() != count) {
+    /// Whether the rows can be written. Poison: a table that does not move with an outlet, columns that it has not, rows of another
+    /// length.
+    pub(crate) fn check(&self, store: &Connection) -> Result<(), ProjectionError> {
+        self.insert(store, self.table()?)?;
+        if self.rows.iter().any(|row| row.len() != self.columns.len()) {
             return Err(ProjectionError::Contradiction("a row of another length than its columns"));
         }
+        Ok(())
+    }
+
+    /// Bytes of it, about.
+    fn len(&self) -> usize {
+        self.rows.iter().flatten().map(RowValue::len).sum()
+    }
+
+    fn table(&self) -> Result<&'static OutletTable, ProjectionError> {
+        let table = TABLES.iter().find(|table| table.name == self.table);
+        table.ok_or(ProjectionError::Contradiction("rows of a table that does not move with an outlet"))
+    }
+
+    /// Writes checked rows in place of those with the same keys.
+    pub(crate) fn write(&self, store: &Connection, outlet: OutletId, to: NodeId) -> Result<(), ProjectionError> {
+        let table = self.table()?;
+        let sql = self.insert(store, table)?;
         // From here on a row that a table refuses rolls the whole transaction back.
         let mut insert = store.prepare_cached(&sql)?;
         for row in &self.rows {
@@ -152,15 +168,29 @@ impl RowValue {
     }
 }
 
-/// All rows of an outlet, in sets that each fit into an event, in an order in which they may be written. A projection over the same
+/// All rows of an outlet, in groups of sets that each fit into an event, in an order in which they may be written. A projection over the same
 /// store must have written what it keeps in memory.
-pub fn export(store: &Connection, outlet: OutletId) -> Result<Vec<RowSet>, ProjectionError> {
+pub fn export(store: &Connection, outlet: OutletId) -> Result<Vec<Vec<RowSet>>, ProjectionError> {
     let mut sets = Vec::new();
     for table in &TABLES {
         export_table(store, table, outlet, &mut sets)?;
     }
     export_claims(store, outlet, &mut sets)?;
-    Ok(sets)
+    let mut groups: Vec<Vec<RowSet>> = Vec::new();
+    let mut bytes = 0;
+    for set in sets {
+        // Names of a table and of its columns are shorter than this together.
+        let more = set.len() + SET_NAMES_BYTES;
+        match groups.last_mut().filter(|_| bytes + more <= ROW_SET_BYTES_MAX) {
+            Some(group) => group.push(set),
+            None => {
+                groups.push(vec![set]);
+                bytes = 0;
+            }
+        }
+        bytes += more;
+    }
+    Ok(groups)
 }
 
 /// Who paid the tickets of the outlet's packs, from the transfers, which stay where they are.

@@ -163,7 +163,7 @@ fn met_tickets() -> [(&'static str, TicketEvent); 2] {
 fn handoffs() -> [(&'static str, HandoffEvent); 9] {
     let (handoff, outlet, from, to, balance) = (300, outlet(), node(), NodeId::new(12).unwrap(), fen(4_200));
     let requests = || vec![MovedRequest { index: -5, origin: from, seq: 77 }];
-    let rows = crate::outlet_rows::RowSet::example();
+    let rows = vec![crate::outlet_rows::RowSet::example()];
     [
         ("handoff_ordered", HandoffEvent::Ordered { handoff, outlet, from, to }),
         ("handoff_cancelled", HandoffEvent::Cancelled { handoff, outlet, from }),

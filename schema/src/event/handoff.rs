@@ -78,8 +78,8 @@ pub enum HandoffEvent {
         outlet: OutletId,
         /// Who shall serve it.
         to: NodeId,
-        /// The rows.
-        rows: RowSet,
+        /// The rows, in the order in which they may be written.
+        rows: Vec<RowSet>,
     },
     /// Answered requests, on their way to the new node.
     RequestsMoved {
@@ -193,9 +193,11 @@ impl HandoffEvent {
             HandoffEvent::Released { handoff, to, .. } => {
                 view("outlet_released", handoff, serde_json::json!({ "to_node": to.get() }))
             }
-            HandoffEvent::RowsMoved { handoff, to, rows, .. } => {
-                view("outlet_rows_moved", handoff, serde_json::json!({ "to_node": to.get(), "rows": rows.count() }))
-            }
+            HandoffEvent::RowsMoved { handoff, to, rows, .. } => view(
+                "outlet_rows_moved",
+                handoff,
+                serde_json::json!({ "to_node": to.get(), "rows": rows.iter().map(RowSet::count).sum::<usize>() }),
+            ),
             HandoffEvent::RequestsMoved { handoff, to, requests, .. } => {
                 let more = serde_json::json!({ "to_node": to.get(), "requests": requests.len() });
                 view("outlet_requests_moved", handoff, more)

@@ -96,9 +96,11 @@ impl Projection<'_> {
         )
     }
 
-    fn take_rows(&mut self, outlet: OutletId, to: NodeId, rows: &RowSet) -> Result<(), ProjectionError> {
+    fn take_rows(&mut self, outlet: OutletId, to: NodeId, rows: &[RowSet]) -> Result<(), ProjectionError> {
         self.settle()?;
-        rows.write(self.store, outlet, to)
+        // All are checked before the first is written.
+        rows.iter().try_for_each(|set| set.check(self.store))?;
+        rows.iter().try_for_each(|set| set.write(self.store, outlet, to))
     }
 
     fn leave(

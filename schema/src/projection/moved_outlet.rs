@@ -237,7 +237,7 @@ fn a_node_releases_only_what_it_serves_and_rows_of_other_tables_are_refused() {
         r#"{"table":"outlet","columns":["node) --"],"rows":[]}"#,
         r#"{"table":"outlet","columns":["outlet","node"],"rows":[[{"Integer":1}]]}"#,
     ] {
-        let rows = serde_json::from_str(json).unwrap();
+        let rows = vec![serde_json::from_str(json).unwrap()];
         let moved = HandoffEvent::RowsMoved { handoff: 1, outlet: outlet(1), to: node(2), rows };
         assert!(province.hub(EventBody::Handoff(moved)).unwrap_err().is_poison(), "{json}");
     }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::findings::{Findings, Property};
-use super::history::{Balances, History, in_order};
+use super::history::{Balances, History};
+use super::moves::in_order;
 use super::record::{Fact, Record};
 use crate::printer::Pools;
 
@@ -25,7 +26,7 @@ pub fn check_books(hub_log: &[Record], history: &History, pools: &Pools, finding
     }
     for (node, record) in in_order(hub_log, history) {
         match record.fact {
-            Fact::Moved { outlet, from, to, amount_fen } => books.move_outlet(outlet, (from, to), amount_fen),
+            Fact::Moved { outlet, from, to, amount_fen, .. } => books.move_outlet(outlet, (from, to), amount_fen),
             _ => books.post_node(node, record, &history.side, findings),
         }
     }

@@ -8,6 +8,7 @@ mod books;
 mod findings;
 mod gather;
 mod history;
+mod moves;
 mod places;
 mod record;
 mod reports;

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::findings::{Findings, Property};
-use super::history::{ExportedPack, History, in_order};
+use super::history::{ExportedPack, History};
+use super::moves::in_order;
 use super::record::{Fact, Pack, Record};
 use crate::printer::Pools;
 

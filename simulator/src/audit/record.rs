@@ -37,7 +37,9 @@ pub enum Fact {
     /// A pack was sent to an outlet of a node.
     Shipped { pack: Pack, outlet: u32, node: u16 },
     /// An outlet came to another node with its balance.
-    Moved { outlet: u32, from: u16, to: u16, amount_fen: i64 },
+    Moved { handoff: u64, outlet: u32, from: u16, to: u16, amount_fen: i64 },
+    /// A node let go of an outlet.
+    Released { handoff: u64, outlet: u32 },
     /// Money was paid in.
     Deposited { deposit: u64, outlet: u32, node: u16, amount_fen: i64 },
     /// A pack was checked in. Fen: face, prize fund, welfare fund, issue fee, commission.
@@ -63,8 +65,6 @@ pub enum Fact {
 pub struct Record {
     /// Position in its log.
     pub seq: u64,
-    /// When it was decided. Unix ms.
-    pub at_ms: i64,
     /// Chain after it.
     pub hash: [u8; 32],
     /// Fingerprint of everything readable in the line; equal lines have equal ones.
@@ -136,8 +136,7 @@ impl<'a> LogReader<'a> {
             findings.add(Property::PacksMisplaced, id, &self.source, format!("{subject} names what was never printed"));
         }
         let request = line.request.as_deref().and_then(|hex_text| hex::decode(hex_text).ok()?.try_into().ok());
-        let at_ms = line.at_ms.unwrap_or(0);
-        self.records.push(Record { seq: line.seq, at_ms, hash, print: print.finish(), request, fact });
+        self.records.push(Record { seq: line.seq, hash, print: print.finish(), request, fact });
         Ok(())
     }
 
@@ -179,7 +178,11 @@ fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
             node: number_of(event, "node")? as u16,
             amount_fen: number_of(event, "amount_fen")?,
         })),
+        "outlet_released" => {
+            Ok(Ok(Fact::Released { handoff: number_of(event, "handoff")? as u64, outlet: outlet_of(event)? }))
+        }
         "outlet_arrived" => Ok(Ok(Fact::Moved {
+            handoff: number_of(event, "handoff")? as u64,
             outlet: outlet_of(event)?,
             from: number_of(event, "from_node")? as u16,
             to: number_of(event, "to_node")? as u16,
@@ -251,6 +254,29 @@ impl Pack {
     /// Its id.
     pub fn id(self, pools: &Pools) -> String {
         pools.0[usize::from(self.game)].pack_id(self.number)
+    }
+}
+
+impl Fact {
+    /// The outlet that a node decided it for; `None` where it is of no outlet.
+    pub fn outlet(&self) -> Option<u32> {
+        match self {
+            Fact::CheckedIn { outlet, .. }
+            | Fact::Returned { outlet, .. }
+            | Fact::Sold { outlet, .. }
+            | Fact::Claimed { outlet, .. }
+            | Fact::Released { outlet, .. } => Some(*outlet),
+            _ => None,
+        }
+    }
+
+    /// The pack that it is about.
+    pub fn pack(&self) -> Option<Pack> {
+        match self {
+            Fact::CheckedIn { pack, .. } | Fact::Returned { pack, .. } => Some(*pack),
+            Fact::Sold { ticket, .. } | Fact::Claimed { ticket, .. } | Fact::Scratched { ticket } => Some(ticket.pack),
+            _ => None,
+        }
     }
 }
 
