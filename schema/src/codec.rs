@@ -12,7 +12,7 @@ pub const VERSION: u8 = 1;
 
 /// Newest version byte of an event that this build reads. An event carries the version that first knew its variant
 /// ([`Event::since`]): an older build takes a new fact for too new, never for a bad one.
-pub const EVENT_VERSION: u8 = 3;
+pub const EVENT_VERSION: u8 = 4;
 
 /// Largest encoded event: a shipped pack of 1000 tickets × 24-byte records, and room for its envelope.
 pub const EVENT_BYTES_MAX: usize = 32 * 1024;

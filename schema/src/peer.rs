@@ -7,9 +7,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
 use crate::id::{BatchNo, TerminalId};
+use crate::time::TimeMs;
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
@@ -31,6 +33,16 @@ pub enum NodeRequest {
     RenewCertificate {
         /// The request that proves the new key, PEM. What it says of its holder is not taken.
         request_pem: String,
+    },
+    /// The node's slice, for a store that is to take the place of another one. Answered with [`HubReply::SliceOpened`]; a slice that
+    /// was being sent before is forgotten.
+    OpenSlice,
+    /// A part of the slice that was opened last, in order from 0; the newest may be asked for again.
+    SlicePart {
+        /// Number of the transfer.
+        transfer: u64,
+        /// Number of the part.
+        part: u64,
     },
 }
 
@@ -92,6 +104,27 @@ pub enum HubReply {
         /// PEM.
         certificate_pem: String,
     },
+    /// Where the slice stands: its parts may be asked for.
+    SliceOpened(SliceHead),
+    /// A part, see [`SlicePart`](crate::slice::SlicePart).
+    SlicePart(Vec<u8>),
+    /// The part is not ready yet: ask again.
+    SlicePending,
+}
+
+/// The places in both logs at which a slice was read, all in one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceHead {
+    /// Names its parts.
+    pub transfer: u64,
+    /// Version of the tables.
+    pub schema_version: u32,
+    /// Next position of the node's own log, and the chain before it.
+    pub up: (u64, ChainHash),
+    /// Next position of the node's feed, and the chain before it.
+    pub down: (u64, ChainHash),
+    /// Stamp of the newest event of that feed; 0 before the first.
+    pub down_at_ms: TimeMs,
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -149,18 +182,27 @@ mod tests {
             (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
             (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
+            (NodeRequest::OpenSlice, "0103"),
+            (NodeRequest::SlicePart { transfer: 5, part: 300 }, "010405ac02"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
             assert_eq!(hex::encode(&bytes), golden, "{request:?}");
             assert_eq!(NodeRequest::decode(&bytes), Ok(request));
         }
+        let genesis = (1, ChainHash::GENESIS);
+        let head =
+            SliceHead { transfer: 5, schema_version: 7, up: genesis, down: genesis, down_at_ms: TimeMs::from_ms(1) };
+        let opened = format!("01050507{0}{0}02", format!("01{}", "00".repeat(32)));
         let replies = [
             (HubReply::BatchKeys(Vec::new()), "010000"),
             (HubReply::Refused("no".into()), "0101026e6f"),
             (HubReply::Enrolled, "0102"),
             (HubReply::NotEnrolled, "0103"),
             (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
+            (HubReply::SliceOpened(head), opened.as_str()),
+            (HubReply::SlicePart(vec![7]), "01060107"),
+            (HubReply::SlicePending, "0107"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

@@ -10,6 +10,7 @@ mod import;
 mod init;
 mod join;
 mod keys;
+mod node;
 mod report;
 mod run;
 mod staff;
@@ -61,6 +62,9 @@ enum Command {
     /// The machines of the hub.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// The nodes and their stores.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// HAProxy, through which browsers and other systems come.
     #[command(subcommand)]
     FrontDoor(front_door::FrontDoorCommand),
@@ -360,6 +364,7 @@ impl Command {
             Command::Run(args) => &args.data,
             Command::Join(args) => &args.data,
             Command::Cluster(command) => command.data(),
+            Command::Node(command) => command.data(),
             Command::FrontDoor(command) => command.data(),
             Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
             Command::Ca(CaCommand::Revoke(args)) => &args.data,
@@ -412,6 +417,7 @@ impl Cli {
             Command::Run(args) => run::run(&args),
             Command::Join(args) => join::join(&args),
             Command::Cluster(command) => cluster::cluster(&command),
+            Command::Node(command) => node::node(&command),
             Command::FrontDoor(command) => front_door::front_door(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),

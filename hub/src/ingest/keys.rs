@@ -67,6 +67,8 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         Ok(NodeRequest::BatchKeys { .. }) => Err(format!("at most {KEYS_MAX} keys are given at once")),
         Ok(NodeRequest::Enrol(enrolment)) => super::enrolment::enrol(gate, node, enrolment).await,
         Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
+        Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node).await,
+        Ok(NodeRequest::SlicePart { transfer, part }) => super::slices::part(gate, node, transfer, part).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

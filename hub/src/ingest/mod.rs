@@ -6,6 +6,7 @@ mod keys;
 mod links;
 mod renewal;
 mod signer;
+mod slices;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use jikai_schema::id::NodeId;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Admission, Future, HubStore, LogError};
-use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use rusqlite::Connection;
 
 use crate::sequencer::{ProposeError, Sequencer};
@@ -27,6 +28,7 @@ use crate::store::ReadPool;
 pub use keys::{KeyError, KeyVault};
 pub use links::{LinkView, Links};
 pub use signer::Signer;
+use slices::Slices;
 
 /// The hub as the sync driver sees it.
 pub struct NodeGate {
@@ -36,6 +38,7 @@ pub struct NodeGate {
     vault: Arc<KeyVault>,
     links: Arc<Links>,
     signer: Option<Arc<Signer>>,
+    slices: Arc<Slices>,
 }
 
 impl NodeGate {
@@ -47,7 +50,7 @@ impl NodeGate {
         vault: Arc<KeyVault>,
         links: Arc<Links>,
     ) -> Self {
-        NodeGate { environment, sequencer, pool, vault, links, signer: None }
+        NodeGate { environment, sequencer, pool, vault, links, signer: None, slices: Arc::default() }
     }
 
     /// Renews certificates of nodes too.
@@ -100,6 +103,22 @@ impl HubStore for NodeGate {
 
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         Box::pin(admission::admit(self, hello))
+    }
+
+    fn check_store<'a>(&'a self, hello: &'a Hello) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(admission::check_store(self, hello))
+    }
+
+    fn begin_run<'a>(&'a self, hello: &'a Hello, mark: Mark) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(admission::begin_run(self, hello, mark))
+    }
+
+    fn claimant(&self, node: NodeId, mark: Mark) -> Future<'_, Option<[u8; 16]>> {
+        Box::pin(admission::claimant(self, node, mark))
+    }
+
+    fn is_clone(&self, node: NodeId, run: [u8; 16]) -> Future<'_, ()> {
+        Box::pin(admission::note_clone(self, node, run))
     }
 
     fn ingest(

@@ -18,6 +18,7 @@ mod history;
 mod ingest;
 mod master;
 mod money;
+mod nodes;
 mod packs;
 mod personal;
 mod secrets;
@@ -47,6 +48,7 @@ use error::Stop;
 pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
+pub use nodes::{EpochRow, admitted_run, claimed_run, clone_refused_at_ms};
 pub use personal::PersonalRow;
 pub use staff::{
     CODE_FAILURES_MAX, FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no,
@@ -80,7 +82,7 @@ pub struct Applied {
     pub position: LogPosition,
     /// Newest positions of the nodes' feeds that grew.
     pub feed_heads: Vec<(NodeId, u64)>,
-    /// Whether a certificate was revoked.
+    /// Whether a certificate was revoked, or a node's store replaced: sessions must look whether they may go on.
     pub revoked: bool,
     /// Whether something about the machines of the hub changed.
     pub machines_changed: bool,
@@ -214,6 +216,7 @@ impl<'tx> Machine<'tx> {
             Command::Personal(command) => self.personal(stamp, command),
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
             Command::Cluster(command) => self.cluster(stamp, command),
+            Command::Node(command) => self.node(stamp, command),
         }
     }
 }

@@ -47,6 +47,10 @@ const TABLES: &[KeyedTable] = &[
     table("machine_number", "machine"),
     table("lease", "only_row"),
     table("generation", "only_row"),
+    table("node_epoch", "node, epoch"),
+    table("node_run", "node"),
+    table("node_claim", "node"),
+    table("node_clone", "node, run"),
 ];
 
 /// Digests every table whole, as `state` sees them now: in one read transaction if the caller opened one.

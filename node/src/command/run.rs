@@ -24,14 +24,15 @@ use crate::app::App;
 use crate::config::Config;
 use crate::http;
 use crate::identity::NodeIdentity;
+use crate::join::receive_slice;
 use crate::keyring::{Keyring, reseal};
 use crate::machine_log::take_over;
 use crate::renewal::{self, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
-use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
+use crate::store::{self, DownCursor, Joining, ReadPool, StoreIdentity};
 use crate::uplink::{
-    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact,
+    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, Runs, UplinkStore, fetch_keys, keep_acked, keep_contact,
     keep_gauges,
 };
 use crate::writer::{Clock, Writer};
@@ -72,6 +73,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
+    let runs = Runs::begin(data)?;
+    complete(data, &config, &identity, (&mut connection, &secrets), &runs).await?;
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(&connection, clock())?;
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
@@ -82,7 +85,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
-            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes);
+            .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
+            .with_runs(runs);
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
@@ -127,6 +131,26 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
+}
+
+/// A store that takes the place of a lost one receives its slice before anything else; nobody is served meanwhile.
+async fn complete(
+    data: &Path,
+    config: &Config,
+    identity: &StoreIdentity,
+    (store, secrets): (&mut rusqlite::Connection, &Secrets),
+    runs: &Runs,
+) -> anyhow::Result<()> {
+    let Some(joining) = Joining::load(store)? else { return Ok(()) };
+    let tls = NodeIdentity::load(data, secrets)?.tls()?;
+    // Kept for as long as it lasts: the uplink follows what it tells.
+    let (_routes, options) = ways_to_the_hub(store, config)?;
+    let memory = (HubGeneration::load(data), runs.clone());
+    let received = receive_slice(store, identity, joining, (&tls, options), memory);
+    tokio::select! {
+        received = received => received,
+        () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),
+    }
 }
 
 /// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.

@@ -70,9 +70,7 @@ async fn fetch_missing(requester: &Requester, writer: &Writer, pool: &ReadPool, 
             if complete { Ok(()) } else { Err("the hub did not give all keys".into()) }
         }
         HubReply::Refused(reason) => Err(reason),
-        HubReply::Enrolled | HubReply::NotEnrolled | HubReply::CertificateRenewed { .. } => {
-            Err("the hub answered another question".into())
-        }
+        _ => Err("the hub answered another question".into()),
     }
 }
 

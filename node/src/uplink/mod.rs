@@ -6,6 +6,7 @@ mod gauges;
 mod generation;
 mod keys;
 mod routes;
+mod runs;
 mod store;
 
 use jikai_schema::time::TimeMs;
@@ -16,6 +17,7 @@ pub use gauges::keep_gauges;
 pub use generation::HubGeneration;
 pub use keys::fetch_keys;
 pub use routes::HubRoutes;
+pub use runs::Runs;
 pub use store::UplinkStore;
 
 /// How the link stands.

@@ -8,11 +8,11 @@ use jikai_schema::event::EventBody;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
-use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use tokio::sync::watch;
 
 use super::routes::{changes_routes, routes};
-use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
+use super::{HubAcked, HubGeneration, HubRoutes, LinkState, Runs};
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -28,6 +28,8 @@ pub struct UplinkStore {
     clock: Clock,
     generation: HubGeneration,
     hub_acked: HubAcked,
+    /// `None` where nothing tells runs apart.
+    runs: Option<Runs>,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
 }
@@ -51,7 +53,19 @@ impl UplinkStore {
             }
         });
         let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
-        UplinkStore { identity, writer, pool, link, up_head, sessions, clock, generation, hub_acked, routes: None }
+        UplinkStore {
+            identity,
+            writer,
+            pool,
+            link,
+            up_head,
+            sessions,
+            clock,
+            generation,
+            hub_acked,
+            runs: None,
+            routes: None,
+        }
     }
 
     /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
@@ -59,9 +73,17 @@ impl UplinkStore {
         UplinkStore { generation, hub_acked, routes: Some(routes), ..self }
     }
 
+    /// Tells the hub which run of the store this is.
+    pub fn with_runs(self, runs: Runs) -> Self {
+        UplinkStore { runs: Some(runs), ..self }
+    }
+
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
     async fn met(&self, generation: u32, up: Cursor) -> Result<(), LogError> {
         self.generation.raise(generation).await?;
+        if let Some(runs) = &self.runs {
+            runs.admitted().await?;
+        }
         let acked_seq = up.next_seq - 1;
         let kept = self.hub_acked.met(generation, acked_seq).await;
         let hub_forgot = self.hub_acked.memory().forgot;
@@ -111,6 +133,10 @@ impl NodeStore for UplinkStore {
                 down: Cursor { next_seq: down.next_seq, hash: down.hash },
             })
         })
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.runs.as_ref().map(Runs::mark)
     }
 
     fn up_head(&self) -> watch::Receiver<u64> {

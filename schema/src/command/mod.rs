@@ -4,6 +4,7 @@
 mod access;
 mod change;
 mod cluster;
+mod node;
 mod outcome;
 mod personal;
 mod secrets;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
 pub use cluster::ClusterCommand;
+pub use node::NodeCommand;
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
 pub use secrets::{Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
@@ -133,6 +135,8 @@ pub enum Command {
     NoteMachineCommand(CommandRun),
     /// The machines of the hub.
     Cluster(ClusterCommand),
+    /// The stores of nodes.
+    Node(NodeCommand),
 }
 
 /// One deposit to credit.

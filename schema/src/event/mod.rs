@@ -13,6 +13,7 @@ mod kinds;
 mod machine;
 mod master;
 mod money;
+mod node;
 mod pack;
 mod personal;
 mod secrets;
@@ -31,6 +32,7 @@ pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
+pub use node::NodeEvent;
 pub use pack::{PackEvent, PackHold};
 pub use personal::PersonalEvent;
 pub use secrets::SecretsEvent;
@@ -102,6 +104,8 @@ pub enum EventBody {
     Machine(MachineEvent),
     /// The machines of the hub: where they are reached, which of them serve.
     Hub(HubEvent),
+    /// The stores of nodes: replaced, copied.
+    Node(NodeEvent),
 }
 
 /// Who receives an event of the hub.
@@ -125,6 +129,7 @@ impl EventBody {
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
+            EventBody::Node(_) => true,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
         }
     }
@@ -134,6 +139,7 @@ impl EventBody {
     const fn since(&self) -> u8 {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
+            EventBody::Node(_) => 4,
             EventBody::Hub(_) => 3,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
             _ => 1,
@@ -151,6 +157,7 @@ impl EventBody {
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
             EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
+            EventBody::Node(_) => None,
         }
     }
 
@@ -164,6 +171,7 @@ impl EventBody {
             EventBody::Personal(event) => event.audience(),
             EventBody::Machine(event) => event.audience(),
             EventBody::Hub(event) => event.audience(),
+            EventBody::Node(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

@@ -5,7 +5,7 @@ use jikai_schema::chain::ChainHash;
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome};
+use crate::wire::{Cursor, Frame, Hello, Mark, RefusalV1, Welcome};
 
 /// The node's end of a session.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct NodeSession {
     up_head_seq: u64,
     down: BatchReceiver,
     hub_generation_min: u32,
+    takes_feed: bool,
     /// Whether nothing new is sent any more: the session is about to end in order.
     ending: bool,
 }
@@ -29,18 +30,39 @@ enum State {
 impl NodeSession {
     /// Greets the hub.
     pub fn new(hello: Hello, now_ms: i64) -> Self {
+        NodeSession::marked(hello, None, now_ms)
+    }
+
+    /// Greets the hub, and tells which run of the store greets.
+    pub fn marked(hello: Hello, mark: Option<Mark>, now_ms: i64) -> Self {
         let mut peer = Peer::new(now_ms);
+        if let Some(mark) = mark {
+            peer.send(Stream::Up, &Frame::Mark(mark), now_ms);
+        }
         let (up_head_seq, down) = (hello.up_head.next_seq - 1, hello.down);
         peer.send(Stream::Up, &Frame::Hello(hello), now_ms);
         // Opens the down stream, and tells where the feed is expected.
         peer.send(Stream::Down, &Frame::Ack(down), now_ms);
         let down = BatchReceiver::new(down);
-        NodeSession { peer, state: State::Greeting, up_head_seq, down, hub_generation_min: 0, ending: false }
+        NodeSession {
+            peer,
+            state: State::Greeting,
+            up_head_seq,
+            down,
+            hub_generation_min: 0,
+            takes_feed: true,
+            ending: false,
+        }
     }
 
     /// Refuses a hub of an earlier generation than this: it was left behind, and what it takes in would be lost.
     pub fn with_hub_generation_min(self, hub_generation_min: u32) -> Self {
         NodeSession { hub_generation_min, ..self }
+    }
+
+    /// Leaves the feed unread and unacknowledged: the store is not ready for it. What the hub may send ahead is bounded.
+    pub fn without_feed(self) -> Self {
+        NodeSession { takes_feed: false, ..self }
     }
 
     /// Takes received bytes.
@@ -51,7 +73,7 @@ impl NodeSession {
 
     fn read_frames(&mut self, stream: Stream, now_ms: i64) {
         // The feed waits until both ends agree on the node's log: a store that must be refused takes nothing in.
-        while stream == Stream::Up || self.is_open() {
+        while stream == Stream::Up || (self.is_open() && self.takes_feed) {
             let Some(frame) = self.peer.next_frame(stream) else { return };
             if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
                 self.peer.refuse(refusal, now_ms);
@@ -200,5 +222,6 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Batch(_) => "batch",
         Frame::Ack(_) => "ack",
         Frame::KeepAlive => "keep-alive",
+        Frame::Mark(_) => "mark",
     }
 }

@@ -129,6 +129,12 @@ pub enum RefusalV1 {
         /// Generation of the hub.
         theirs: u32,
     },
+    /// The store is a copy: another process runs on the original, or has run on it since the copy was made.
+    #[error("the store of node {node} is a copy: another process runs, or has run since, on the original")]
+    Cloned {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
@@ -156,6 +162,9 @@ impl RefusalV1 {
                 "The hub lacks what it told its nodes: bring its newest copy and log back, or call the maintainers."
             }
             RefusalV1::Draining => "Nothing: the node goes to another machine of the hub by itself.",
+            RefusalV1::Cloned { .. } => {
+                "Stop this process, and find out who copied the store; the original goes on. If the original is lost, have the hub replace the node."
+            }
             RefusalV1::HubSuperseded { .. } => {
                 "Stop this machine of the hub: another one took over without it. Then join it anew."
             }
@@ -174,6 +183,7 @@ impl RefusalV1 {
                 | RefusalV1::Rewound { .. }
                 | RefusalV1::Revoked { .. }
                 | RefusalV1::Renewed { .. }
+                | RefusalV1::Cloned { .. }
         )
     }
 
@@ -190,7 +200,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 18] {
+    fn refusals() -> [(RefusalV1, &'static str); 19] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -212,6 +222,7 @@ mod tests {
             (RefusalV1::HubBehind { ours: 4, theirs: 9 }, "0f0409"),
             (RefusalV1::Draining, "10"),
             (RefusalV1::HubSuperseded { ours: 2, theirs: 1 }, "110201"),
+            (RefusalV1::Cloned { node }, "1200"),
         ]
     }
 
@@ -229,7 +240,7 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        assert_eq!(fences, [3, 4, 7, 8, 13, 14], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed");
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 18], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod determinism;
 mod ingest;
 mod master;
+mod nodes;
 mod secrets;
 mod staff;
 mod stock;
