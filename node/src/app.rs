@@ -2,24 +2,28 @@
 
 use std::sync::Arc;
 
-use jikai_schema::event::{BatchNames, RequestKey};
+use jikai_schema::codec::decode_event;
+use jikai_schema::event::{BatchNames, Event, RequestKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::money::Money;
+use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::Certified;
-use jikai_sync::transport::Requester;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rand::RngExt;
 use tokio::sync::watch;
 
 use crate::config::{Acknowledge, Config};
-use crate::decide::{Caller, Verb};
+use crate::decide::{Caller, PACKS_MAX, Verb};
+use crate::directory::{DirectoryBoard, Whereabouts};
+use crate::handoff::Moved;
 use crate::http::Allowances;
 use crate::keyring::Keyring;
+use crate::renewal::AskHub;
 use crate::session::{Challenges, Guesses, Hashing, Sessions};
 use crate::store::ReadPool;
 use crate::uplink::LinkState;
-use crate::writer::{Clock, Reply, Request, SharedNames, WriteError, Writer};
+use crate::writer::{Clock, Reply, Request, SharedNames, WriteError, Writer, repeat};
 
 /// How long a reply with `ack = "hub"` waits before it asks the terminal to come back with the same key.
 const ACK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
@@ -43,6 +47,8 @@ pub struct App {
     pub challenges: Arc<Challenges>,
     /// How often one address may ask without a session.
     pub strangers: Arc<Allowances>,
+    /// Outlets that were let go of.
+    pub moved: Arc<Moved>,
     /// Wrong passwords of operators.
     pub guesses: Arc<Guesses>,
     /// Room for hashing passwords.
@@ -50,7 +56,11 @@ pub struct App {
     /// Printed names of batches.
     pub names: SharedNames,
     /// Asks the hub; `None` where there is none.
-    pub hub: Option<Requester>,
+    pub hub: Option<Arc<dyn AskHub>>,
+    /// Where outlets are that are not served here.
+    pub whereabouts: Arc<Whereabouts>,
+    /// What terminals are told of all nodes.
+    pub directory: DirectoryBoard,
     /// State of the link to the hub.
     pub link: watch::Receiver<LinkState>,
     /// The certificate in use.
@@ -84,7 +94,10 @@ pub enum AskError {
 impl App {
     /// Asks the writer for what moves money or custody, and waits for the hub where `ack` or the amount demands it.
     pub async fn ask(&self, request: Request, amount_of: fn(&Reply) -> Money) -> Result<Reply, AskError> {
-        let reply = self.writer.ask(request).await?;
+        let reply = match self.writer.ask(request.clone()).await {
+            Err(WriteError::AnsweredElsewhere { origin, seq }) => self.ask_again(request, origin, seq).await?,
+            answer => answer?,
+        };
         let must_wait = match self.config.ack {
             Acknowledge::Hub => true,
             Acknowledge::Local => {
@@ -97,11 +110,29 @@ impl App {
         Ok(reply)
     }
 
+    /// Looks up at the hub what another node answered, before the outlet came here. A request that was not answered there is decided.
+    async fn ask_again(&self, request: Request, origin: NodeId, seq: u64) -> Result<Reply, WriteError> {
+        let unknown = |_| WriteError::AnsweredElsewhere { origin, seq };
+        let hub = self.hub.as_ref().ok_or(WriteError::AnsweredElsewhere { origin, seq })?;
+        let asked = NodeRequest::PastEvents { origin, seq, events_max: PACKS_MAX as u16 };
+        let asked = asked.encode().map_err(|_| unknown(()))?;
+        let reply = hub.ask(asked).await.map_err(|_| unknown(()))?;
+        let Ok(HubReply::PastEvents(past)) = HubReply::decode(&reply) else { return Err(unknown(())) };
+        let events = past.iter().map_while(|bytes| decode_event(bytes).ok());
+        let is_answer = |event: &Event| event.request.is_some_and(|known| known.id == request.key.id);
+        let events: Vec<Event> = events.take_while(is_answer).collect();
+        if events.is_empty() {
+            return self.writer.ask(Request { is_new: true, ..request }).await;
+        }
+        // Nothing waits for the hub: it is where the answer came from.
+        repeat(events, &request.key).map(|reply| Reply { seq: 0, ..reply })
+    }
+
     /// Notes that somebody asked for what the person may not do, by the right's words.
     pub async fn note_refusal(&self, caller: Caller, request: &str) -> Result<(), WriteError> {
         let key = self.fresh_key(&caller, "note");
         let verb = Verb::NoteRefusal { request: request.to_string() };
-        self.writer.ask(Request { caller, key, verb }).await.map(drop)
+        self.writer.ask(Request::new(caller, key, verb)).await.map(drop)
     }
 
     async fn wait_for_hub(&self, seq: u64) -> Result<(), AskError> {

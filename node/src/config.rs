@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use jikai_schema::crypto::Suite;
+use jikai_schema::directory::check_addresses;
 use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +44,10 @@ pub struct Config {
     pub hub: Vec<SocketAddr>,
     /// Where terminals connect.
     pub listen: SocketAddr,
+    /// Where terminals reach this node, HOST:PORT, the one to be tried first in front, at most 8: the hub tells all terminals. None:
+    /// `listen`, where that is one address. Each must be a name of the node's certificate, or lead to what bears one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub public_addresses: Vec<String>,
     /// When mutations are acknowledged.
     pub ack: Acknowledge,
     /// With `ack = "local"`: prizes and charges from this amount on wait for the hub all the same. Fen.
@@ -93,6 +98,7 @@ impl Config {
             master_key: MasterSource::default(),
             hub,
             listen,
+            public_addresses: Vec::new(),
             ack,
             hub_ack_from_fen: None,
             terminal_requests_per_second: count(50),
@@ -129,7 +135,18 @@ impl Config {
         if config.renewal_remaining_percent > 90 || config.renewal_retry_s_max == 0 {
             bail!("{}: renewal_remaining_percent is 0 to 90, renewal_retry_s_max above 0", path.display());
         }
+        check_addresses(&config.public_addresses)
+            .with_context(|| format!("{}: read public_addresses", path.display()))?;
         Ok(config)
+    }
+
+    /// What terminals are told, where the node listens at this address; empty where nobody can be told anything.
+    pub fn reached_at(&self, listening: SocketAddr) -> Vec<String> {
+        match self.public_addresses.is_empty() {
+            true if listening.ip().is_unspecified() => Vec::new(),
+            true => vec![listening.to_string()],
+            false => self.public_addresses.clone(),
+        }
     }
 
     /// Settles this process's suite by the settings in `data`; before `init` made them, nothing is settled.
@@ -193,5 +210,19 @@ mod tests {
         std::fs::write(dir.join(CONFIG_FILE), text.replace("percent = 33", "percent = 91")).unwrap();
         assert!(Config::load(&dir).is_err());
         std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn terminals_are_told_the_public_addresses_or_the_one_that_is_listened_on() {
+        let data = tempfile::tempdir().unwrap();
+        let (any, one): (SocketAddr, SocketAddr) = ("0.0.0.0:8443".parse().unwrap(), "10.0.0.1:8443".parse().unwrap());
+        let config = Config::new(3, "test".into(), vec![one], any, Acknowledge::Local);
+        assert_eq!(config.reached_at(any), [""; 0], "nobody reaches 0.0.0.0");
+        assert_eq!(config.reached_at(one), ["10.0.0.1:8443"]);
+        let told = Config { public_addresses: vec!["node3.example:443".into()], ..config };
+        told.save(data.path()).unwrap();
+        assert_eq!(Config::load(data.path()).unwrap().reached_at(one), ["node3.example:443"]);
+        Config { public_addresses: vec!["node3.example".into()], ..told }.save(data.path()).unwrap();
+        assert!(format!("{:#}", Config::load(data.path()).unwrap_err()).contains("HOST:PORT"));
     }
 }

@@ -39,6 +39,8 @@ const TABLES: &[SliceTable] = &[
     table("node", "node", EVERYWHERE),
     table("hub_machine", "machine", EVERYWHERE),
     table("hub_link", "machine, name", EVERYWHERE),
+    table("node_address", "node, place", EVERYWHERE),
+    table("directory", "only_row", EVERYWHERE),
     table("game", "game", EVERYWHERE),
     table("parameter", "key, scope, effective_from_ms, seq", EVERYWHERE),
     table("batch", "batch", EVERYWHERE),
@@ -58,6 +60,9 @@ const TABLES: &[SliceTable] = &[
     table("deposit", "deposit", "node = ?1"),
     table("outlet_day", "outlet_day", OUTLET_DAY),
     table("exception", "origin, seq", "node = ?1"),
+    table("handoff", "outlet", "node = ?1"),
+    table("claim_history", "ticket", "ticket >> 10 IN (SELECT pack FROM pack WHERE node = ?1)"),
+    table("outlet_moved", "outlet, node", "node = ?1"),
 ];
 
 /// Digest of one table.

@@ -10,13 +10,16 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
-use crate::id::{BatchNo, TerminalId};
+use crate::id::{BatchNo, NodeId, OutletId, TerminalId};
 use crate::time::TimeMs;
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
 /// Most batches whose keys are asked for at once.
 pub const KEYS_MAX: usize = 1_000;
+
+/// Most events of another node's log that are asked for at once: those of one request.
+pub const PAST_EVENTS_MAX: u16 = 256;
 
 /// What a node asks. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,25 @@ pub enum NodeRequest {
     RenewCertificate {
         /// The request that proves the new key, PEM. What it says of its holder is not taken.
         request_pem: String,
+    },
+    /// Events of a node's log, of an outlet that the asking node serves now and the other one served then.
+    PastEvents {
+        /// Whose log.
+        origin: NodeId,
+        /// The first.
+        seq: u64,
+        /// At most so many, 1 to [`PAST_EVENTS_MAX`].
+        events_max: u16,
+    },
+    /// Terminals reach the node at these addresses, the one to be tried first in front. Equal words change nothing.
+    Reached {
+        /// `HOST:PORT`, at most [`ADDRESSES_MAX`](crate::directory::ADDRESSES_MAX).
+        addresses: Vec<String>,
+    },
+    /// Which node serves an outlet that this one does not know.
+    WhereIs {
+        /// Which outlet.
+        outlet: OutletId,
     },
     /// The node's slice, for a store that is to take the place of another one. Answered with [`HubReply::SliceOpened`]; a slice that
     /// was being sent before is forgotten.
@@ -104,6 +126,12 @@ pub enum HubReply {
         /// PEM.
         certificate_pem: String,
     },
+    /// Events as they were hashed, in order; none behind the first that is not of an outlet of the asking node.
+    PastEvents(Vec<Vec<u8>>),
+    /// The hub knows where terminals reach the node.
+    Noted,
+    /// The node that serves the outlet; `None`: there is no such outlet.
+    OutletAt(Option<NodeId>),
     /// Where the slice stands: its parts may be asked for.
     SliceOpened(SliceHead),
     /// A part, see [`SlicePart`](crate::slice::SlicePart).
@@ -182,8 +210,11 @@ mod tests {
             (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
             (NodeRequest::RenewCertificate { request_pem: "pem".into() }, "01020370656d"),
-            (NodeRequest::OpenSlice, "0103"),
-            (NodeRequest::SlicePart { transfer: 5, part: 300 }, "010405ac02"),
+            (NodeRequest::PastEvents { origin: NodeId::new(7).unwrap(), seq: 300, events_max: 5 }, "010307ac0205"),
+            (NodeRequest::Reached { addresses: vec!["a:1".into()] }, "01040103613a31"),
+            (NodeRequest::WhereIs { outlet: OutletId::new(13_010_001).unwrap() }, "0105d1889a06"),
+            (NodeRequest::OpenSlice, "0106"),
+            (NodeRequest::SlicePart { transfer: 5, part: 300 }, "010705ac02"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
@@ -200,9 +231,13 @@ mod tests {
             (HubReply::Enrolled, "0102"),
             (HubReply::NotEnrolled, "0103"),
             (HubReply::CertificateRenewed { certificate_pem: "pem".into() }, "01040370656d"),
+            (HubReply::PastEvents(vec![vec![9]]), "0105010109"),
+            (HubReply::Noted, "0106"),
+            (HubReply::OutletAt(Some(NodeId::new(3).unwrap())), "01070103"),
+            (HubReply::OutletAt(None), "010700"),
             (HubReply::SliceOpened(head), opened.as_str()),
-            (HubReply::SlicePart(vec![7]), "01060107"),
-            (HubReply::SlicePending, "0107"),
+            (HubReply::SlicePart(vec![7]), "01090107"),
+            (HubReply::SlicePending, "010a"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

@@ -48,7 +48,8 @@ pub enum SlicePart {
         /// The events as they were hashed.
         events: Vec<Vec<u8>>,
     },
-    /// Facts of the hub that may have ended sessions which the table still shows as open; newest first.
+    /// Facts of the hub that tell what no table does: they may have ended sessions which are shown as open, or brought along which
+    /// requests of a moved outlet were answered elsewhere. Newest first.
     Facts {
         /// The events.
         events: Vec<Vec<u8>>,

@@ -51,7 +51,7 @@ async fn run(args: &CheckArgs) -> Result<Findings> {
     let pools = Pools::print(world.plan.seed, &world.games)?;
     let mut family = Family::new(layout.logs());
     let audited = tokio::select! {
-        audited = audit_run(&binaries, &layout, &world, &pools, &mut family) => audited,
+        audited = audit_run(&binaries, &layout, &pools, &mut family) => audited,
         pressed = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted ({pressed:?})")),
     };
     family.stop().await;

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::id::NodeId;
 use jikai_sync::session::{Action, HubSession, LogRecord, NodeSession, Stream, VerifiedBatch};
 use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
@@ -144,6 +145,7 @@ impl World {
     fn connect(&mut self) {
         let (up_head, down) = (self.up.head(), self.down.durable());
         let hello = Hello {
+            event_version: EVENT_VERSION,
             environment: "test".into(),
             node: node(),
             incarnation: [1; 16],
@@ -410,6 +412,7 @@ fn a_node_whose_log_was_rewound_or_rewritten_is_refused_by_itself() {
         let mut world = World::new(5);
         (0..5).for_each(|_| world.up.grow(&mut StdRng::seed_from_u64(1)));
         let hello = Hello {
+            event_version: EVENT_VERSION,
             environment: "test".into(),
             node: node(),
             incarnation: [1; 16],

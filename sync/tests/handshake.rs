@@ -3,14 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::id::NodeId;
 use jikai_sync::session::{
     Action, GREETING_MS_MAX, HubSession, LogRecord, NodeSession, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX,
 };
-use jikai_sync::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, encode_frame};
+use jikai_sync::wire::{Cursor, Frame, Hello, Mark, RefusalV1, Welcome, WireVersion, encode_frame};
 
 fn hello() -> Hello {
     Hello {
+        event_version: EVENT_VERSION,
         environment: "test".into(),
         node: NodeId::new(1).unwrap(),
         incarnation: [1; 16],
@@ -220,4 +222,39 @@ fn bytes_that_are_no_frame_end_the_session_and_the_peer_is_told() {
     let expected = RefusalV1::Malformed { what: "frame version 9 is not known here".into() };
     assert_eq!(node_closes(&mut node), Some(expected.clone()));
     assert_eq!(hub_closes(&mut hub), Some(expected));
+}
+
+#[test]
+fn a_node_of_the_version_before_greets_as_it_always_did_and_is_told_in_its_own_words() {
+    let (old, new) = (WireVersion::V1, WireVersion::V2);
+    let mark = Mark { run: [1; 16], after: None, process: [2; 16] };
+    // The older one knows no mark.
+    for (version, event_version, told) in [(old, old.event_version(), None), (new, EVENT_VERSION, Some(mark))] {
+        let mut node = NodeSession::over(version, hello(), Some(mark), 0);
+        let mut hub = HubSession::over(version, 0);
+        while let Some(action) = node.poll() {
+            if let Action::Send(stream, bytes) = action {
+                hub.on_bytes(stream, &bytes, 0);
+            }
+        }
+        assert_eq!(hub.poll(), Some(Action::Admit(Hello { event_version, ..hello() }, told)), "{version:?}");
+        hub.refuse(RefusalV1::SchemaTooOld { ours: 4, theirs: event_version }, 0);
+        while let Some(action) = hub.poll() {
+            if let Action::Send(stream, bytes) = action {
+                node.on_bytes(stream, &bytes, 0);
+            }
+        }
+        match (version, node_closes(&mut node).unwrap()) {
+            (WireVersion::V1, RefusalV1::Unavailable { why }) => assert!(why.contains("Upgrade the node"), "{why}"),
+            (WireVersion::V2, RefusalV1::SchemaTooOld { .. }) => {}
+            (version, other) => panic!("{version:?}: {other}"),
+        }
+    }
+}
+
+#[test]
+fn frames_of_another_version_than_the_one_agreed_on_end_the_session() {
+    let mut hub = HubSession::over(WireVersion::V1, 0);
+    hub.on_bytes(Stream::Up, &bytes(&Frame::Hello(hello())), 0);
+    assert!(is_malformed(hub_closes(&mut hub)));
 }

@@ -18,6 +18,7 @@ use super::client::run_to_end;
 use crate::app::INBOX;
 use crate::audit::checkpoint::{AuditKey, PublicKeys};
 use crate::config::{CONFIG_FILE, Config};
+use crate::directory::DirectoryKey;
 use crate::identity::{IdentityFiles, secrets_place};
 use crate::member::{Member, Seat};
 use crate::raft::log_store::LOG_FILE;
@@ -49,6 +50,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     IdentityFiles::new(data).create(&secrets, &args.environment, &args.host)?;
     let audit_key = AuditKey::load_or_make(&secrets).context("make the audit key")?;
     PublicKeys::default().add(data, audit_key.public()).context("list the audit key")?;
+    DirectoryKey::make(data, &secrets).context("make the key of the directory")?;
     create_private_dir(&data.join(INBOX))?;
     let tls = IdentityFiles::new(data).tls(&secrets)?;
     let password = run_to_end(make_administrator(data, &tls, &args.administrator))?;

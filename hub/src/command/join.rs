@@ -13,6 +13,7 @@ use super::DataArg;
 use crate::app::INBOX;
 use crate::audit::checkpoint::{AuditKey, PublicKeys};
 use crate::config::{CONFIG_FILE, Config, Link};
+use crate::directory::DirectoryKey;
 use crate::identity::{IdentityFiles, secrets_place};
 use crate::machines::Invitation;
 use crate::raft::log_store::LOG_FILE;
@@ -112,6 +113,9 @@ pub(super) fn join(args: &JoinArgs) -> anyhow::Result<()> {
     IdentityFiles::new(data).install(&secrets, &invitation.authority, &sealed)?;
     let audit_key = AuditKey::load_or_make(&secrets).context("make the audit key")?;
     PublicKeys::default().add(data, audit_key.public()).context("list the audit key")?;
+    if let Some(digits) = sealed.directory_key() {
+        DirectoryKey::take(data, &secrets, digits).context("keep the key of the directory")?;
+    }
     create_private_dir(&data.join(INBOX))?;
     // Last: a directory without settings was not made to the end.
     config.save(data)?;

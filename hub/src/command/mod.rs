@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod digest;
 mod front_door;
+mod handoff;
 mod import;
 mod init;
 mod join;
@@ -62,6 +63,9 @@ enum Command {
     /// The machines of the hub.
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Outlets that move from node to node.
+    #[command(subcommand)]
+    Handoff(handoff::HandoffCommand),
     /// The nodes and their stores.
     #[command(subcommand)]
     Node(node::NodeCommand),
@@ -302,8 +306,8 @@ struct NodeArgs {
     /// Display name.
     #[arg(long)]
     name: String,
-    /// GB/T 2260 codes, comma-separated, such as 1301,1302.
-    #[arg(long, value_delimiter = ',', required = true)]
+    /// GB/T 2260 codes, comma-separated, such as 1301,1302; none: only what is moved there by `handoff`.
+    #[arg(long, value_delimiter = ',')]
     prefectures: Vec<u16>,
 }
 
@@ -363,6 +367,7 @@ impl Command {
             Command::Init(args) => &args.data,
             Command::Run(args) => &args.data,
             Command::Join(args) => &args.data,
+            Command::Handoff(command) => command.data(),
             Command::Cluster(command) => command.data(),
             Command::Node(command) => command.data(),
             Command::FrontDoor(command) => command.data(),
@@ -416,6 +421,7 @@ impl Cli {
             Command::Init(args) => init::init(&args),
             Command::Run(args) => run::run(&args),
             Command::Join(args) => join::join(&args),
+            Command::Handoff(command) => handoff::handoff(&command),
             Command::Cluster(command) => cluster::cluster(&command),
             Command::Node(command) => node::node(&command),
             Command::FrontDoor(command) => front_door::front_door(&command),

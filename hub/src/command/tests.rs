@@ -38,6 +38,10 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub keys rewrap --data d --new-master env:JIKAI_KEY",
         "jikai-hub init --data d --master-key credential:hub",
         "jikai-hub audit search --data d --person a --item G0201-26001-0000001 --amount-min 10.00 --limit 5",
+        "jikai-hub import --data d node --id 12 --name N",
+        "jikai-hub handoff plan --data d --fill 12 --json",
+        "jikai-hub handoff start --data d --empty 3 --plan 0123456789abcdef --window 100 --no-wait",
+        "jikai-hub handoff start --data d --outlet 13010001,13010002 --to 4",
         "jikai-hub audit export --data d --format csv --out f --from 2026-11-01T08:00:00+08:00",
     ] {
         parse(line).unwrap();
@@ -46,7 +50,11 @@ fn the_command_line_is_the_one_of_the_contract() {
         "jikai-hub",
         "jikai-hub init --data d --environment prod",
         "jikai-hub import --data d cakes cakes.csv",
-        "jikai-hub import --data d node --id 1 --name N",
+        "jikai-hub import --data d node --id 1",
+        "jikai-hub handoff plan --data d",
+        "jikai-hub handoff start --data d --outlet 13010001",
+        "jikai-hub handoff start --data d --fill 1 --empty 2",
+        "jikai-hub handoff start --data d --fill 1 --to 2",
         "jikai-hub report --data d sales --by planet",
         "jikai-hub report --data d sales --csv --json",
         "jikai-hub audit verify --data d --from yesterday",

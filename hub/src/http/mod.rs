@@ -8,6 +8,7 @@ mod events;
 mod front;
 mod grants;
 mod guard;
+mod handoff;
 mod health;
 mod hints;
 mod imports;
@@ -120,6 +121,8 @@ fn guarded(routes: Router, app: App) -> Router {
 /// The machines of the hub.
 fn machines() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(handoff::show, handoff::start, handoff::cancel))
+        .routes(routes!(handoff::plan))
         .routes(routes!(cluster::show))
         .routes(routes!(cluster::invite))
         .routes(routes!(cluster::add, cluster::remove))

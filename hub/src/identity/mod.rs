@@ -33,6 +33,8 @@ pub const CA_KEY: &str = "ca.key";
 pub const HUB_KEY: &str = "hub.key";
 /// Name of the key that signs checkpoints among the secrets.
 pub const AUDIT_KEY: &str = "audit.key";
+/// Name of the key that signs the directory of the nodes among the secrets.
+pub const DIRECTORY_KEY: &str = "directory.key";
 
 /// What a build before the ring of keys kept in the clear.
 const PLAIN: &[PlainFile] = &[
@@ -55,6 +57,11 @@ impl IdentityFiles {
     /// The files under this data directory.
     pub fn new(data: &Path) -> Self {
         IdentityFiles { data: data.to_owned() }
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     /// Makes authority, certificate and token of a new hub. `hosts` are names by which browsers reach it.

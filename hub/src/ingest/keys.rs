@@ -1,8 +1,9 @@
 //! Batch keys: encrypted in the state, opened only to seal a batch and to hand them to a node. Never logged.
 
+use jikai_schema::codec;
 use jikai_schema::crypto::KeyRing;
 use jikai_schema::id::{BatchNo, NodeId};
-use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PlainKey};
+use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PAST_EVENTS_MAX, PlainKey};
 use jikai_schema::seal::BatchKey;
 use jikai_schema::vault::{VaultError, unwrap, wrap};
 use jikai_sync::identity::Certified;
@@ -12,6 +13,10 @@ use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
 use super::NodeGate;
+use crate::machine::{NodeHistory, StorageError};
+
+/// Bytes of past events in one answer; a little less than fits.
+const PAST_BYTES_MAX: usize = 96 * 1024;
 
 /// The key-encryption keys of this machine.
 pub struct KeyVault {
@@ -66,7 +71,12 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         Ok(NodeRequest::BatchKeys { batches }) if batches.len() <= KEYS_MAX => keys_of(gate, node, batches).await,
         Ok(NodeRequest::BatchKeys { .. }) => Err(format!("at most {KEYS_MAX} keys are given at once")),
         Ok(NodeRequest::Enrol(enrolment)) => super::enrolment::enrol(gate, node, enrolment).await,
+        Ok(NodeRequest::PastEvents { origin, seq, events_max }) => {
+            past_events(gate, node, (origin, seq, events_max)).await
+        }
         Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
+        Ok(NodeRequest::Reached { addresses }) => super::directory::reached(gate, node, addresses).await,
+        Ok(NodeRequest::WhereIs { outlet }) => super::directory::where_is(gate, outlet).await,
         Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node).await,
         Ok(NodeRequest::SlicePart { transfer, part }) => super::slices::part(gate, node, transfer, part).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
@@ -76,6 +86,34 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         HubReply::Refused(reason)
     });
     reply.encode().unwrap_or_default()
+}
+
+/// Events of another node's log, as long as they are of outlets that the asking node serves.
+async fn past_events(gate: &NodeGate, node: NodeId, asked: (NodeId, u64, u16)) -> Result<HubReply, String> {
+    let (origin, seq, events_max) = asked;
+    if seq == 0 || events_max == 0 || events_max > PAST_EVENTS_MAX {
+        return Err(format!("1 to {PAST_EVENTS_MAX} events are given at once, from 1 on"));
+    }
+    let read = move |state: &mut Connection| -> Result<Vec<Vec<u8>>, StorageError> {
+        let past = NodeHistory::new(state, origin).events_after(seq - 1, usize::from(events_max), PAST_BYTES_MAX)?;
+        let mut given = Vec::new();
+        for event in past {
+            if !is_of_outlet_of(state, node, &event.bytes)? {
+                break;
+            }
+            given.push(event.bytes);
+        }
+        Ok(given)
+    };
+    let events = gate.pool.read(read).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    Ok(HubReply::PastEvents(events))
+}
+
+fn is_of_outlet_of(state: &Connection, node: NodeId, bytes: &[u8]) -> Result<bool, rusqlite::Error> {
+    let Ok(event) = codec::decode_event(bytes) else { return Ok(false) };
+    let Some((terminal, _)) = event.actor.terminal() else { return Ok(false) };
+    let sql = "SELECT EXISTS (SELECT 1 FROM outlet WHERE outlet = ?1 AND node = ?2)";
+    state.prepare_cached(sql)?.query_row((terminal.outlet().get(), node.get()), |row| row.get(0))
 }
 
 /// Keys of those batches that are imported; every node is told of every batch, and may be sent packs of it.

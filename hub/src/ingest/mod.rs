@@ -1,9 +1,11 @@
 //! The nodes' side of the hub: their logs in, their feeds out, and the keys of their batches.
 
 mod admission;
+mod directory;
 mod enrolment;
 mod keys;
 mod links;
+mod readable;
 mod renewal;
 mod signer;
 mod slices;
@@ -25,6 +27,8 @@ use rusqlite::Connection;
 use crate::sequencer::{ProposeError, Sequencer};
 use crate::store::ReadPool;
 
+use readable::Readers;
+
 pub use keys::{KeyError, KeyVault};
 pub use links::{LinkView, Links};
 pub use signer::Signer;
@@ -38,6 +42,7 @@ pub struct NodeGate {
     vault: Arc<KeyVault>,
     links: Arc<Links>,
     signer: Option<Arc<Signer>>,
+    readers: Readers,
     slices: Arc<Slices>,
 }
 
@@ -50,7 +55,8 @@ impl NodeGate {
         vault: Arc<KeyVault>,
         links: Arc<Links>,
     ) -> Self {
-        NodeGate { environment, sequencer, pool, vault, links, signer: None, slices: Arc::default() }
+        let (signer, readers, slices) = (None, Readers::default(), Arc::default());
+        NodeGate { environment, sequencer, pool, vault, links, signer, readers, slices }
     }
 
     /// Renews certificates of nodes too.
@@ -136,8 +142,12 @@ impl HubStore for NodeGate {
         from_seq: u64,
         events_max: usize,
         bytes_max: usize,
-    ) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
-        Box::pin(self.read(move |store| read_feed(store, node, from_seq, events_max, bytes_max)))
+    ) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>> {
+        Box::pin(async move {
+            let read = self.read(move |store| read_feed(store, node, from_seq, events_max, bytes_max)).await;
+            let records = read.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+            self.readers.readable(node, records)
+        })
     }
 
     fn down_acked(&self, node: NodeId, cursor: Cursor) {

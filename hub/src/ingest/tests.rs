@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand};
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::seal::BatchKey;
@@ -24,6 +25,7 @@ pub(super) fn gate(hub: &Running) -> NodeGate {
 
 pub(super) fn hello(log: &NodeLog) -> Hello {
     Hello {
+        event_version: EVENT_VERSION,
         environment: "test".into(),
         node: log.node,
         incarnation: log.incarnation,
@@ -341,4 +343,55 @@ async fn a_run_on_a_copy_is_refused_and_told_of_and_the_original_goes_on() {
     assert_eq!(count(told).await.unwrap(), 2);
     assert_eq!(gate.begin_run(&hello(&log), mark(2, Some(1))).await, Ok(()), "the original");
     assert_eq!(gate.begin_run(&hello(&log), mark(5, Some(2))).await, Ok(()), "started anew");
+}
+
+async fn asked(gate: &NodeGate, by: u16, request: NodeRequest) -> HubReply {
+    let reply = gate.answer(&certified(by, "0a"), request.encode().unwrap()).await;
+    HubReply::decode(&reply).unwrap()
+}
+
+#[tokio::test]
+async fn a_node_tells_where_terminals_reach_it_and_asks_where_an_outlet_is() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let reach = |addresses: &[&str]| {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        NodeRequest::Reached { addresses }
+    };
+    let facts = async || {
+        let sql = "SELECT count(*) FROM node_address";
+        hub.pool.read(move |store| store.query_row(sql, [], |row| row.get::<_, i64>(0))).await.unwrap().unwrap()
+    };
+    assert_eq!(asked(&gate, 2, reach(&["node2.example:443"])).await, HubReply::Noted);
+    assert_eq!(asked(&gate, 2, reach(&["node2.example:443"])).await, HubReply::Noted);
+    assert_eq!(facts().await, 1);
+    let HubReply::Refused(reason) = asked(&gate, 2, reach(&["0.0.0.0:443"])).await else { panic!("not refused") };
+    assert!(reason.contains("0.0.0.0:443"), "{reason}");
+    let where_is = |id| NodeRequest::WhereIs { outlet: outlet(id) };
+    assert_eq!(asked(&gate, 1, where_is(13_020_001)).await, HubReply::OutletAt(Some(node(2))));
+    assert_eq!(asked(&gate, 1, where_is(13_020_999)).await, HubReply::OutletAt(None));
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_read_the_next_event_of_its_feed_is_told_so_at_the_greeting() {
+    let hub = Running::set_up().await;
+    let (gate, log) = (gate(&hub), NodeLog::new(1));
+    let head = |sql: &'static str| hub.pool.read(move |store| store.query_row(sql, [], |row| row.get::<_, i64>(0)));
+    let before = head("SELECT seq FROM feed_head WHERE node = 1").await.unwrap().unwrap() as u64;
+    let all = gate.read_down(log.node, 1, usize::MAX >> 1, usize::MAX).await.unwrap();
+    let place = all.iter().fold(ChainHash::GENESIS, |hash, record| hash.next(&record.bytes));
+    let addresses = vec!["node1.example:443".to_string()];
+    assert_eq!(asked(&gate, 1, NodeRequest::Reached { addresses }).await, HubReply::Noted);
+    let at_the_news = Cursor { next_seq: before + 1, hash: place };
+    let old = |down| Hello { event_version: 3, down, ..hello(&log) };
+    let refusal = refused(&gate, old(at_the_news)).await;
+    assert_eq!(refusal, RefusalV1::SchemaTooOld { ours: 4, theirs: 3 });
+    assert!(!refusal.is_fence() && refusal.hint().contains("Upgrade the node"));
+    gate.admit(old(Cursor::START)).await.unwrap();
+    let readable = gate.read_down(log.node, 1, usize::MAX >> 1, usize::MAX).await.unwrap();
+    assert_eq!(readable.len() as u64, before, "what it can read it gets, up to there");
+    let refusal = gate.read_down(log.node, before + 1, 9, usize::MAX).await.unwrap_err();
+    assert_eq!(refusal, RefusalV1::SchemaTooOld { ours: 4, theirs: 3 });
+    gate.admit(Hello { down: at_the_news, ..hello(&log) }).await.unwrap();
+    assert_eq!(gate.read_down(log.node, before + 1, 9, usize::MAX).await.unwrap().len(), 1, "after its upgrade");
 }

@@ -45,6 +45,12 @@ impl Lease {
         }
     }
 
+    /// A lease as machine 1 has it under this fence.
+    #[cfg(test)]
+    pub(super) fn of_test(fence: u64, sequencer: &Sequencer) -> Self {
+        Lease { machine: MachineNo::new(1).unwrap(), fence, sequencer: sequencer.clone() }
+    }
+
     /// What every result must bear.
     pub fn fence(&self) -> u64 {
         self.fence
@@ -66,13 +72,18 @@ impl Lease {
 
     /// Proposes what a job found out; an error once the lease is lost.
     pub(super) async fn report(&self, command: ClusterCommand) -> Result<(), Lost> {
-        match self.sequencer.propose(Actor::System, Command::Cluster(command)).await? {
+        self.propose(Command::Cluster(command)).await.map(drop)
+    }
+
+    /// The same for any command; `false` where it was refused for another reason, which is told in the log.
+    pub(super) async fn propose(&self, command: Command) -> Result<bool, Lost> {
+        match self.sequencer.propose(Actor::System, command).await? {
             Outcome::Refused(refusal) if refusal.code() == "lease_lost" => Err(Lost::Fenced(refusal)),
             Outcome::Refused(refusal) => {
                 tracing::warn!(%refusal, "what a job found out was refused");
-                Ok(())
+                Ok(false)
             }
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! [`Lease::confirm`] before it: a fence cannot call back what has left the machine.
 
 mod lease;
+mod publish_directory;
 mod watch_machines;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 pub use lease::Lease;
+pub use publish_directory::DirectorySigner;
 
 use crate::machines::Machines;
 use crate::sequencer::Sequencer;
@@ -22,13 +24,23 @@ use crate::store::ReadPool;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Does the jobs whenever this machine leads, until cancelled.
-pub async fn keep_jobs(machines: Machines, sequencer: Sequencer, pool: ReadPool, cancelled: CancellationToken) {
+pub async fn keep_jobs(
+    machines: Machines,
+    sequencer: Sequencer,
+    pool: ReadPool,
+    signer: DirectorySigner,
+    cancelled: CancellationToken,
+) {
     let run = rand::random();
     let keeping = async {
         loop {
             if let Some(lease) = Lease::take(&machines, &sequencer, &pool, run).await {
                 tracing::info!(fence = lease.fence(), "the jobs are this machine's");
-                watch_machines::until_lost(&lease, &machines).await;
+                // The watch ends with the lead, the directory with the lease: with either, both.
+                tokio::select! {
+                    () = watch_machines::until_lost(&lease, &machines) => {}
+                    () = publish_directory::until_lost(&lease, &signer, &pool) => {}
+                }
                 tracing::info!(fence = lease.fence(), "the jobs are not this machine's any more");
             }
             tokio::time::sleep(PAUSE).await;

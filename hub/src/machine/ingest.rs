@@ -6,6 +6,7 @@ use jikai_schema::command::{NodeBatch, Outcome, Refusal};
 use jikai_schema::event::EventKey;
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::ProjectionError;
+use jikai_schema::time::TimeMs;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::error::Stop;
@@ -51,7 +52,7 @@ impl Machine<'_> {
     /// Checks, in this order: the node is registered; its store is the one known (the first contact registers it); the
     /// batch begins where the log ends, or lies in what is known already and agrees with it; no event is of a newer
     /// version, which would be missing for ever if it were skipped.
-    pub(super) fn ingest_events(&mut self, batch: &NodeBatch) -> Result<Outcome, Stop> {
+    pub(super) fn ingest_events(&mut self, at_ms: TimeMs, batch: &NodeBatch) -> Result<Outcome, Stop> {
         let node = batch.node;
         if !self.feeds.is_registered(node) {
             return Err(unknown("node", node).into());
@@ -73,7 +74,7 @@ impl Machine<'_> {
         }
         let fresh = batch.events.get(known_count..).unwrap_or_default();
         // After this point the command must succeed.
-        let quarantined = self.take_in(node, cursor.next_seq, fresh)?;
+        let quarantined = self.take_in(node, cursor.next_seq, fresh, at_ms)?;
         let next = if fresh.is_empty() {
             cursor
         } else {
@@ -109,10 +110,16 @@ impl Machine<'_> {
     }
 
     /// Applies events; one that cannot be applied waits in quarantine and stops nothing.
-    fn take_in(&mut self, node: NodeId, first_seq: u64, events: &[Vec<u8>]) -> Result<u64, StorageError> {
+    fn take_in(
+        &mut self,
+        node: NodeId,
+        first_seq: u64,
+        events: &[Vec<u8>],
+        at_ms: TimeMs,
+    ) -> Result<u64, StorageError> {
         let mut quarantined = 0;
         for (seq, bytes) in (first_seq..).zip(events) {
-            if let Some(reason) = self.take_in_one(EventKey { origin: node, seq }, bytes)? {
+            if let Some(reason) = self.take_in_one(EventKey { origin: node, seq }, bytes, at_ms)? {
                 quarantined += 1;
                 self.tx.prepare_cached("INSERT INTO quarantine VALUES (?1, ?2, ?3, ?4)")?.execute((
                     node.get(),
@@ -126,7 +133,7 @@ impl Machine<'_> {
     }
 
     /// `Some` with the reason where the event is poison.
-    fn take_in_one(&mut self, key: EventKey, bytes: &[u8]) -> Result<Option<String>, StorageError> {
+    fn take_in_one(&mut self, key: EventKey, bytes: &[u8], at_ms: TimeMs) -> Result<Option<String>, StorageError> {
         let event = match codec::decode_event(bytes) {
             Ok(event) if event.key == key => event,
             Ok(event) => {
@@ -138,8 +145,9 @@ impl Machine<'_> {
         if let Some(reason) = self.poison.get(&key) {
             return Ok(Some(reason.clone()));
         }
+        let is_awaited = self.is_awaited(&event)?;
         match self.projection.apply(&event) {
-            Ok(()) => Ok(None),
+            Ok(()) => self.follow_handoff(&event, is_awaited, at_ms).map(|()| None),
             Err(error) if error.is_poison() => Ok(Some(error.to_string())),
             Err(ProjectionError::Storage(error)) if error.sqlite_error_code() == Some(CONSTRAINT) => {
                 Err(StorageError::HalfApplied { key, reason: error.to_string() })

@@ -82,7 +82,11 @@ impl Machine<'_> {
             MasterEvent::OutletDefined { outlet, node, township, name, .. } => {
                 check_name("outlet", name)?;
                 self.check_township(checked, *outlet, *township)?;
-                *node = self.node_serving(checked, outlet.prefecture())?;
+                // One that is there stays where it is: only a handoff moves it.
+                *node = match self.projection.outlet(*outlet)? {
+                    Some(row) => row.node,
+                    None => self.node_serving(checked, outlet.prefecture())?,
+                };
             }
             MasterEvent::TerminalDefined { terminal, node, .. } => {
                 *node = self.node_of_outlet(checked, terminal.outlet())?;
@@ -149,8 +153,8 @@ impl Machine<'_> {
             return Err(rule("invalid_node", "node 0 is the hub").into());
         }
         let distinct = prefectures.windows(2).all(|pair| pair[0] != pair[1]);
-        if prefectures.is_empty() || prefectures.len() > PREFECTURES_MAX || !distinct {
-            return Err(rule("invalid_prefectures", "a node serves 1 to 64 prefectures, each named once").into());
+        if prefectures.len() > PREFECTURES_MAX || !distinct {
+            return Err(rule("invalid_prefectures", "a node serves at most 64 prefectures, each named once").into());
         }
         for prefecture in prefectures {
             if let Some(other) = self.find_node(checked, *prefecture)?

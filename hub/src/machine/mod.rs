@@ -12,8 +12,10 @@ mod certificates;
 mod changes;
 mod cluster;
 mod commit;
+mod directory;
 mod emit;
 mod error;
+mod handoff;
 mod history;
 mod ingest;
 mod master;
@@ -195,7 +197,7 @@ impl<'tx> Machine<'tx> {
         }
         let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor, request: proposal.request };
         match &proposal.command {
-            Command::IngestEvents(batch) => self.ingest_events(batch),
+            Command::IngestEvents(batch) => self.ingest_events(proposal.at_ms, batch),
             Command::DefineMaster(definitions) => self.define_master(stamp, definitions),
             Command::ImportBatch { facts, wrapped_key } => self.import_batch(stamp, facts, wrapped_key),
             Command::StockPacks { batch, packs } => self.stock_packs(*batch, packs),
@@ -216,6 +218,8 @@ impl<'tx> Machine<'tx> {
             Command::Personal(command) => self.personal(stamp, command),
             Command::NoteMachineCommand(run) => self.note_machine_command(stamp, run),
             Command::Cluster(command) => self.cluster(stamp, command),
+            Command::Handoff(command) => self.handoff(stamp, command),
+            Command::Directory(command) => self.directory(stamp, command),
             Command::Node(command) => self.node(stamp, command),
         }
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::config::Config;
+use crate::directory::DirectoryKey;
 use crate::identity::{CA_KEY, IdentityFiles};
 use crate::staff::{InvitationCode, code_hash};
 
@@ -67,6 +68,9 @@ pub struct Sealed {
     ring: Option<String>,
     /// The authority's private key, PEM; only for one that serves.
     authority_key: Option<String>,
+    /// The key that signs the directory of the nodes, hex; only for one that serves.
+    #[serde(default)]
+    directory_key: Option<String>,
 }
 
 impl Drop for Sealed {
@@ -74,6 +78,7 @@ impl Drop for Sealed {
         self.key.zeroize();
         self.ring.zeroize();
         self.authority_key.zeroize();
+        self.directory_key.zeroize();
     }
 }
 
@@ -98,6 +103,7 @@ impl Invitation {
         let (key, now_ms) = (Key::generate()?, TimeMs::now());
         let authority_pem = files.authority_pem()?;
         let authority_key = secrets.key(CA_KEY)?;
+        let directory_key = DirectoryKey::load(files.data(), secrets)?.secret_hex();
         let certificate_ms = match voter_only {
             true => i64::MAX,
             false => settings.signing_terms(now_ms).certificate_ms,
@@ -111,6 +117,7 @@ impl Invitation {
             key: key.pem().to_owned(),
             ring: serves.then(|| hex::encode(secrets.ring().to_bytes().as_slice())),
             authority_key: serves.then(|| authority_key.pem().to_owned()),
+            directory_key: serves.then(|| directory_key.to_string()),
         };
         let code = InvitationCode::draw().context("the system gives no random numbers")?;
         let mut nonce = [0; 12];
@@ -176,6 +183,11 @@ impl Sealed {
     pub fn authority_key(&self) -> Option<Key> {
         self.authority_key.clone().map(Key::from_pem)
     }
+
+    /// The key that signs the directory of the nodes, hex, for one that serves; `None` also from a hub that is older than it.
+    pub fn directory_key(&self) -> Option<&str> {
+        self.directory_key.as_deref()
+    }
 }
 
 /// 80 drawn bits need no stretching.
@@ -205,6 +217,7 @@ mod tests {
         let again = Invitation::read(&text).unwrap();
         let sealed = again.open(&code.to_uppercase()).unwrap();
         assert!(sealed.ring().unwrap().is_some() && sealed.authority_key().is_some());
+        assert!(sealed.directory_key().is_some(), "machines that serve sign with the same key");
         assert_eq!(jikai_sync::identity::machine_by_pem(&sealed.certificate).unwrap(), Some(2));
         assert!(!text.contains("PRIVATE KEY"), "a key lies in the clear");
     }
@@ -214,6 +227,7 @@ mod tests {
         let Invited { invitation, code } = made(true);
         let sealed = invitation.open(&code).unwrap();
         assert!(sealed.ring().unwrap().is_none() && sealed.authority_key().is_none());
+        assert!(sealed.directory_key().is_none());
     }
 
     #[test]

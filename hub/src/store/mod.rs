@@ -1,6 +1,7 @@
 //! The hub's state: the shared tables and its own, rebuilt from the command log where they fall behind.
 
 mod digest;
+mod environment;
 mod pool;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, m
 use rusqlite::Connection;
 
 pub use digest::{TABLES_VERSION, digest_all};
+pub use environment::claim_environment_of;
 pub use pool::{PoolError, ReadPool};
 
 /// Tables of the hub alone.
@@ -26,6 +28,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0011_confirmation.sql"),
     include_str!("0012_replicated.sql"),
     include_str!("0013_cluster.sql"),
+    include_str!("0014_handoff.sql"),
     include_str!("0016_node_epoch.sql"),
 ];
 

@@ -159,7 +159,7 @@ impl World {
         self.requests += 1;
         let key = RequestKey::of_terminal(terminal, &format!("bench-{:020}", self.requests), "pay", text.as_bytes());
         let caller = Caller { terminal, operator, role: OperatorRole::Owner, address: None };
-        Request { caller, key, verb: Verb::PayClaims(vec![SecurityBarcode::parse(&text).unwrap()]) }
+        Request::new(caller, key, Verb::PayClaims(vec![SecurityBarcode::parse(&text).unwrap()]))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use jikai_schema::directory::check_addresses;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::{create_private_dir, verify_node};
+use jikai_sync::identity::{check_authority, create_private_dir, verify_node};
 use jikai_sync::invitation::StoreInvitation;
 use jikai_sync::secrets::Secrets;
 use zeroize::Zeroizing;
@@ -35,6 +36,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     if node.is_hub() {
         bail!("node 0 is the hub: choose the number that was registered for this node");
     }
+    check_addresses(&args.public_address).context("read --public-address")?;
     args.crypto_suite.choose()?;
     create_private_dir(data)?;
     let connection = store::open(data).context("make the store")?;
@@ -44,6 +46,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let config = Config {
         crypto_suite: args.crypto_suite,
         master_key: args.master_key.clone(),
+        public_addresses: args.public_address.clone(),
         ..Config::new(number, environment, args.hub.clone(), args.listen, args.ack)
     };
     make_request(data, &Secrets::create(&secrets_place(data, &config))?, node)?;
@@ -115,6 +118,7 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     let read =
         |path: &std::path::Path| std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()));
     let (certificate, authority) = (read(&args.certificate)?, read(&args.ca)?);
+    check_authority(&authority, &config.environment).context("check the file of --ca")?;
     let node = NodeId::new(config.node).context("read the node's number in node.toml")?;
     let secrets = take(data, &config)?;
     let key = request_key(&secrets)?.context("there is no request of this node: run `jikai-node request` first")?;

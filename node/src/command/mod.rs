@@ -111,6 +111,10 @@ struct InitArgs {
     /// Where terminals connect. Port 0 lets the system choose, another one at each start.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// Where terminals reach this node, HOST:PORT; the hub tells all terminals. May be given up to 8 times, the one to be tried first
+    /// in front. Without it: where it listens, if that is one address.
+    #[arg(long)]
+    public_address: Vec<String>,
     /// When a mutation is acknowledged to the terminal.
     #[arg(long, value_enum, default_value = "local")]
     ack: Acknowledge,

@@ -11,29 +11,32 @@ use axum_server::Handle;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
+use jikai_sync::identity::{TlsIdentity, check_authority};
 use jikai_sync::secrets::Secrets;
-use jikai_sync::transport::{NodeUplink, UplinkIdentity, UplinkOptions, UplinkPace};
+use jikai_sync::transport::{NodeUplink, Requester, UplinkIdentity, UplinkOptions, UplinkPace};
 use jikai_sync::upkeep::every;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::directory::DirectoryBoard;
+use crate::handoff::{Moved, keep_released};
 use crate::http;
 use crate::identity::NodeIdentity;
 use crate::join::receive_slice;
 use crate::keyring::{Keyring, reseal};
 use crate::machine_log::take_over;
-use crate::renewal::{self, Present, Renewal, keep_renewed};
+use crate::renewal::{self, AskHub, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, Joining, ReadPool, StoreIdentity};
 use crate::uplink::{
     Contact, HubAcked, HubGeneration, HubRoutes, LinkState, Runs, UplinkStore, fetch_keys, keep_acked, keep_contact,
-    keep_gauges,
+    keep_gauges, keep_reached,
 };
 use crate::writer::{Clock, Writer};
 
@@ -67,34 +70,36 @@ fn raise_open_files() -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let mut connection = store::open(data)?;
-    let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
-    check_environment(&identity, &config)?;
+    let (mut connection, identity) = open_store(data, &config)?;
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
     let runs = Runs::begin(data)?;
     complete(data, &config, &identity, (&mut connection, &secrets), &runs).await?;
-    let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
-    let live = sessions.load(&connection, clock())?;
+    let (sessions, live) = open_sessions(&connection, &config, clock())?;
+    let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
+    let directory = DirectoryBoard::load(&connection, &config.environment)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
     let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = NodeIdentity::load(data, &secrets)?.tls()?;
-    let hub_acked = HubAcked::load(data);
+    let tls = own_tls(data, &secrets, &config)?;
+    let (hub_acked, ordered) = (HubAcked::load(data), Arc::new(Notify::new()));
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
             .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
-            .with_runs(runs);
+            .with_runs(runs)
+            .with_handoff(moved.clone(), ordered.clone())
+            .with_directory(directory.clone());
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
     let stopping = CancellationToken::new();
     let requester = uplink.requester();
-    let (asking, present) = (Arc::new(requester.clone()), places(uplink.identity(), https_identity));
-    let renewal = Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking, present, clock.clone())?;
-    let certificate = renewal.current();
-    let asked = renewal::listen(data, stopping.clone());
+    let asking: Arc<dyn AskHub> = Arc::new(requester.clone());
+    let present = places(uplink.identity(), https_identity);
+    let renewal =
+        Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking.clone(), present, clock.clone())?;
+    let (certificate, asked) = (renewal.current(), renewal::listen(data, stopping.clone()));
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
     let fetching =
         fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
@@ -103,6 +108,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let acked = tokio::spawn(keep_acked(hub_acked, stopping.clone()));
     tokio::spawn(keep_gauges(uplink.status(), stopping.clone()));
     let syncing = tokio::spawn(uplink.run(stopping.clone()));
+    let released = (writer.clone(), pool.clone());
+    let releasing = tokio::spawn(keep_released(identity.node, released, moved.clone(), ordered, stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
     let app = App {
@@ -114,21 +121,24 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         keys,
         sessions,
         challenges: Arc::new(Challenges::default()),
+        moved,
         guesses: Arc::default(),
         hashing: Arc::new(Hashing::new(HASHING_MAX, HASHING_WAITING_MAX)),
         names: writer.names(),
-        hub: Some(requester.clone()),
+        hub: Some(asking),
+        whereabouts: Arc::default(),
+        directory,
         certificate,
         link: link_state,
         metrics,
         clock,
     };
     tracing::info!(node = %identity.node, live, "the node starts");
-    let served = serve_terminals(app.clone(), server).await;
+    let served = serve_terminals(app.clone(), server, requester).await;
     let writer_ended = !writer.is_running();
     drain(&app).await;
     stopping.cancel();
-    let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands);
+    let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
 }
@@ -153,6 +163,25 @@ async fn complete(
     }
 }
 
+/// The store, which must be the one that the settings mean.
+fn open_store(data: &Path, config: &Config) -> anyhow::Result<(rusqlite::Connection, StoreIdentity)> {
+    let connection = store::open(data)?;
+    let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
+    check_environment(&identity, config)?;
+    Ok((connection, identity))
+}
+
+/// The sessions that are still open, and how many.
+fn open_sessions(
+    store: &rusqlite::Connection,
+    config: &Config,
+    now_ms: TimeMs,
+) -> anyhow::Result<(Arc<Sessions>, usize)> {
+    let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
+    let live = sessions.load(store, now_ms)?;
+    Ok((sessions, live))
+}
+
 /// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.
 async fn end_writer(writing: std::thread::JoinHandle<()>, had_ended: bool) -> anyhow::Result<()> {
     let joined = tokio::task::spawn_blocking(move || writing.join()).await;
@@ -173,6 +202,13 @@ fn open_secrets(
     reseal(store, secrets.ring())?;
     let keys = Keyring::load(store, secrets.ring().clone())?;
     Ok((Arc::new(secrets), Arc::new(keys)))
+}
+
+/// Who this node is on the network, under an authority of its own environment.
+fn own_tls(data: &Path, secrets: &Secrets, config: &Config) -> anyhow::Result<TlsIdentity> {
+    let own = NodeIdentity::load(data, secrets)?;
+    check_authority(&own.authority_pem, &config.environment).context("check ca.pem")?;
+    own.tls()
 }
 
 fn start_clock() -> (Arc<SteadyClock>, Clock) {
@@ -236,10 +272,11 @@ fn places(uplink: UplinkIdentity, https: HttpsIdentity) -> Vec<Present> {
 }
 
 /// Serves until SIGTERM or SIGINT; requests that have begun are answered.
-async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
+async fn serve_terminals(app: App, server: HttpsServer, hub: Requester) -> anyhow::Result<()> {
     let handle: Handle<SocketAddr> = Handle::new();
     let listen = app.config.listen;
     let writer = app.writer.clone();
+    let (config, link) = (app.config.clone(), app.link.clone());
     let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
     let server = server.handle(handle.clone()).serve(service);
     let announcing = tokio::spawn({
@@ -248,6 +285,7 @@ async fn serve_terminals(app: App, server: HttpsServer) -> anyhow::Result<()> {
             if let Some(address) = handle.listening().await {
                 println!("ready http={address}");
                 let _ = std::io::stdout().flush();
+                keep_reached(hub, config.reached_at(address), link).await;
             }
         }
     });

@@ -174,6 +174,7 @@ pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -
     if verb.needs().is_some_and(|permission| !rights::may(asked.caller.role, permission)) {
         return Err(Refusal::OwnerRequired.into());
     }
+    check_outlet_here(projection, asked)?;
     match verb {
         Verb::OpenSession { token, expires_at_ms, ground } => {
             sessions::open(projection, asked, *token, *expires_at_ms, ground)
@@ -187,6 +188,20 @@ pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -
         Verb::InquireClaims(codes) => claims::inquire(projection, asked, codes),
         Verb::PayClaims(codes) => claims::pay(projection, asked, codes),
     }
+}
+
+/// Refuses an outlet that was let go of: from then on another node decides for it, and nobody until it has arrived there.
+fn check_outlet_here(projection: &mut Projection<'_>, asked: &Asked<'_>) -> Result<(), DecideError> {
+    let outlet = asked.caller.outlet();
+    if let Some(way) = projection.handoff(outlet)?.filter(|way| way.released) {
+        return Err(Refusal::OutletMoved(way.to).into());
+    }
+    if projection.outlet(outlet)?.is_none()
+        && let Some(to) = projection.moved_to(outlet, asked.node)?
+    {
+        return Err(Refusal::OutletMoved(to).into());
+    }
+    Ok(())
 }
 
 /// Refuses an outlet that another node serves, or that may not trade.

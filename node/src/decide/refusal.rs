@@ -1,6 +1,7 @@
 //! Refusals: a stable code, a sentence, and what to do next.
 
 use jikai_schema::event::SaleState;
+use jikai_schema::id::NodeId;
 use jikai_schema::money::Money;
 use jikai_schema::rules::{ClaimAnswer, Judgement};
 
@@ -101,6 +102,9 @@ pub enum Refusal {
     /// The outlet is not served by this node.
     #[error("this outlet is not served by this node")]
     OutletElsewhere,
+    /// The outlet moved to another node, or is on its way there.
+    #[error("this outlet is served by node {0} now")]
+    OutletMoved(NodeId),
 }
 
 impl Refusal {
@@ -130,6 +134,7 @@ impl Refusal {
             Refusal::OperatorDisabled => "operator_disabled",
             Refusal::LoginOutdated => "login_outdated",
             Refusal::OutletElsewhere => "outlet_elsewhere",
+            Refusal::OutletMoved(_) => "outlet_moved",
         }
     }
 
@@ -162,6 +167,9 @@ impl Refusal {
             Refusal::OperatorDisabled => "Ask the owner of the outlet.",
             Refusal::LoginOutdated => "Log in again with a new challenge.",
             Refusal::OutletElsewhere => "Connect to the node that serves this outlet.",
+            Refusal::OutletMoved(_) => {
+                "Send the request with the same Idempotency-Key and session to that node; wait a moment if it does not know the outlet yet."
+            }
         }
     }
 }

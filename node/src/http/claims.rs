@@ -83,7 +83,7 @@ pub(super) async fn inquire(
     let codes: Vec<SecurityBarcode> = parsed.iter().filter_map(|code| code.ok()).collect();
     let key = app.fresh_key(&caller, "inquire");
     // Who asked about which ticket is a fact, on disk before the answer is told. It moves nothing, so no hub is waited for.
-    let judgements = app.writer.ask(Request { caller, key, verb: Verb::InquireClaims(codes) }).await?.judgements;
+    let judgements = app.writer.ask(Request::new(caller, key, Verb::InquireClaims(codes))).await?.judgements;
     Ok(Json(AnswersView { answers: merge(&parsed, &judgements, &app.names(), caller.outlet()) }))
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn pay(State(app): State<App>, mutation: Mutation<CodesBody>) -
         return Err(Problem::new(axum::http::StatusCode::CONFLICT, code, error.to_string(), hint));
     }
     let codes = parsed.iter().filter_map(|code| code.ok()).collect();
-    let outcome = app.ask(Request { caller, key, verb: Verb::PayClaims(codes) }, paid_money).await;
+    let outcome = app.ask(Request::new(caller, key, Verb::PayClaims(codes)), paid_money).await;
     let reply = outcome.map_err(|error| match error {
         AskError::Write(WriteError::Refused(refusal @ Refusal::ClaimRefused { .. })) => {
             let Refusal::ClaimRefused { answers, .. } = &refusal else { return Problem::refused(&refusal, None) };

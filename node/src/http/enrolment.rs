@@ -34,6 +34,9 @@ pub(super) struct EnrolmentBody {
 pub(super) struct EnrolledView {
     terminal_id: String,
     outlet_id: String,
+    /// Hex of the Ed25519 public key that signs directories: the device keeps it, and believes no other. `null` until the centre
+    /// has published one.
+    directory_key: Option<String>,
 }
 
 /// Enrols a device; it can log in as soon as its definition has come from the centre, a moment later. Errors: 403
@@ -53,10 +56,12 @@ pub(super) async fn enrol(
     let request =
         NodeRequest::Enrol(enrolment).encode().map_err(|error| Problem::invalid("code", error.to_string()))?;
     let requester = app.hub.as_ref().ok_or_else(unreachable)?;
-    let reply = requester.request(&request).await.map_err(|_| unreachable())?;
+    let reply = requester.ask(request).await.map_err(|_| unreachable())?;
     match HubReply::decode(&reply) {
         Ok(HubReply::Enrolled) => {
-            Ok(Json(EnrolledView { terminal_id: terminal.to_string(), outlet_id: terminal.outlet().to_string() }))
+            let (terminal_id, outlet_id) = (terminal.to_string(), terminal.outlet().to_string());
+            let directory_key = app.directory.key();
+            Ok(Json(EnrolledView { terminal_id, outlet_id, directory_key }))
         }
         Ok(HubReply::NotEnrolled) => Err(refused()),
         _ => Err(unreachable()),

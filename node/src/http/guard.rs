@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use base64::Engine;
+use jikai_schema::directory::addresses_of;
 use jikai_schema::event::TokenTag;
+use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
@@ -21,7 +23,7 @@ use crate::rights::{self, Needs, Permission, route_of};
 use crate::session::Session;
 
 /// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`; 403
-/// `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
+/// `wrong_environment`, `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
 /// `offline_too_long`.
 pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
@@ -37,11 +39,11 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
         Needs::Allowance => check_allowance(&app, address)?,
         Needs::Machine => check_machine(address)?,
         Needs::Session => {
-            let session = signed_in(&app, &parts.headers, address)?;
+            let session = signed_in(&app, &parts.headers, address).await?;
             parts.extensions.insert(session);
         }
         Needs::May(permission) => {
-            let session = signed_in(&app, &parts.headers, address)?;
+            let session = signed_in(&app, &parts.headers, address).await?;
             check_right(&app, session.caller(), permission).await?;
             parts.extensions.insert(session);
         }
@@ -50,7 +52,7 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
 }
 
 /// The session of the request's token, within its terminal's allowance.
-fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
+async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
     let session =
         session_of(app, headers).inspect_err(|_| metrics::counter!("jikai_sessions_refused_total").increment(1));
     let session = match session {
@@ -59,6 +61,7 @@ fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn
         Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
     };
     check_open(app)?;
+    check_moved(app, session.caller.outlet()).await?;
     if !session.allow() {
         let hint = "Wait a second before the next request.";
         let detail = "This terminal asks too often.";
@@ -75,12 +78,26 @@ fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
     // What never was a token, and what is none any more, cannot be told apart: ended sessions are not kept.
     let of_none = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint);
     let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
-    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.ok_or_else(required)?);
+    let token = token.ok_or_else(required)?;
+    let token = match token.split_once('.') {
+        Some((environment, _)) if environment != app.config.environment => return Err(wrong_environment(app)),
+        Some((_, token)) => token,
+        // Of a session that an earlier build opened.
+        None => token,
+    };
+    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token);
     let session = app.sessions.find(&TokenTag::of(&token.map_err(|_| of_none())?)).ok_or_else(of_none)?;
     if app.now_ms() >= session.expires_at_ms {
         return Err(expired());
     }
     Ok(session)
+}
+
+fn wrong_environment(app: &App) -> Problem {
+    let environment = &app.config.environment;
+    let detail = format!("This token is of another environment; this node is of `{environment}`.");
+    let hint = "Connect the terminal to a node of its own environment: training never reaches a live node.";
+    Problem::new(StatusCode::FORBIDDEN, "wrong_environment", detail, hint)
 }
 
 /// Refuses what the person may not do, and notes it.
@@ -107,6 +124,13 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     }
     let hint = "Ask on the node's machine, or through a tunnel.";
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
+}
+
+/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`.
+pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let Some(to) = app.moved.find(outlet) else { return Ok(()) };
+    let addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
+    Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

@@ -17,9 +17,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn};
-use super::guard::{Peer, check_open};
+use super::guard::{Peer, check_moved, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
+use super::wrong_node::check_here;
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
 use crate::query::QueryError;
@@ -66,22 +67,24 @@ pub(super) struct LoginView {
     session: SessionView,
 }
 
-/// Hands out a challenge for the terminal to sign. Errors: 422 invalid id.
-#[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 422, body = Problem)))]
+/// Hands out a challenge for the terminal to sign. Errors: 421 `other_node`, `outlet_moved` with `node` and `addresses`: go there; 422 invalid id; 503
+/// `node_unknown`, `outlet_arriving`.
+#[utoipa::path(post, path = "/v1/login/challenge", request_body = ChallengeBody, responses((status = 200, body = ChallengeView), (status = 421, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn challenge(
     State(app): State<App>,
     JsonBody(body): JsonBody<ChallengeBody>,
 ) -> Result<Json<ChallengeView>, Problem> {
     let terminal: TerminalId = parse_id("terminal_id", &body.terminal_id)?;
+    check_here(&app, terminal.outlet()).await?;
     // An unknown terminal gets a challenge too: the answer does not tell which terminals exist.
     let (challenge, expires_at_ms) = app.challenges.issue(terminal, app.now_ms());
     Ok(Json(ChallengeView { challenge, expires_at_ms: expires_at_ms.ms() }))
 }
 
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
-/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
+/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 421 `other_node`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
 /// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `busy`.
-#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+#[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 421, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,
     Peer(address): Peer,
@@ -89,6 +92,7 @@ pub(super) async fn login(
 ) -> Result<Json<LoginView>, Problem> {
     check_open(&app)?;
     let credentials = credentials(body)?;
+    check_moved(&app, credentials.terminal.outlet()).await?;
     // What has begun is finished also when the terminal hangs up: a guess must be counted, a session that is open be known.
     tokio::spawn(prove(app, credentials, address)).await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
@@ -97,7 +101,10 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     let (terminal, operator) = (credentials.terminal, credentials.operator);
     let challenge = app.challenges.read(terminal, &credentials.challenge, app.now_ms()).ok_or_else(login_failed)?;
     let secrets = app.pool.read(move |store| load_secrets(store, terminal, operator)).await??;
-    let secrets = secrets.ok_or_else(login_failed)?;
+    let Some(secrets) = secrets else {
+        check_here(&app, terminal.outlet()).await?;
+        return Err(login_failed());
+    };
     // Only who holds the device's key takes a challenge back, may guess, or learns that there is something to wait for.
     prove_device(&credentials, &secrets).map_err(|_| login_failed())?;
     if !app.challenges.redeem(challenge, app.now_ms()) {
@@ -112,12 +119,12 @@ async fn prove(app: App, credentials: Credentials, address: IpAddr) -> Result<Js
     if proven.unwrap_or(Err(LoginError)).is_err() {
         let failures = guess.failed(app.now_ms());
         let key = app.fresh_key(&caller, "note");
-        app.writer.ask(Request { caller, key, verb: Verb::NoteLoginFailure { failures } }).await?;
+        app.writer.ask(Request::new(caller, key, Verb::NoteLoginFailure { failures })).await?;
         return Err(login_failed());
     }
     guess.succeeded();
     let (token, expires_at_ms) = open_session(&app, caller, ground).await?;
-    Ok(Json(LoginView { token, session: SessionView::of(&caller, outlet_name, expires_at_ms) }))
+    Ok(Json(LoginView { token, session: SessionView::of(&app, &caller, outlet_name, expires_at_ms) }))
 }
 
 /// Ends the session. Errors: 401.
@@ -126,7 +133,7 @@ pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<
     let caller = session.caller();
     let closing = async move {
         let key = app.fresh_key(&caller, "logout");
-        app.writer.ask(Request { caller, key, verb: Verb::CloseSession }).await?;
+        app.writer.ask(Request::new(caller, key, Verb::CloseSession)).await?;
         app.sessions.close(caller.terminal);
         Ok(StatusCode::NO_CONTENT)
     };
@@ -148,14 +155,15 @@ async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(Stri
     let minutes = minutes.await?.map_err(QueryError::from)?;
     let expires_at_ms = TimeMs::from_ms(now_ms.ms() + minutes * 60_000);
     let verb = Verb::OpenSession { token: tag, expires_at_ms, ground };
-    app.writer.ask(Request { caller, key: app.fresh_key(&caller, "login"), verb }).await?;
+    app.writer.ask(Request::new(caller, app.fresh_key(&caller, "login"), verb)).await?;
     app.sessions.open(tag, caller, expires_at_ms);
     // A fact of the hub that was committed in between found nothing to end in memory; the store knows.
     if app.pool.read(move |store| Ended::holds(store, &tag)).await?? {
         app.sessions.close_token(&tag);
         return Err(Problem::refused(&Refusal::LoginOutdated, None));
     }
-    Ok((URL_SAFE_NO_PAD.encode(token), expires_at_ms))
+    // In front stands what tells a token of another environment at once.
+    Ok((format!("{}.{}", app.config.environment, URL_SAFE_NO_PAD.encode(token)), expires_at_ms))
 }
 
 fn credentials(body: LoginBody) -> Result<Credentials, Problem> {

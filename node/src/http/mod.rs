@@ -5,6 +5,7 @@
 mod account;
 mod caller;
 mod claims;
+mod directory;
 mod enrolment;
 mod front;
 mod guard;
@@ -17,6 +18,7 @@ mod security;
 mod session;
 mod stock;
 mod tickets;
+mod wrong_node;
 
 use std::time::Duration;
 
@@ -55,6 +57,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(session::show))
         .routes(routes!(login::logout))
         .routes(routes!(enrolment::enrol))
+        .routes(routes!(directory::show))
         .routes(routes!(packs::list))
         .routes(routes!(packs::receive))
         .routes(routes!(packs::give_back))
@@ -78,6 +81,7 @@ pub fn router(app: App) -> Router {
 pub fn guarded(routes: Router, app: App) -> Router {
     let (body_bytes_max, patience) = (app.config.body_bytes_max, Duration::from_millis(app.config.patience_ms));
     let heard_out = front::HearingOut { bytes_max: body_bytes_max.saturating_mul(TOO_LONG_TIMES), patience };
+    let board = app.directory.clone();
     routes
         // Behind the last route: nothing is answered past the guard.
         .route_layer(axum::middleware::from_fn_with_state(app, guard::guard))
@@ -88,6 +92,7 @@ pub fn guarded(routes: Router, app: App) -> Router {
         .layer(RequestBodyDeadlineLayer::new(patience))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
         .layer(axum::middleware::from_fn(front::protect))
+        .layer(axum::middleware::from_fn_with_state(board, directory::tell_version))
         .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
         .layer(axum::middleware::from_fn(health::count))
 }

@@ -138,7 +138,7 @@ pub(super) async fn receive(
         (None, Some(packs)) => PackSelection::Packs(parse_packs(&packs)?),
         _ => return Err(Problem::invalid("body", "Give either shipment_id or packs.")),
     };
-    let reply = app.ask(Request { caller, key, verb: Verb::ReceivePacks(selection) }, moved_money).await?;
+    let reply = app.ask(Request::new(caller, key, Verb::ReceivePacks(selection)), moved_money).await?;
     let (packs, face, commission) = moved_packs(&app, &reply)?;
     let received_at_ms = first_at_ms(&reply);
     Ok(Json(ReceivedView {
@@ -159,7 +159,7 @@ pub(super) async fn give_back(
 ) -> Result<Json<ReturnedView>, Problem> {
     let Mutation { caller, key, body } = mutation;
     let verb = Verb::ReturnPacks(parse_packs(&body.packs)?);
-    let reply = app.ask(Request { caller, key, verb }, moved_money).await?;
+    let reply = app.ask(Request::new(caller, key, verb), moved_money).await?;
     let (packs, face, commission) = moved_packs(&app, &reply)?;
     let returned_at_ms = first_at_ms(&reply);
     Ok(Json(ReturnedView {

@@ -6,6 +6,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jikai_schema::id::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -15,6 +16,9 @@ use crate::decide::Refusal;
 use crate::query::QueryError;
 use crate::store::PoolError;
 use crate::writer::WriteError;
+
+/// An outlet that was let go of arrives at its new node within some hundred milliseconds.
+const MOVED_RETRY_MS: u32 = 50;
 
 /// A refused or failed request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +39,15 @@ pub struct Problem {
     /// Of a refused payment: the answer to each code, in order.
     #[serde(skip_serializing_if = "Option::is_none")]
     answers: Option<Vec<AnswerView>>,
+    /// Of a terminal that is sent on: the node that serves its outlet. Its certificate bears the name `node-NUMBER.jikai`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<u16>,
+    /// Where that node is reached, `HOST:PORT`, the one to be tried first in front; empty: look into the directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<Vec<String>>,
+    /// How long to wait before the request is sent there. Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u32>,
 }
 
 impl Problem {
@@ -48,6 +61,9 @@ impl Problem {
             detail: detail.into(),
             hint: hint.to_string(),
             answers: None,
+            node: None,
+            addresses: None,
+            retry_after_ms: None,
         }
     }
 
@@ -57,16 +73,39 @@ impl Problem {
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, detail, "Correct the value; /docs shows its form.")
     }
 
+    /// Another node serves the outlet: 421 `other_node`.
+    pub fn other_node(node: NodeId, addresses: Vec<String>) -> Self {
+        let detail = format!("Node {node} serves this outlet.");
+        let hint = "Repeat the request there, with the same session and the same Idempotency-Key.";
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "other_node", detail, hint);
+        Problem { node: Some(node.get()), addresses: Some(addresses), ..problem }
+    }
+
     /// A refusal by the rules.
     pub fn refused(refusal: &Refusal, answers: Option<Vec<AnswerView>>) -> Self {
         let status = match refusal {
             Refusal::OwnerRequired | Refusal::TerminalRevoked | Refusal::OperatorDisabled => StatusCode::FORBIDDEN,
             Refusal::ShipmentUnknown(_) => StatusCode::NOT_FOUND,
             Refusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Refusal::OutletElsewhere => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::OutletElsewhere | Refusal::OutletMoved(_) => StatusCode::MISDIRECTED_REQUEST,
             _ => StatusCode::CONFLICT,
         };
-        Problem { answers, ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint()) }
+        let node = match refusal {
+            Refusal::OutletMoved(to) => Some(to.get()),
+            _ => None,
+        };
+        let retry_after_ms = node.map(|_| MOVED_RETRY_MS);
+        Problem {
+            answers,
+            node,
+            retry_after_ms,
+            ..Problem::new(status, refusal.code(), refusal.to_string(), refusal.hint())
+        }
+    }
+
+    /// The same with where the node is reached that the terminal is sent to.
+    pub fn with_addresses(self, addresses: Vec<String>) -> Self {
+        Problem { addresses: Some(addresses), ..self }
     }
 
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {
@@ -86,7 +125,9 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(&self)).into_response();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let comes_back =
+            [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE, StatusCode::MISDIRECTED_REQUEST];
+        if comes_back.contains(&status) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
@@ -98,6 +139,11 @@ impl From<WriteError> for Problem {
         let retry = "Try again in a second with the same Idempotency-Key.";
         match error {
             WriteError::Refused(refusal) => Problem::refused(&refusal, None),
+            WriteError::AnsweredElsewhere { .. } => {
+                let detail =
+                    "Whether this request was answered before, only the centre can tell, which does not answer now.";
+                Problem::unavailable("try_later", detail, retry)
+            }
             WriteError::Busy => Problem::unavailable("busy", "The node has too much to do.", retry),
             WriteError::Closed => Problem::unavailable("stopping", "The node is shutting down.", retry),
             WriteError::StorageFull => {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::caller::SignedIn;
+use super::directory::DirectoryView;
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::Caller;
@@ -27,6 +28,8 @@ pub(super) struct SessionView {
     operator_role: &'static str,
     /// What the person may do here: a screen offers nothing else.
     permissions: Vec<PermissionView>,
+    /// All nodes, see `GET /v1/directory`; `null` until the centre has published them.
+    directory: Option<DirectoryView>,
 }
 
 /// A verb and what it is done to, such as `pay` and `claims`.
@@ -37,7 +40,7 @@ pub(super) struct PermissionView {
 }
 
 impl SessionView {
-    pub(super) fn of(caller: &Caller, outlet_name: String, expires_at_ms: TimeMs) -> Self {
+    pub(super) fn of(app: &App, caller: &Caller, outlet_name: String, expires_at_ms: TimeMs) -> Self {
         let view = |(verb, resource): crate::rights::Permission| PermissionView {
             verb: verb.name(),
             resource: resource.name(),
@@ -48,6 +51,7 @@ impl SessionView {
             outlet_name,
             operator_role: if caller.role == OperatorRole::Owner { "owner" } else { "clerk" },
             permissions: permissions_of(caller.role).map(view).collect(),
+            directory: app.directory.newest().map(|newest| DirectoryView::of(&newest)),
         }
     }
 }
@@ -58,5 +62,5 @@ pub(super) async fn show(State(app): State<App>, session: SignedIn) -> Result<Js
     let (caller, expires_at_ms) = (session.caller(), session.session.expires_at_ms);
     let outlet = caller.outlet();
     let name = app.pool.read(move |store| outlet_name(store, outlet)).await??;
-    Ok(Json(SessionView::of(&caller, name, expires_at_ms)))
+    Ok(Json(SessionView::of(&app, &caller, name, expires_at_ms)))
 }

@@ -50,7 +50,7 @@ pub(super) async fn sell(State(app): State<App>, mutation: Mutation<SellBody>) -
     }
     let parsed = body.tickets.iter().map(|text| parse_ticket(text));
     let tickets = parsed.collect::<Result<_, _>>().map_err(|error| Problem::invalid("ticket", error.to_string()))?;
-    let reply = app.ask(Request { caller, key, verb: Verb::SellTickets(tickets) }, |_| Money::ZERO).await?;
+    let reply = app.ask(Request::new(caller, key, Verb::SellTickets(tickets)), |_| Money::ZERO).await?;
     let names = app.names();
     let (mut tickets, mut total) = (Vec::new(), Money::ZERO);
     for event in &reply.events {

@@ -1,6 +1,7 @@
 //! A store without its slice, as the sync driver sees it: it has nothing to send, and takes nothing of the feed.
 
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
@@ -42,8 +43,8 @@ impl NodeStore for JoiningStore {
     fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
         let StoreIdentity { environment, node, incarnation, epoch } = self.identity.clone();
         let up_head = Cursor { next_seq: self.joining.up_next, hash: self.joining.up_hash };
-        let (schema_version, down) = (SCHEMA_VERSION, Cursor::START);
-        let hello = Hello { environment, node, incarnation, epoch, schema_version, up_head, down };
+        let (schema_version, event_version, down) = (SCHEMA_VERSION, EVENT_VERSION, Cursor::START);
+        let hello = Hello { environment, node, incarnation, epoch, schema_version, up_head, down, event_version };
         Box::pin(std::future::ready(Ok(hello)))
     }
 

@@ -3,13 +3,13 @@
 use anyhow::{Context, bail};
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
-use jikai_schema::event::RequestKey;
+use jikai_schema::event::{EventBody, HandoffEvent};
 use jikai_schema::peer::SliceHead;
 use jikai_schema::slice::{SliceImport, SlicePart};
 use rusqlite::{Connection, params};
 
 use crate::session::Ended;
-use crate::store::{DownCursor, Joining};
+use crate::store::{DownCursor, Joining, take_moved};
 
 /// Writes a slice into the caller's transaction.
 pub(super) struct TakeIn<'store> {
@@ -18,15 +18,17 @@ pub(super) struct TakeIn<'store> {
     rows: u64,
     next_seq: u64,
     hash: ChainHash,
-    last_request: Option<RequestKey>,
 }
 
 impl<'store> TakeIn<'store> {
     /// Empties the store of what an earlier try may have left.
     pub(super) fn begin(store: &'store Connection) -> anyhow::Result<Self> {
-        store.execute_batch("DELETE FROM own_log; DELETE FROM request_index; DELETE FROM session_end")?;
+        // The index of the own log's requests is read back from it at start.
+        store.execute_batch(
+            "DELETE FROM own_log; DELETE FROM request_index; UPDATE request_merged SET seq = 0; DELETE FROM session_end",
+        )?;
         let tables = SliceImport::begin(store)?;
-        Ok(TakeIn { store, tables, rows: 0, next_seq: 1, hash: ChainHash::GENESIS, last_request: None })
+        Ok(TakeIn { store, tables, rows: 0, next_seq: 1, hash: ChainHash::GENESIS })
     }
 
     /// Rows written so far.
@@ -63,27 +65,23 @@ impl<'store> TakeIn<'store> {
         Ok(())
     }
 
-    /// Appends an event of the own log, with the place of its request.
+    /// Appends an event of the own log.
     fn event(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         self.hash = self.hash.next(bytes);
         let mut insert = self.store.prepare_cached("INSERT INTO own_log VALUES (?1, ?2, ?3)")?;
         insert.execute(params![self.next_seq as i64, bytes, self.hash.as_bytes()])?;
-        // One that this build cannot read is the log's all the same; it answers no request.
-        let request = codec::decode_event(bytes).ok().and_then(|event| event.request);
-        if let Some(request) = request.filter(|request| Some(*request) != self.last_request) {
-            let mut insert = self.store.prepare_cached("INSERT OR IGNORE INTO request_index VALUES (?1, ?2)")?;
-            insert.execute(params![request.index_key(), self.next_seq as i64])?;
-        }
-        self.last_request = request;
         self.next_seq += 1;
         Ok(())
     }
 
-    /// A fact of the hub that ended sessions which were opened before it.
+    /// A fact of the hub that ended sessions which were opened before it, or brought requests along that another node had answered.
     fn fact(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let event = codec::decode_event(bytes).context("read a fact of the hub")?;
         if let Some(ended) = Ended::by(&event.body) {
             ended.note_before(self.store, event.at_ms)?;
+        }
+        if let EventBody::Handoff(HandoffEvent::RequestsMoved { outlet, requests, .. }) = &event.body {
+            take_moved(self.store, *outlet, requests)?;
         }
         Ok(())
     }

@@ -59,6 +59,7 @@ pub const ROUTES: &[Route] = &[
     route(POST, "/v1/login/challenge", Needs::Allowance),
     route(POST, "/v1/login", Needs::Allowance),
     route(POST, "/v1/enrolment", Needs::Allowance),
+    route(GET, "/v1/directory", Needs::Allowance),
     route(GET, "/health/ready", Needs::Allowance),
     route(GET, "/health/live", Needs::Nothing),
     route(GET, "/metrics", Needs::Machine),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, OperatorRole, TokenTag};
-use jikai_schema::id::{OperatorId, TerminalId};
+use jikai_schema::id::{OperatorId, OutletId, TerminalId};
 use jikai_schema::time::TimeMs;
 use parking_lot::RwLock;
 use rusqlite::Connection;
@@ -105,14 +105,30 @@ impl Sessions {
 
     /// Reads the sessions that are still open at `now_ms`.
     pub fn load(&self, store: &Connection, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
-        let mut statement = store.prepare(
+        self.load_between(store, now_ms, [0, i64::MAX])
+    }
+
+    /// Reads the sessions of an outlet that came from another node: whoever was logged in there is here.
+    pub fn load_outlet(&self, store: &Connection, outlet: OutletId, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
+        let first = i64::from(outlet.get()) * 100;
+        self.load_between(store, now_ms, [first, first + 99])
+    }
+
+    fn load_between(
+        &self,
+        store: &Connection,
+        now_ms: TimeMs,
+        [first, last]: [i64; 2],
+    ) -> Result<usize, rusqlite::Error> {
+        let mut statement = store.prepare_cached(
             "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
              FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1 \
+             AND session.terminal BETWEEN ?2 AND ?3 \
              AND terminal NOT IN (SELECT terminal FROM terminal_revoked) \
              AND operator NOT IN (SELECT operator FROM operator_disabled) \
              AND token_tag NOT IN (SELECT token_tag FROM session_end)",
         )?;
-        let mut rows = statement.query([now_ms.ms()])?;
+        let mut rows = statement.query([now_ms.ms(), first, last])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
             let (terminal, operator): (i64, i64) = (row.get(0)?, row.get(1)?);

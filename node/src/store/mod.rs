@@ -15,12 +15,13 @@ pub use identity::{DownCursor, StoreIdentity};
 pub use joining::Joining;
 pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
-pub use request_index::RequestIndex;
+pub use request_index::{RequestIndex, outlet_of_event, take_moved};
 
 const NODE_MIGRATIONS: &[Migration] = &[
     include_str!("0001_node.sql"),
     include_str!("0002_session_end.sql"),
     include_str!("0003_down_at.sql"),
+    include_str!("0004_request_index.sql"),
     include_str!("0007_joining.sql"),
 ];
 

@@ -3,16 +3,19 @@
 use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::codec::decode_event;
-use jikai_schema::event::EventBody;
+use jikai_schema::codec::{EVENT_VERSION, decode_event};
+use jikai_schema::directory::SignedDirectory;
+use jikai_schema::event::{EventBody, HandoffEvent};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
 use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
 use super::{HubAcked, HubGeneration, HubRoutes, LinkState, Runs};
+use crate::directory::{DirectoryBoard, changes_directory};
+use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
@@ -32,6 +35,10 @@ pub struct UplinkStore {
     runs: Option<Runs>,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
+    moved: Arc<Moved>,
+    /// Told when the hub orders outlets away.
+    ordered: Arc<Notify>,
+    directory: DirectoryBoard,
 }
 
 impl UplinkStore {
@@ -53,6 +60,8 @@ impl UplinkStore {
             }
         });
         let (generation, hub_acked) = (HubGeneration::default(), HubAcked::default());
+        let (moved, ordered, routes) = (Arc::default(), Arc::default(), None);
+        let directory = DirectoryBoard::new(&identity.environment);
         UplinkStore {
             identity,
             writer,
@@ -64,8 +73,16 @@ impl UplinkStore {
             generation,
             hub_acked,
             runs: None,
-            routes: None,
+            routes,
+            moved,
+            ordered,
+            directory,
         }
+    }
+
+    /// Follows outlets that move.
+    pub fn with_handoff(self, moved: Arc<Moved>, ordered: Arc<Notify>) -> Self {
+        UplinkStore { moved, ordered, ..self }
     }
 
     /// Remembers the hub's generation and what it acknowledged, and follows what the hub tells of its machines.
@@ -76,6 +93,11 @@ impl UplinkStore {
     /// Tells the hub which run of the store this is.
     pub fn with_runs(self, runs: Runs) -> Self {
         UplinkStore { runs: Some(runs), ..self }
+    }
+
+    /// Shows the directories that the hub publishes on this board.
+    pub fn with_directory(self, directory: DirectoryBoard) -> Self {
+        UplinkStore { directory, ..self }
     }
 
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
@@ -109,12 +131,35 @@ impl UplinkStore {
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
         // After the commit: a node that falls between the two reads the same from its store when it starts.
         self.sessions.obey(&ended);
+        self.follow_moves(&bodies).await?;
         if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
             let settings = known.settings();
             known.publish(self.read(move |store| routes(store, &settings)).await?);
         }
+        if bodies.iter().any(changes_directory) {
+            self.directory.publish(self.read(SignedDirectory::load).await?);
+        }
         self.link.send_modify(|state| state.down_next_seq = next_seq);
         Ok(Cursor { next_seq, hash })
+    }
+}
+
+impl UplinkStore {
+    /// What moves of outlets mean beside the store: who is sent on, whose sessions are known here, and what is to be let go of.
+    async fn follow_moves(&self, facts: &[EventBody]) -> Result<(), LogError> {
+        let mut is_ordered = false;
+        for fact in facts {
+            let EventBody::Handoff(handoff) = fact else { continue };
+            is_ordered |= matches!(handoff, HandoffEvent::Ordered { .. });
+            if self.moved.follow(fact) {
+                let (sessions, outlet, now_ms) = (self.sessions.clone(), handoff.outlet(), (self.clock)());
+                self.read(move |store| sessions.load_outlet(store, outlet, now_ms)).await?;
+            }
+        }
+        if is_ordered {
+            self.ordered.notify_one();
+        }
+        Ok(())
     }
 }
 
@@ -131,6 +176,7 @@ impl NodeStore for UplinkStore {
                 schema_version: SCHEMA_VERSION,
                 up_head: Cursor { next_seq: head.seq + 1, hash: head.hash },
                 down: Cursor { next_seq: down.next_seq, hash: down.hash },
+                event_version: EVENT_VERSION,
             })
         })
     }

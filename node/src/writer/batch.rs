@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jikai_schema::codec::{self, CodecError};
-use jikai_schema::event::{Actor, BatchNames, Event, EventBody, EventKey, RequestKey};
-use jikai_schema::id::NodeId;
+use jikai_schema::event::{
+    Actor, BatchNames, Event, EventBody, EventKey, HandoffEvent, MOVED_REQUESTS_MAX, RequestKey,
+};
+use jikai_schema::id::{NodeId, OutletId};
 use jikai_schema::projection::{Catalog, Projection, ProjectionError};
 use jikai_schema::store::Statements;
 use jikai_schema::time::TimeMs;
@@ -18,7 +20,7 @@ use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError
 use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
 use crate::keyring::Keyring;
 use crate::session::Ended;
-use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity, append};
+use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity, append, outlet_of_event, take_moved};
 
 /// Where the time of events comes from: the wall clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
@@ -29,7 +31,7 @@ impl Core {
         let node = StoreIdentity::load(&store)?.ok_or(StartError::NoIdentity)?.node;
         let head = OwnLog(&store).head()??;
         let down_at_ms = DownCursor::latest_at_ms(&store)?;
-        let requests = RequestIndex::load(&store)?;
+        let requests = RequestIndex::load(&store, node)?;
         let names = Arc::new(RwLock::new(Arc::new(BatchNames::load(&store)?)));
         Ok(Core {
             node,
@@ -63,9 +65,34 @@ impl Core {
     /// Writes a fact that nobody at a terminal asked for, once for each key.
     pub(super) fn note(&mut self, body: EventBody, key: RequestKey) -> Result<(), WriteError> {
         self.in_transaction(|batch| {
-            if answered_events(batch.requests, batch.projection.statements(), &key, 1)?.is_none() {
+            let known = earlier(batch.node, batch.requests, batch.projection.statements(), (None, &key), 1)?;
+            if matches!(known, Earlier::Never) {
                 let now_ms = batch.next_at_ms();
                 batch.write(Actor::System, now_ms, vec![(body, key)])?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Lets go of outlets that the hub ordered away; one that is on no way, or was let go of before, is passed over. Its requests first,
+    /// then the last word about it.
+    pub(super) fn release(&mut self, outlets: &[OutletId]) -> Result<(), WriteError> {
+        self.in_transaction(|batch| {
+            for outlet in outlets {
+                let way = batch.projection.handoff(*outlet)?;
+                let Some(way) = way.filter(|way| way.node == batch.node && !way.released) else { continue };
+                let (handoff, outlet, to) = (way.handoff, *outlet, way.to);
+                let key = RequestKey::of_fact("outlet released", handoff as i64);
+                let requests = batch.requests.of_outlet(batch.projection.store(), outlet)?;
+                let listed = requests.chunks(MOVED_REQUESTS_MAX).map(|requests| HandoffEvent::RequestsListed {
+                    handoff,
+                    outlet,
+                    requests: requests.to_vec(),
+                });
+                let released = HandoffEvent::Released { handoff, outlet, to };
+                let facts = listed.chain([released]).map(|fact| (EventBody::Handoff(fact), key)).collect();
+                let now_ms = batch.next_at_ms();
+                batch.write(Actor::System, now_ms, facts)?;
             }
             Ok(())
         })
@@ -192,6 +219,9 @@ fn apply_hub_event(projection: &mut Projection<'_>, bytes: &[u8]) -> Result<Appl
             if let Some(ended) = Ended::by(&event.body) {
                 ended.note(projection.store())?;
             }
+            if let EventBody::Handoff(HandoffEvent::RequestsMoved { outlet, requests, .. }) = &event.body {
+                take_moved(projection.store(), *outlet, requests)?;
+            }
             Ok(Applied::Whole(event.at_ms))
         }
         Err(error) if error.is_poison() => Ok(Applied::Poison(error.to_string())),
@@ -247,12 +277,22 @@ impl Batch<'_, '_> {
 
     /// `Ok(Err(_))` is a refusal, which leaves no trace; `Err` fails the whole transaction.
     fn run(&mut self, request: &Request) -> Result<Result<Reply, WriteError>, WriteError> {
-        if let Some(events) =
-            answered_events(self.requests, self.projection.statements(), &request.key, REQUEST_EVENTS_MAX)?
-        {
-            return Ok(repeat(events, &request.key));
+        let outlet = Some(request.caller.outlet());
+        match earlier(
+            self.node,
+            self.requests,
+            self.projection.statements(),
+            (outlet, &request.key),
+            REQUEST_EVENTS_MAX,
+        )? {
+            Earlier::Here(events) => return Ok(repeat(events, &request.key)),
+            Earlier::Elsewhere { origin, seq } if !request.is_new => {
+                return Ok(Err(WriteError::AnsweredElsewhere { origin, seq }));
+            }
+            Earlier::Elsewhere { .. } | Earlier::Never => {}
         }
-        let answered = Answered { requests: self.requests, statements: self.projection.statements().clone() };
+        let statements = self.projection.statements().clone();
+        let answered = Answered { node: self.node, requests: self.requests, statements, outlet };
         let now_ms = self.next_at_ms();
         let asked = Asked {
             node: self.node,
@@ -294,7 +334,7 @@ impl Batch<'_, '_> {
             *self.head = append(self.projection.statements(), self.head, &event, &bytes)?;
             self.projection.apply(&event)?;
             if events.last().is_none_or(|earlier| earlier.request != event.request) {
-                self.requests.note(&request, key.seq);
+                self.requests.note(outlet_of_event(&event), &request, key.seq);
             }
             events.push(event);
         }
@@ -308,7 +348,7 @@ fn count_refusal(refusal: Refusal) -> WriteError {
 }
 
 /// The same key with the same body gets the same events, with another body a refusal.
-fn repeat(events: Vec<Event>, key: &RequestKey) -> Result<Reply, WriteError> {
+pub(crate) fn repeat(events: Vec<Event>, key: &RequestKey) -> Result<Reply, WriteError> {
     metrics::counter!("jikai_repeated_requests_total").increment(1);
     if events.iter().any(|event| event.request != Some(*key)) {
         return Err(count_refusal(Refusal::IdempotencyKeyReused));
@@ -320,14 +360,28 @@ fn repeat(events: Vec<Event>, key: &RequestKey) -> Result<Reply, WriteError> {
 /// Most events of one request: its packs or tickets.
 const REQUEST_EVENTS_MAX: usize = crate::decide::PACKS_MAX;
 
+/// Whether a request was answered before.
+enum Earlier {
+    /// By nobody.
+    Never,
+    /// By these events of the own log.
+    Here(Vec<Event>),
+    /// By the node that served its outlet then.
+    Elsewhere { origin: NodeId, seq: u64 },
+}
+
 /// The first `events_max` events that answered a request with this id, if any did. The log is read no further than they go.
-fn answered_events(
+fn earlier(
+    node: NodeId,
     requests: &RequestIndex,
     statements: &Statements<'_>,
-    key: &RequestKey,
+    (outlet, key): (Option<OutletId>, &RequestKey),
     events_max: usize,
-) -> Result<Option<Vec<Event>>, WriteError> {
-    let Some(seq) = requests.find(statements, key)? else { return Ok(None) };
+) -> Result<Earlier, WriteError> {
+    let Some((origin, seq)) = requests.find(statements, outlet, key)? else { return Ok(Earlier::Never) };
+    if origin != node {
+        return Ok(Earlier::Elsewhere { origin, seq });
+    }
     let mut events = Vec::new();
     let mut statement = statements.get("SELECT bytes FROM own_log WHERE seq >= ?1 ORDER BY seq LIMIT ?2")?;
     let mut rows = statement.query((seq as i64, events_max as i64))?;
@@ -340,19 +394,21 @@ fn answered_events(
         }
     }
     // Another request may share the first 8 bytes of the id: then this one is new.
-    Ok(if events.is_empty() { None } else { Some(events) })
+    Ok(if events.is_empty() { Earlier::Never } else { Earlier::Here(events) })
 }
 
 /// Looks requests up in the index and the log.
 struct Answered<'run, 'store> {
+    node: NodeId,
     requests: &'run RequestIndex,
     statements: Rc<Statements<'store>>,
+    outlet: Option<OutletId>,
 }
 
 impl AnsweredRequests for Answered<'_, '_> {
     fn is_answered(&self, request: &RequestKey) -> Result<bool, ProjectionError> {
-        match answered_events(self.requests, &self.statements, request, 1) {
-            Ok(events) => Ok(events.is_some()),
+        match earlier(self.node, self.requests, &self.statements, (self.outlet, request), 1) {
+            Ok(known) => Ok(!matches!(known, Earlier::Never)),
             Err(_) => Err(ProjectionError::Damaged { table: "own_log", key: request.index_key() }),
         }
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::event::{BatchNames, Event, EventBody, RequestKey};
-use jikai_schema::id::NodeId;
+use jikai_schema::id::{NodeId, OutletId};
 use jikai_schema::projection::{Catalog, ProjectionError};
 use jikai_schema::rules::Judgement;
 use jikai_schema::store::is_disk_full;
@@ -28,6 +28,7 @@ use crate::keyring::Keyring;
 use crate::store::{DownCursor, LogHead, RequestIndex};
 
 pub use batch::Clock;
+pub(crate) use batch::repeat;
 
 /// Most requests in one transaction.
 pub const BATCH_MAX: usize = 256;
@@ -43,6 +44,15 @@ pub struct Request {
     pub key: RequestKey,
     /// What is asked.
     pub verb: Verb,
+    /// Whether it is known that no other node has answered it: see [`WriteError::AnsweredElsewhere`].
+    pub is_new: bool,
+}
+
+impl Request {
+    /// A request as it came.
+    pub fn new(caller: Caller, key: RequestKey, verb: Verb) -> Self {
+        Request { caller, key, verb, is_new: false }
+    }
 }
 
 /// What became of a request: the events that answer it, durable, or already there from its first run.
@@ -62,6 +72,15 @@ pub enum WriteError {
     /// The rules say no.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// It may have been answered by the node that served its outlet before: the events there tell, and whether it is another request
+    /// whose id begins alike. Nothing was changed.
+    #[error("the request may have been answered by node {origin}, event {seq}")]
+    AnsweredElsewhere {
+        /// Whose log holds the answer.
+        origin: NodeId,
+        /// Position of its first event.
+        seq: u64,
+    },
     /// The queue is full.
     #[error("the node is busy")]
     Busy,
@@ -94,6 +113,7 @@ enum Task {
     Request(Box<Request>, oneshot::Sender<Result<Reply, WriteError>>),
     Down(DownBatch, oneshot::Sender<Result<DownCursor, WriteError>>),
     Note(Box<EventBody>, RequestKey, oneshot::Sender<Result<(), WriteError>>),
+    Release(Vec<OutletId>, oneshot::Sender<Result<(), WriteError>>),
     Key(jikai_schema::id::BatchNo, jikai_schema::seal::BatchKey, oneshot::Sender<Result<(), WriteError>>),
 }
 
@@ -187,6 +207,13 @@ impl Writer {
     pub async fn note(&self, body: EventBody, key: RequestKey) -> Result<(), WriteError> {
         let (reply, answer) = oneshot::channel();
         self.tasks.send(Task::Note(Box::new(body), key, reply)).await.map_err(|_| WriteError::Closed)?;
+        answer.await.map_err(|_| WriteError::Closed)?
+    }
+
+    /// Lets go of outlets that the hub ordered to other nodes.
+    pub async fn release(&self, outlets: Vec<OutletId>) -> Result<(), WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.tasks.send(Task::Release(outlets, reply)).await.map_err(|_| WriteError::Closed)?;
         answer.await.map_err(|_| WriteError::Closed)?
     }
 

@@ -25,6 +25,12 @@ pub(super) fn run(mut core: Core, mut queue: mpsc::Receiver<Task>, published: &w
                     publish(&core, published);
                     let _ = reply.send(noted);
                 }
+                Task::Release(outlets, reply) => {
+                    commit_requests(&mut core, &mut requests, published);
+                    let released = core.release(&outlets);
+                    publish(&core, published);
+                    let _ = reply.send(released);
+                }
                 Task::Key(batch, key, reply) => {
                     let kept = core.keys.keep(&core.store, batch, key);
                     let _ = reply.send(kept.map_err(WriteError::from));

@@ -15,6 +15,7 @@ use http_body_util::BodyExt;
 use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
 use jikai_node::decide::Caller;
+use jikai_node::directory::DirectoryBoard;
 use jikai_node::http::{Allowances, router};
 use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
@@ -88,7 +89,8 @@ impl Api {
         let (link, link_state) = watch::channel(LinkState { left_at_ms, ..LinkState::default() });
         let sessions = Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap()));
         let names = writer.names();
-        let uplink = uplink(&writer, &pool, link.clone(), sessions.clone());
+        let directory = DirectoryBoard::new("test");
+        let uplink = uplink(&writer, &pool, link.clone(), sessions.clone()).with_directory(directory.clone());
         let app = App {
             node: node(),
             config: Arc::new(config),
@@ -98,11 +100,14 @@ impl Api {
             sessions,
             challenges: Arc::new(Challenges::default()),
             strangers: Arc::new(Allowances::new(NonZeroU32::new(100).unwrap())),
+            moved: Arc::default(),
             guesses: Arc::default(),
             hashing: Arc::new(Hashing::new(1, 8)),
             names,
+            directory: directory.clone(),
             link: link_state,
             hub: None,
+            whereabouts: Arc::default(),
             certificate: certificate(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),

@@ -72,7 +72,7 @@ pub fn wrong_code(pack: u32, ticket: u16, variant: char) -> String {
 
 pub fn request(caller: Caller, key: &str, verb: Verb) -> Request {
     let body = format!("{verb:?}");
-    Request { caller, key: RequestKey::of_terminal(caller.terminal, key, "test", body.as_bytes()), verb }
+    Request::new(caller, RequestKey::of_terminal(caller.terminal, key, "test", body.as_bytes()), verb)
 }
 
 pub fn clock() -> Clock {

@@ -4,6 +4,8 @@
 mod access;
 mod change;
 mod cluster;
+mod directory;
+mod handoff;
 mod node;
 mod outcome;
 mod personal;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessCommand;
 pub use change::{ChangeCommand, ChangeSubject};
 pub use cluster::ClusterCommand;
+pub use directory::DirectoryCommand;
+pub use handoff::{HandoffCommand, MOVES_MAX, OutletMove, WINDOW_MAX};
 pub use node::NodeCommand;
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
@@ -135,6 +139,10 @@ pub enum Command {
     NoteMachineCommand(CommandRun),
     /// The machines of the hub.
     Cluster(ClusterCommand),
+    /// Outlets that move from node to node.
+    Handoff(HandoffCommand),
+    /// Where terminals reach the nodes.
+    Directory(DirectoryCommand),
     /// The stores of nodes.
     Node(NodeCommand),
 }

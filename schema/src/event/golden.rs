@@ -150,6 +150,7 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.push(("staff_confirmed", EventBody::Staff(StaffEvent::Confirmed { login })));
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
+    bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))).chain(directory()));
     bodies.extend(stores().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
     bodies
 }
@@ -164,6 +165,31 @@ fn met_tickets() -> [(&'static str, TicketEvent); 2] {
     let (ticket, outlet) = (pack().ticket(45).unwrap(), outlet());
     let impossible = TicketEvent::ImpossibleTicketPresented { ticket, outlet };
     [("scratched", TicketEvent::Scratched { ticket, outlet }), ("impossible_ticket", impossible)]
+}
+
+fn handoffs() -> [(&'static str, HandoffEvent); 9] {
+    let (handoff, outlet, from, to, balance) = (300, outlet(), node(), NodeId::new(12).unwrap(), fen(4_200));
+    let requests = || vec![MovedRequest { index: -5, origin: from, seq: 77 }];
+    let rows = crate::outlet_rows::RowSet::example();
+    [
+        ("handoff_ordered", HandoffEvent::Ordered { handoff, outlet, from, to }),
+        ("handoff_cancelled", HandoffEvent::Cancelled { handoff, outlet, from }),
+        ("outlet_requests_listed", HandoffEvent::RequestsListed { handoff, outlet, requests: requests() }),
+        ("outlet_released", HandoffEvent::Released { handoff, outlet, to }),
+        ("outlet_rows_moved", HandoffEvent::RowsMoved { handoff, outlet, to, rows }),
+        ("outlet_requests_moved", HandoffEvent::RequestsMoved { handoff, outlet, to, requests: requests() }),
+        ("outlet_arrived", HandoffEvent::Arrived { handoff, outlet, from, to, balance }),
+        ("outlet_left", HandoffEvent::Left { handoff, outlet, from, to, balance }),
+        ("outlet_taken_back", HandoffEvent::Returned { handoff, outlet, node: from }),
+    ]
+}
+
+fn directory() -> [(&'static str, EventBody); 2] {
+    let (node, addresses) = (node(), vec!["node7.example:8443".to_string()]);
+    let (bytes, signature) = (b"{}".to_vec(), vec![9; 2]);
+    let published = DirectoryEvent::DirectoryPublished { version: 300, bytes, signature };
+    let reached = EventBody::Directory(DirectoryEvent::NodeReached { node, addresses });
+    [("node_reached", reached), ("directory_published", EventBody::Directory(published))]
 }
 
 fn hub() -> Vec<(&'static str, HubEvent)> {

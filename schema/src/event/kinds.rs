@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 69] = [
+pub const KINDS: [&str; 80] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -15,10 +15,13 @@ pub const KINDS: [&str; 69] = [
     "change_withdrawn",
     "confirmation_offered",
     "deposit_credited",
+    "directory_published",
     "division_defined",
     "enrolment_failed",
     "enrolment_offered",
     "game_defined",
+    "handoff_cancelled",
+    "handoff_ordered",
     "hub_generation_raised",
     "hub_lease_taken",
     "hub_machine_defined",
@@ -32,11 +35,19 @@ pub const KINDS: [&str; 69] = [
     "node_certificates_revoked",
     "node_clone_refused",
     "node_defined",
+    "node_reached",
     "node_replaced",
     "operator_defined",
     "operator_disabled",
+    "outlet_arrived",
     "outlet_classified",
     "outlet_defined",
+    "outlet_left",
+    "outlet_released",
+    "outlet_requests_listed",
+    "outlet_requests_moved",
+    "outlet_rows_moved",
+    "outlet_taken_back",
     "pack_checked_in",
     "pack_hold_changed",
     "pack_returned",

@@ -6,8 +6,10 @@
 mod access;
 mod actor;
 mod change;
+mod directory;
 #[cfg(test)]
 mod golden;
+mod handoff;
 mod hub;
 mod kinds;
 mod machine;
@@ -27,6 +29,8 @@ use serde::{Deserialize, Serialize};
 pub use access::AccessEvent;
 pub use actor::{Actor, RequestId, RequestKey};
 pub use change::{ChangeEvent, subject_view};
+pub use directory::DirectoryEvent;
+pub use handoff::{HandoffEvent, MOVED_REQUESTS_MAX, MovedRequest};
 pub use hub::{HUB_LINKS_MAX, HubEvent, HubLink, LINK_WEIGHT_MAX, MachineState};
 pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
@@ -104,6 +108,10 @@ pub enum EventBody {
     Machine(MachineEvent),
     /// The machines of the hub: where they are reached, which of them serve.
     Hub(HubEvent),
+    /// Outlets that move from node to node.
+    Handoff(HandoffEvent),
+    /// Where terminals reach the nodes.
+    Directory(DirectoryEvent),
     /// The stores of nodes: replaced, copied.
     Node(NodeEvent),
 }
@@ -125,12 +133,13 @@ impl EventBody {
         match self {
             EventBody::Master(_) | EventBody::Money(_) | EventBody::Staff(_) | EventBody::Hub(_) => true,
             EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => true,
-            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) => true,
+            EventBody::Personal(_) | EventBody::Machine(MachineEvent::RunAtHub(_)) | EventBody::Directory(_) => true,
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
             EventBody::Node(_) => true,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
+            EventBody::Handoff(event) => event.is_written_by_hub(),
         }
     }
 
@@ -141,7 +150,9 @@ impl EventBody {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
             EventBody::Node(_) => 4,
             EventBody::Hub(_) => 3,
+            EventBody::Handoff(_) => 4,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
+            EventBody::Directory(_) => 4,
             _ => 1,
         }
     }
@@ -156,7 +167,8 @@ impl EventBody {
             | EventBody::Money(MoneyEvent::DepositCredited { amount, .. }) => Some(*amount),
             EventBody::Pack(_) | EventBody::Ticket(_) | EventBody::Master(_) | EventBody::Session(_) => None,
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
-            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) => None,
+            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) | EventBody::Directory(_) => None,
+            EventBody::Handoff(event) => event.amount(),
             EventBody::Node(_) => None,
         }
     }
@@ -171,6 +183,8 @@ impl EventBody {
             EventBody::Personal(event) => event.audience(),
             EventBody::Machine(event) => event.audience(),
             EventBody::Hub(event) => event.audience(),
+            EventBody::Handoff(event) => event.audience(),
+            EventBody::Directory(event) => event.audience(),
             EventBody::Node(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)

@@ -151,6 +151,8 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Personal(event) => event.view(),
         EventBody::Machine(event) => event.view(),
         EventBody::Hub(event) => event.view(),
+        EventBody::Handoff(event) => event.view(),
+        EventBody::Directory(event) => event.view(),
         EventBody::Node(event) => event.view(),
     }
 }

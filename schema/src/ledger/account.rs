@@ -26,11 +26,13 @@ pub enum AccountKind {
     BankClearing = 6,
     /// What broke a rule and waits for a person.
     Suspense = 7,
+    /// Balances of outlets that moved to or from this node; over all nodes the sum is what is on its way.
+    Handoff = 8,
 }
 
 impl AccountKind {
     /// All kinds, in the order of their codes.
-    pub const ALL: [AccountKind; 7] = [
+    pub const ALL: [AccountKind; 8] = [
         AccountKind::Outlet,
         AccountKind::PrizeFund,
         AccountKind::WelfareFund,
@@ -38,6 +40,7 @@ impl AccountKind {
         AccountKind::SalesClearing,
         AccountKind::BankClearing,
         AccountKind::Suspense,
+        AccountKind::Handoff,
     ];
 
     /// The name in ids and reports.
@@ -50,6 +53,7 @@ impl AccountKind {
             AccountKind::SalesClearing => "sales_clearing",
             AccountKind::BankClearing => "bank_clearing",
             AccountKind::Suspense => "suspense",
+            AccountKind::Handoff => "handoff",
         }
     }
 }
@@ -79,9 +83,14 @@ impl AccountId {
         Self::pack(AccountKind::Suspense, node, 0)
     }
 
+    /// The balances that came to this node and went from it with outlets.
+    pub const fn handoff(node: NodeId) -> Self {
+        Self::pack(AccountKind::Handoff, node, 0)
+    }
+
     /// Reads the key of a row.
     pub fn from_key(key: i64) -> Result<Self, IdError> {
-        let known = (1..=7).contains(&(key >> 44));
+        let known = (1..=8).contains(&(key >> 44));
         if known {
             Ok(AccountId(key))
         } else {
@@ -136,7 +145,7 @@ mod tests {
         assert_eq!(AccountId::bank_clearing(node).to_string(), "bank_clearing/4095/0");
         assert!(
             AccountId::from_key(0).is_err()
-                && AccountId::from_key(8 << 44).is_err()
+                && AccountId::from_key(9 << 44).is_err()
                 && AccountId::from_key(-1).is_err()
         );
     }

@@ -8,4 +8,6 @@ mod account;
 mod posting;
 
 pub use account::{AccountId, AccountKind};
-pub use posting::{Posting, TransferCode, TransferId, check_in, deposit, from_suspense, pack_return, prize};
+pub use posting::{
+    Posting, TransferCode, TransferId, check_in, deposit, from_suspense, handoff_in, handoff_out, pack_return, prize,
+};

@@ -80,6 +80,10 @@ transfer_codes! {
     CommissionReturn = 12, "commission_return";
     /// Excess of a fact that broke a rule, until a person decides.
     Suspense = 13, "suspense";
+    /// Balance of an outlet that leaves for another node.
+    HandoffOut = 14, "handoff_out";
+    /// Balance that an outlet brought along from another node.
+    HandoffIn = 15, "handoff_in";
 }
 
 /// One transfer before it is written. `amount` is above zero.
@@ -145,6 +149,16 @@ pub fn from_suspense(node: NodeId, outlet: OutletId, amount: Money) -> Posting {
     posting(AccountId::suspense(node), AccountId::outlet(node, outlet), amount, TransferCode::Suspense)
 }
 
+/// The balance of an outlet that leaves this node.
+pub fn handoff_out(node: NodeId, outlet: OutletId, balance: Money) -> Posting {
+    posting(AccountId::outlet(node, outlet), AccountId::handoff(node), balance, TransferCode::HandoffOut)
+}
+
+/// The balance of an outlet that comes to this node.
+pub fn handoff_in(node: NodeId, outlet: OutletId, balance: Money) -> Posting {
+    posting(AccountId::handoff(node), AccountId::outlet(node, outlet), balance, TransferCode::HandoffIn)
+}
+
 fn positive(postings: [Posting; 5]) -> Vec<Posting> {
     postings.into_iter().filter(|posting| posting.amount.is_positive()).collect()
 }
@@ -188,9 +202,9 @@ mod tests {
 
     #[test]
     fn every_transfer_code_survives_its_number() {
-        for number in 1..=13 {
+        for number in 1..=15 {
             assert_eq!(TransferCode::from_number(number).map(|code| code as i64), Some(number));
         }
-        assert_eq!(TransferCode::from_number(14), None);
+        assert_eq!(TransferCode::from_number(16), None);
     }
 }

@@ -8,9 +8,13 @@ mod access;
 mod account_row;
 mod catalog;
 mod change;
+mod directory;
+mod handoff;
 mod hub;
 mod master;
 mod money;
+#[cfg(test)]
+mod moved_outlet;
 mod outlet_day;
 mod pack_row;
 mod packs;
@@ -26,6 +30,7 @@ use rusqlite::Connection;
 
 pub use account_row::AccountRow;
 pub use catalog::{BatchRow, Catalog, GameRow, OutletRow};
+pub use handoff::HandoffRow;
 pub use outlet_day::{OutletDay, OutletDayKey};
 pub use pack_row::{ClaimEntry, PackRow, PackState};
 pub use tickets::{LockRow, SealedTicket};
@@ -128,22 +133,30 @@ impl<'store> Projection<'store> {
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
             EventBody::Hub(body) => self.apply_hub(body),
+            EventBody::Handoff(body) => self.apply_handoff(event, body),
+            EventBody::Directory(body) => self.apply_directory(body),
         }
     }
 
     /// Writes every changed row once, in key order. The transaction may be committed after it; the catalog is true for the
     /// next one if it is.
     pub fn flush(mut self) -> Result<Catalog, ProjectionError> {
-        for pack in self.packs.values().flatten() {
+        self.write_gathered()?;
+        Ok(self.catalog)
+    }
+
+    /// Writes what the transaction gathered, and forgets it.
+    fn write_gathered(&mut self) -> Result<(), ProjectionError> {
+        for pack in core::mem::take(&mut self.packs).values().flatten() {
             pack.write(&self.statements)?;
         }
-        for (id, account) in &self.accounts {
-            account.write(&self.statements, *id)?;
+        for (id, account) in core::mem::take(&mut self.accounts) {
+            account.write(&self.statements, id)?;
         }
         for (key, day) in core::mem::take(&mut self.outlet_days) {
             day.add_to(&self.statements, key)?;
         }
-        Ok(self.catalog)
+        Ok(())
     }
 
     /// The account's row; an account that no transfer touched yet is empty.

@@ -152,6 +152,11 @@ impl PackRow {
         Some(read_claim(&self.claims[at * CLAIM_BYTES..]))
     }
 
+    /// The claims of its tickets, ascending.
+    pub fn claims(&self) -> impl Iterator<Item = ClaimEntry> {
+        self.claims.chunks_exact(CLAIM_BYTES).map(read_claim)
+    }
+
     /// Tickets of the pack that were paid.
     pub fn claim_count(&self) -> usize {
         self.claims.len() / CLAIM_BYTES

@@ -1,5 +1,7 @@
 //! What may be answered to a presented ticket.
 
+use rusqlite::OptionalExtension;
+
 use crate::barcode::SecurityBarcode;
 use crate::event::PackHold;
 use crate::id::{OutletClass, OutletId, TicketId};
@@ -175,7 +177,12 @@ pub fn judge(
     let Some(pack) = projection.pack(ticket.pack())? else {
         return Ok(Judgement::of(ticket, ClaimAnswer::NotDecidableHere));
     };
-    if let Some(answer) = custody_answer(pack) {
+    let (of_outlet, custody) = (pack.outlet, custody_answer(pack));
+    // Its outlet was let go of: whether the ticket was paid, the node decides to which it goes.
+    if projection.handoff(of_outlet)?.is_some_and(|way| way.released) {
+        return Ok(Judgement::of(ticket, ClaimAnswer::TryLater));
+    }
+    if let Some(answer) = custody {
         return Ok(Judgement::of(ticket, answer));
     }
     let Some(sealed) = sealed else { return Ok(Judgement::of(ticket, ClaimAnswer::ManualReview)) };
@@ -187,8 +194,9 @@ pub fn judge(
         }
         Err(SealError::Damaged) => return Ok(Judgement::of(ticket, ClaimAnswer::ManualReview)),
     };
-    if let Some(claim) = pack.claim_of(ticket.number()) {
-        return Ok(Judgement::of(ticket, paid_answer(projection, TransferId::new(claim.event, 0), here)?));
+    let claim = projection.pack(ticket.pack())?.and_then(|pack| pack.claim_of(ticket.number()));
+    if let Some(claim) = claim {
+        return Ok(Judgement::of(ticket, paid_answer(projection, (ticket, TransferId::new(claim.event, 0)), here)?));
     }
     Ok(Judgement::of(ticket, prize_answer(projection, &batch, level, here, now_ms)?))
 }
@@ -202,18 +210,24 @@ fn custody_answer(pack: &PackRow) -> Option<ClaimAnswer> {
     }
 }
 
+/// By the transfer, or by what the pack brought along from the node where it was paid.
 fn paid_answer(
     projection: &Projection<'_>,
-    transfer: TransferId,
+    (ticket, transfer): (TicketId, TransferId),
     here: OutletId,
 ) -> Result<ClaimAnswer, ProjectionError> {
-    let (credit, at_ms): (i64, i64) = projection
-        .store()
-        .prepare_cached("SELECT credit, at_ms FROM transfer WHERE transfer = ?1")?
-        .query_row([transfer.key()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let find = |sql: &str, key: i64| -> Result<Option<(i64, i64)>, rusqlite::Error> {
+        let mut statement = projection.store().prepare_cached(sql)?;
+        statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+    };
+    let paid = match find("SELECT credit, at_ms FROM transfer WHERE transfer = ?1", transfer.key())? {
+        Some(paid) => Some(paid),
+        None => find("SELECT outlet, paid_at_ms FROM claim_history WHERE ticket = ?1", ticket.key())?,
+    };
+    let damaged = || ProjectionError::Damaged { table: "transfer", key: transfer.key() };
+    let (credit, at_ms) = paid.ok_or_else(damaged)?;
     let paid_at_ms = TimeMs::from_ms(at_ms);
-    let damaged = ProjectionError::Damaged { table: "transfer", key: transfer.key() };
-    let outlet = OutletId::new(credit as u32).map_err(|_| damaged)?;
+    let outlet = OutletId::new(credit as u32).map_err(|_| damaged())?;
     if outlet == here {
         Ok(ClaimAnswer::AlreadyPaidHere { paid_at_ms })
     } else {

@@ -21,6 +21,8 @@ pub const MIGRATIONS: &[Migration] = &[
     include_str!("0005_outlet_class.sql"),
     include_str!("0006_hub_machine.sql"),
     include_str!("0007_scratched.sql"),
+    include_str!("0008_handoff.sql"),
+    include_str!("0009_directory.sql"),
 ];
 
 /// Name under which the suite's number stands beside the versions.

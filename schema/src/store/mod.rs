@@ -1,5 +1,6 @@
 //! Opening SQLite stores: settings, migrations, version guard.
 
+mod environment;
 mod migration;
 mod statements;
 
@@ -10,6 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::crypto::Suite;
 
+pub use environment::claim_environment;
 pub use migration::{MIGRATIONS, Migration, migrate};
 pub use statements::Statements;
 
@@ -60,6 +62,17 @@ pub enum StoreError {
         stored: String,
         /// Suite of this process.
         configured: Suite,
+    },
+    /// Made for another environment.
+    #[error(
+        "the store was made for the environment `{stored}`, the settings say `{configured}`: it was copied, or the settings were \
+         changed. No store ever goes from one environment to another: set environment = \"{stored}\", or make a new store"
+    )]
+    OtherEnvironment {
+        /// Environment of the store.
+        stored: String,
+        /// Environment of this process.
+        configured: String,
     },
     /// Linked against an SQLite with a known corruption.
     #[error("SQLite {0} has a WAL corruption bug: build with 3.51.3 or later")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::findings::{Findings, Property};
-use super::history::{Balances, History};
+use super::history::{Balances, History, in_order};
 use super::record::{Fact, Record};
 use crate::printer::Pools;
 
@@ -23,8 +23,11 @@ pub fn check_books(hub_log: &[Record], history: &History, pools: &Pools, finding
     for record in hub_log {
         books.post_hub(&record.fact);
     }
-    for (node, record) in history.facts() {
-        books.post_node(node, record, &history.side, findings);
+    for (node, record) in in_order(hub_log, history) {
+        match record.fact {
+            Fact::Moved { outlet, from, to, amount_fen } => books.move_outlet(outlet, (from, to), amount_fen),
+            _ => books.post_node(node, record, &history.side, findings),
+        }
     }
     books.compare(history, findings);
 }
@@ -33,14 +36,21 @@ impl Books<'_> {
     fn post_hub(&mut self, fact: &Fact) {
         match *fact {
             Fact::Deposited { outlet, node, amount_fen, .. } => {
-                self.node_by_outlet.insert(outlet, node);
+                self.node_by_outlet.entry(outlet).or_insert(node);
                 self.transfer(format!("bank_clearing/{node}/0"), format!("outlet/{node}/{outlet}"), amount_fen);
             }
             Fact::Shipped { outlet, node, .. } => {
-                self.node_by_outlet.insert(outlet, node);
+                self.node_by_outlet.entry(outlet).or_insert(node);
             }
             _ => {}
         }
+    }
+
+    /// The balance goes along by one transfer at each node.
+    fn move_outlet(&mut self, outlet: u32, (from, to): (u16, u16), amount_fen: i64) {
+        self.node_by_outlet.insert(outlet, to);
+        self.transfer(format!("outlet/{from}/{outlet}"), format!("handoff/{from}/0"), amount_fen);
+        self.transfer(format!("handoff/{to}/0"), format!("outlet/{to}/{outlet}"), amount_fen);
     }
 
     fn post_node(&mut self, node: u16, record: &Record, side: &str, findings: &mut Findings) {

@@ -58,6 +58,16 @@ impl History {
     }
 }
 
+/// All facts of all nodes in the order of their stamps, and where the hub moved outlets between them (with node 0). Only outlets that
+/// moved need the order: before, no fact of one node bears on another's.
+pub fn in_order<'a>(hub_log: &'a [Record], history: &'a History) -> Vec<(u16, &'a Record)> {
+    let moves = hub_log.iter().filter(|record| matches!(record.fact, Fact::Moved { .. })).map(|record| (0, record));
+    let mut facts: Vec<(u16, &Record)> = history.facts().chain(moves).collect();
+    // The sort is stable: a log stays in its own order.
+    facts.sort_by_key(|(node, record)| (record.at_ms, *node != 0));
+    facts
+}
+
 /// Reads `table rows sha256hex` lines.
 pub fn read_digests(text: &str) -> Digests {
     let lines = text.lines().filter_map(|line| line.trim().split_once(char::is_whitespace));
@@ -113,7 +123,10 @@ pub fn check_writers(evidence: &Evidence, history: &History, findings: &mut Find
         }
     }
     for record in &evidence.hub_log {
-        if !matches!(record.fact, Fact::Shipped { .. } | Fact::Deposited { .. } | Fact::MachineCommand | Fact::Other) {
+        if !matches!(
+            record.fact,
+            Fact::Shipped { .. } | Fact::Deposited { .. } | Fact::Moved { .. } | Fact::MachineCommand | Fact::Other
+        ) {
             let what = "the hub decided what only a node may decide";
             findings.add(Property::ChainBreaks, format!("event 0/{}", record.seq), "hub", what);
         }

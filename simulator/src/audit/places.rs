@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::findings::{Findings, Property};
-use super::history::{ExportedPack, History};
+use super::history::{ExportedPack, History, in_order};
 use super::record::{Fact, Pack, Record};
 use crate::printer::Pools;
 
@@ -35,7 +35,15 @@ pub(super) fn follow(
             }
         }
     }
-    for (node, record) in history.facts() {
+    let mut by_outlet: HashMap<u32, Vec<Pack>> = HashMap::new();
+    places.iter().for_each(|(pack, place)| by_outlet.entry(place.outlet).or_default().push(*pack));
+    for (node, record) in in_order(hub_log, history) {
+        if let Fact::Moved { outlet, to, .. } = record.fact {
+            for pack in by_outlet.get(&outlet).into_iter().flatten() {
+                places.entry(*pack).and_modify(|place| place.node = to);
+            }
+            continue;
+        }
         if let Some((pack, what)) = step(&mut places, node, &record.fact, pools) {
             let what = format!("event {node}/{}: {what}", record.seq);
             findings.add(Property::PacksMisplaced, pack.id(pools), &history.side, what);

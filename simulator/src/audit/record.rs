@@ -36,6 +36,8 @@ pub struct Ticket {
 pub enum Fact {
     /// A pack was sent to an outlet of a node.
     Shipped { pack: Pack, outlet: u32, node: u16 },
+    /// An outlet came to another node with its balance.
+    Moved { outlet: u32, from: u16, to: u16, amount_fen: i64 },
     /// Money was paid in.
     Deposited { deposit: u64, outlet: u32, node: u16, amount_fen: i64 },
     /// A pack was checked in. Fen: face, prize fund, welfare fund, issue fee, commission.
@@ -61,6 +63,8 @@ pub enum Fact {
 pub struct Record {
     /// Position in its log.
     pub seq: u64,
+    /// When it was decided. Unix ms.
+    pub at_ms: i64,
     /// Chain after it.
     pub hash: [u8; 32],
     /// Fingerprint of everything readable in the line; equal lines have equal ones.
@@ -132,7 +136,8 @@ impl<'a> LogReader<'a> {
             findings.add(Property::PacksMisplaced, id, &self.source, format!("{subject} names what was never printed"));
         }
         let request = line.request.as_deref().and_then(|hex_text| hex::decode(hex_text).ok()?.try_into().ok());
-        self.records.push(Record { seq: line.seq, hash, print: print.finish(), request, fact });
+        let at_ms = line.at_ms.unwrap_or(0);
+        self.records.push(Record { seq: line.seq, at_ms, hash, print: print.finish(), request, fact });
         Ok(())
     }
 
@@ -172,6 +177,12 @@ fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
             deposit: number_of(event, "deposit")? as u64,
             outlet: outlet_of(event)?,
             node: number_of(event, "node")? as u16,
+            amount_fen: number_of(event, "amount_fen")?,
+        })),
+        "outlet_arrived" => Ok(Ok(Fact::Moved {
+            outlet: outlet_of(event)?,
+            from: number_of(event, "from_node")? as u16,
+            to: number_of(event, "to_node")? as u16,
             amount_fen: number_of(event, "amount_fen")?,
         })),
         "pack_checked_in" => pack_of(event, pools)?

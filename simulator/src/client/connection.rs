@@ -119,6 +119,8 @@ pub struct Reply {
     pub status: u16,
     /// `Retry-After`, if given. Seconds.
     pub retry_after_s: Option<u64>,
+    /// `Jikai-Directory`, if given: the newest directory's version.
+    pub directory_version: Option<u64>,
     /// The body, whole.
     pub body: Bytes,
 }
@@ -217,7 +219,9 @@ async fn read_reply(response: Response<hyper::body::Incoming>) -> Result<Reply> 
     let status = response.status().as_u16();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
     let retry_after_s = retry_after.and_then(|text| text.parse().ok());
+    let directory_version = response.headers().get("jikai-directory").and_then(|value| value.to_str().ok());
+    let directory_version = directory_version.and_then(|text| text.parse().ok());
     let body = Limited::new(response.into_body(), REPLY_BYTES_MAX).collect().await;
     let body = body.map_err(|error| anyhow!("read the reply: {error}"))?.to_bytes();
-    Ok(Reply { status, retry_after_s, body })
+    Ok(Reply { status, retry_after_s, directory_version, body })
 }

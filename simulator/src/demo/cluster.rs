@@ -84,6 +84,13 @@ impl Cluster {
         run(import).await.with_context(|| format!("register node {}", node.id)).map(drop)
     }
 
+    /// Tells the hub of a node that serves no prefecture: it gets its outlets from others.
+    pub async fn register_empty(&self, node: u16) -> Result<()> {
+        let mut import = command(&self.binaries.hub, "import", self.hub_data()?);
+        import.args(["node", "--id", &node.to_string(), "--name", &format!("节点{node}")]);
+        run(import).await.with_context(|| format!("register node {node}")).map(drop)
+    }
+
     /// Imports one file or directory.
     pub async fn import(&self, kind: &str, path: &Path) -> Result<()> {
         let mut import = command(&self.binaries.hub, "import", self.hub_data()?);

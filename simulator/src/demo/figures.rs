@@ -28,6 +28,7 @@ struct Window {
     second: Histogram<u64>,
     second_began: Instant,
     worst_us: u64,
+    worst_began: Instant,
 }
 
 /// What a window has shown.
@@ -39,13 +40,22 @@ pub struct Windowed {
     pub p99_ms: f64,
     /// The same of the worst second. Milliseconds.
     pub worst_second_p99_ms: f64,
+    /// When that second began, from the begin of the window. Seconds.
+    pub worst_second_at_s: f64,
     /// The slowest operation. Milliseconds.
     pub max_ms: f64,
 }
 
 impl Window {
     fn open(now: Instant) -> Result<Self> {
-        Ok(Window { began: now, all: latencies()?, second: latencies()?, second_began: now, worst_us: 0 })
+        Ok(Window {
+            began: now,
+            all: latencies()?,
+            second: latencies()?,
+            second_began: now,
+            worst_us: 0,
+            worst_began: now,
+        })
     }
 
     fn note(&mut self, now: Instant, fresh: &Histogram<u64>) -> Result<()> {
@@ -57,7 +67,10 @@ impl Window {
     }
 
     fn end_second(&mut self, now: Instant) {
-        self.worst_us = self.worst_us.max(self.second.value_at_quantile(0.99));
+        let p99_us = self.second.value_at_quantile(0.99);
+        if p99_us > self.worst_us {
+            (self.worst_us, self.worst_began) = (p99_us, self.second_began);
+        }
         self.second.reset();
         self.second_began = now;
     }
@@ -70,6 +83,7 @@ impl Window {
             per_second: tenth(self.all.len() as f64 / took_s),
             p99_ms: ms(self.all.value_at_quantile(0.99)),
             worst_second_p99_ms: ms(self.worst_us),
+            worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
             max_ms: ms(self.all.max()),
         }
     }
@@ -130,6 +144,13 @@ mod tests {
         window.note(at(1_500), &fresh(1_000, 10)).unwrap();
         window.note(at(2_200), &fresh(1_000, 485)).unwrap();
         let seen = window.close(at(4_000));
-        assert_eq!(seen, Windowed { per_second: 250.0, p99_ms: 1.0, worst_second_p99_ms: 30.0, max_ms: 30.0 });
+        let expected = Windowed {
+            per_second: 250.0,
+            p99_ms: 1.0,
+            worst_second_p99_ms: 30.0,
+            worst_second_at_s: 0.0,
+            max_ms: 30.0,
+        };
+        assert_eq!(seen, expected);
     }
 }

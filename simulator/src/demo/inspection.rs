@@ -9,18 +9,11 @@ use super::{Binaries, Family, Layout};
 use crate::audit::{Findings, Property, Sources, gather, judge};
 use crate::journal::read_journals;
 use crate::printer::Pools;
-use crate::world::World;
 
 /// Audits a run whose processes have ended: starts its hub again.
-pub async fn audit_run(
-    binaries: &Binaries,
-    layout: &Layout,
-    world: &World,
-    pools: &Pools,
-    family: &mut Family,
-) -> Result<Findings> {
+pub async fn audit_run(binaries: &Binaries, layout: &Layout, pools: &Pools, family: &mut Family) -> Result<Findings> {
     let cluster = Cluster::run_hub(binaries, layout, family).await?;
-    audit(binaries, layout, world, pools, &cluster).await
+    audit(binaries, layout, pools, &cluster).await
 }
 
 /// Nodes whose hub came back with less than it had acknowledged. They sent it again, so that no store shows it any more. A run whose
@@ -49,17 +42,11 @@ fn forgotten(metrics: &str) -> Option<u64> {
 }
 
 /// Reads journals and evidence, and judges.
-pub(super) async fn audit(
-    binaries: &Binaries,
-    layout: &Layout,
-    world: &World,
-    pools: &Pools,
-    cluster: &Cluster,
-) -> Result<Findings> {
+pub(super) async fn audit(binaries: &Binaries, layout: &Layout, pools: &Pools, cluster: &Cluster) -> Result<Findings> {
     let sources = Sources {
         node_binary: binaries.node.clone(),
         hub_binary: binaries.hub.clone(),
-        nodes: world.nodes.iter().map(|node| (node.id, layout.node(node.id))).collect(),
+        nodes: layout.nodes()?,
         hub: cluster.machines.front()?.data.clone(),
     };
     let mut findings = Findings::default();

@@ -1,5 +1,6 @@
 //! Where the files of a run lie.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -110,6 +111,20 @@ impl Layout {
     /// Data directory of a node.
     pub fn node(&self, node: u16) -> PathBuf {
         self.root.join("nodes").join(node.to_string())
+    }
+
+    /// The nodes that were made, with their data directories.
+    pub fn nodes(&self) -> Result<BTreeMap<u16, PathBuf>> {
+        let folder = self.root.join("nodes");
+        let listed = std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))?;
+        let mut nodes = BTreeMap::new();
+        for entry in listed {
+            let entry = entry.with_context(|| format!("list {}", folder.display()))?;
+            if let Some(node) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+                nodes.insert(node, entry.path());
+            }
+        }
+        Ok(nodes)
     }
 
     /// Journals of the load processes.

@@ -193,6 +193,7 @@ impl Play<'_> {
         workers.say("start").await?;
         let conductor = Conductor {
             args: self.args,
+            layout: self.layout,
             family: self.family,
             cluster,
             figures: &figures,
@@ -279,7 +280,7 @@ impl Play<'_> {
     /// Audit, table, summary.
     async fn finish(&mut self, mut report: Report, cluster: &Cluster, workers: &Workers) -> Result<Report> {
         let mut hub = cluster.hub()?;
-        let findings = audit(&self.binaries, self.layout, &self.world, &self.pools, cluster).await?;
+        let findings = audit(&self.binaries, self.layout, &self.pools, cluster).await?;
         report.invariants = findings.invariants.clone();
         self.step("audit is done");
         let by_prefecture = table_by_prefecture(&mut hub).await.context("fetch the table by prefecture")?;

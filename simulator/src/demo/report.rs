@@ -153,6 +153,7 @@ impl Report {
             "terminals   {} of {} connected, {} nodes, {} hub machines\n\
              operations  {} acked, {} refused, {} failed, {}/s\n\
              retries     {} tries unanswered, {} of them resolved by their key, {} replies confirmed behind an outage, {} operations waited long for the hub\n\
+             directory   {} times sent on to another node, {} times another node asked\n\
              latency     p50 {} · p95 {} · p99 {} · p99.9 {} · max {} ms\n\
              sync lag    p50 {} · p99 {} · max {} ms, drained in {} ms\n\
              memory      largest node {} MiB, hub {} MiB\n\
@@ -170,6 +171,8 @@ impl Report {
             self.retries.resolved,
             self.retries.confirmed,
             self.retries.delayed,
+            self.retries.redirects,
+            self.retries.fall_backs,
             latency.p50,
             latency.p95,
             latency.p99,
@@ -265,7 +268,7 @@ mod tests {
         let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
         assert_eq!(names(&json["terminals"]), "configured connected");
         assert_eq!(names(&json["operations"]), "acked failed per_second refused");
-        assert_eq!(names(&json["retries"]), "confirmed delayed resolved unanswered");
+        assert_eq!(names(&json["retries"]), "confirmed delayed fall_backs redirects resolved unanswered");
         assert_eq!(names(&json["latency_ms"]), "max p50 p95 p99 p999");
         assert_eq!(names(&json["sync_lag_ms"]), "drain max p50 p99");
         assert_eq!(names(&json["memory_mib"]), "hub_max node_max");

@@ -159,6 +159,8 @@ impl Workers {
             sums.retries.resolved += progress.retries.resolved;
             sums.retries.delayed += progress.retries.delayed;
             sums.retries.confirmed += progress.retries.confirmed;
+            sums.retries.redirects += progress.retries.redirects;
+            sums.retries.fall_backs += progress.retries.fall_backs;
         }
         sums
     }
@@ -200,6 +202,7 @@ fn worker_command(
     command.arg("load").args(world.plan.to_options());
     command.args(["--from", &from.to_string(), "--to", &to.to_string(), "--rate", &rate.to_string()]);
     command.arg("--endpoints").arg(layout.endpoints()).arg("--ca").arg(layout.hub().join("ca").join("ca.pem"));
+    command.arg("--directory-key").arg(layout.hub().join("ca").join("directory.pub"));
     command.args(["--ramp", &format!("{}ms", args.ramp().as_millis())]);
     command.args(["--duration", &format!("{}ms", args.load_limit().as_millis())]);
     command.args(args.mix.to_options());

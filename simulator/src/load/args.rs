@@ -39,6 +39,13 @@ pub struct LoadArgs {
     /// The CA certificate (PEM) that the nodes' certificates hang on
     #[arg(long, value_name = "FILE")]
     pub(super) ca: PathBuf,
+    /// The hub's public key for the directory of the nodes (its ca/directory.pub): terminals then know all nodes, and go where they
+    /// are sent
+    #[arg(long, value_name = "FILE")]
+    pub(super) directory_key: Option<PathBuf>,
+    /// The environment of the nodes, which their directory must name
+    #[arg(long, default_value = "test", value_name = "NAME")]
+    pub(super) environment: String,
     /// Where acknowledged mutations are written, one JSON line each
     #[arg(long, value_name = "FILE")]
     pub(super) journal: PathBuf,

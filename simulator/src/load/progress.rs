@@ -42,6 +42,12 @@ pub struct Retries {
     /// Operations that a node had stored and that waited longer for the hub than it lets a terminal wait.
     #[serde(default)]
     pub delayed: u64,
+    /// Times that a node sent a terminal on to another node.
+    #[serde(default)]
+    pub redirects: u64,
+    /// Times that a terminal whose node did not answer asked another one.
+    #[serde(default)]
+    pub fall_backs: u64,
 }
 
 /// One line. Counters run from the start of the process, the histogram since the line before.
@@ -89,6 +95,8 @@ impl Progress {
                 resolved: tally.resolved.load(Ordering::Relaxed),
                 delayed: tally.delayed.load(Ordering::Relaxed),
                 confirmed: tally.confirmed.load(Ordering::Relaxed),
+                redirects: tally.redirects.load(Ordering::Relaxed),
+                fall_backs: tally.fall_backs.load(Ordering::Relaxed),
             },
             histogram: encode(&tally.take_interval()?)?,
             refusals: BTreeMap::new(),

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Endpoints, LoadArgs};
-use crate::client::{Endpoint, trust};
+use crate::client::{Directory, Endpoint, directory_key, trust};
 use crate::journal::Journal;
-use crate::terminal::{Actor, Credentials, Line, Street, Tally, now_ms};
+use crate::terminal::{Actor, Credentials, Line, Street, Tally, Way, now_ms};
 use crate::world::{World, password, terminal_key};
 
 /// Handshakes and logins on their way at once, in one process.
@@ -55,6 +55,10 @@ impl Ramp<'_> {
 
     fn actors(&self, slice: Range<usize>) -> Result<Vec<Actor>> {
         let tls = trust(&self.args.ca)?;
+        let directory = match &self.args.directory_key {
+            Some(file) => Some(Arc::new(Directory::new(&self.args.environment, directory_key(file)?, tls.clone()))),
+            None => None,
+        };
         let run_id: Arc<str> = Arc::from(format!("{:x}", now_ms()));
         let mix = Arc::new(self.args.mix.clone());
         let seed = self.world.plan.seed;
@@ -70,9 +74,13 @@ impl Ramp<'_> {
                 outlet_id: outlet.id.clone(),
                 role: terminal.role.as_str(),
             };
-            let endpoint = Endpoint::of_node(outlet.node, address, tls.clone())?;
+            let way = Way::new(outlet.node, Endpoint::of_node(outlet.node, address, tls.clone())?);
+            let way = match &directory {
+                Some(directory) => way.with_directory(directory.clone()),
+                None => way,
+            };
             Ok(Actor {
-                line: Line::new(endpoint, credentials, self.tally.clone(), seed.dice("line", &terminal.id)),
+                line: Line::new(way, credentials, self.tally.clone(), seed.dice("line", &terminal.id)),
                 street: self.street.clone(),
                 outlet: terminal.outlet,
                 node: outlet.node,

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::now_ms;
 use super::tally::Tally;
+use super::way::{Way, pause_of};
 use crate::client::{Call, Connection, Endpoint, Reply, TransportError};
 use crate::seed::Dice;
 
@@ -27,6 +28,14 @@ const PAUSE_FIRST_MS: u64 = 100;
 const CLOCK_SLACK_MS: i64 = 2_000;
 /// Longest pause that a server may ask for.
 const PAUSE_MAX_S: u64 = 5;
+
+/// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
+/// was told.
+const REDIRECTS_MAX: u32 = 100;
+/// Pause before another node is asked, to which the terminal was sent.
+const MOVE_PAUSE_MS: u64 = 50;
+/// How long a node that is asked where to go may take.
+const ASK_LIMIT: Duration = Duration::from_secs(3);
 
 /// How a device proves itself.
 pub struct Credentials {
@@ -68,7 +77,7 @@ pub struct Answer {
 
 /// One terminal's connection and session.
 pub struct Line {
-    endpoint: Endpoint,
+    way: Way,
     credentials: Credentials,
     connection: Option<Connection>,
     session: Option<Session>,
@@ -80,13 +89,18 @@ pub struct Line {
 
 impl Line {
     /// A line that is not connected yet.
-    pub fn new(endpoint: Endpoint, credentials: Credentials, tally: Arc<Tally>, dice: Dice) -> Self {
-        Line { endpoint, credentials, connection: None, session: None, outages: 0, tally, dice }
+    pub fn new(way: Way, credentials: Credentials, tally: Arc<Tally>, dice: Dice) -> Self {
+        Line { way, credentials, connection: None, session: None, outages: 0, tally, dice }
     }
 
     /// Who stands at this end.
     pub fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// The node that serves the outlet, as far as is known.
+    pub fn node(&self) -> u16 {
+        self.way.node()
     }
 
     /// Loses the connection; the session stays. The next request opens a new one.
@@ -99,8 +113,9 @@ impl Line {
     /// Connects, if needed, and logs in, if needed.
     pub async fn ensure_session(&mut self) -> Result<()> {
         if self.connection.is_none() {
-            let connection = Connection::open(&self.endpoint, TRY_LIMIT).await.map_err(|lost| lost.error)?;
-            self.connection = Some(connection);
+            let opened = Connection::open(self.way.endpoint(), TRY_LIMIT).await;
+            self.way.note(opened.is_ok());
+            self.connection = Some(opened.map_err(|lost| lost.error)?);
             self.tally.connected.fetch_add(1, Ordering::Relaxed);
         }
         if self.session.is_none() {
@@ -123,8 +138,10 @@ impl Line {
 
     async fn log_in(&mut self) -> Result<Session> {
         let terminal_id = self.credentials.terminal_id.clone();
-        let challenge = Call::post("/v1/login/challenge", &json!({ "terminal_id": terminal_id }));
-        let reply = self.once(&challenge).await.map_err(|lost| lost.error)?;
+        let reply = self.once(&challenge_of(&terminal_id)).await.map_err(|lost| lost.error)?;
+        if reply.status == 421 && self.follow(&reply) {
+            bail!("{terminal_id} was sent on: {}", text(&reply));
+        }
         ensure!(
             reply.status == 200,
             "{terminal_id}: the challenge was refused with {}: {}",
@@ -148,6 +165,7 @@ impl Line {
         let (outlet, role) = (&answer["outlet_id"], &answer["operator_role"]);
         ensure!(outlet == &self.credentials.outlet_id, "{terminal_id}: logged in at outlet {outlet}");
         ensure!(role == self.credentials.role, "{terminal_id}: logged in as {role}");
+        self.way.learn(&answer["directory"])?;
         let token = answer["token"].as_str().context("the reply has no token")?.to_owned();
         let expires_at_ms = answer["expires_at_ms"].as_i64().context("the reply does not say when the session ends")?;
         Ok(Session { token, expires_at_ms })
@@ -173,12 +191,34 @@ impl Line {
         let mut pause_ms = PAUSE_FIRST_MS;
         let mut last = anyhow!("never tried");
         let mut was_in_doubt = false;
-        let (mut tries, mut pending) = (0, 0);
+        let (mut tries, mut pending, mut redirects) = (0, 0, 0);
         while tries < TRIES_MAX {
             tries += 1;
             match self.attempt(call).await {
+                // Its session moves along, and may come a moment later than it.
+                Ok(reply) if reply.status == 401 && self.way.has_just_moved() => {
+                    tries -= 1;
+                    last = anyhow!("{} was answered with 401 behind a move: {}", call.path, text(&reply));
+                    pause_ms = PAUSE_FIRST_MS;
+                }
+                // A node that was started again knows no sessions of outlets that have left.
+                Ok(reply) if reply.status == 401 && redirects < REDIRECTS_MAX && self.is_sent_on().await => {
+                    (tries, redirects) = (0, redirects + 1);
+                    last = anyhow!("{} was sent on: {}", call.path, text(&reply));
+                }
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
+                    continue;
+                }
+                Ok(reply) if reply.status == 421 && redirects < REDIRECTS_MAX => {
+                    let before = self.node();
+                    ensure!(self.follow(&reply), "{} was sent on to nowhere: {}", call.path, text(&reply));
+                    (tries, redirects) = (0, redirects + 1);
+                    last = anyhow!("{} was sent on: {}", call.path, text(&reply));
+                    // Another node may be asked at once; the same one said how long it wants to be left alone.
+                    let told = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000);
+                    let is_other = self.node() != before;
+                    tokio::time::sleep(if is_other { Duration::from_millis(MOVE_PAUSE_MS) } else { told }).await;
                     continue;
                 }
                 // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
@@ -193,6 +233,7 @@ impl Line {
                 }
                 Ok(reply) => {
                     self.tally.resolved.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
+                    self.notice(&reply).await;
                     return Ok(Answer { reply, was_in_doubt });
                 }
                 Err(lost) => {
@@ -201,6 +242,7 @@ impl Line {
                         self.tally.unanswered.fetch_add(1, Ordering::Relaxed);
                     }
                     last = lost.error;
+                    self.fall_back().await;
                 }
             }
             let jitter_ms = self.dice.below(pause_ms / 2 + 1);
@@ -219,11 +261,68 @@ impl Line {
         Ok(what)
     }
 
+    /// Asks the own node where the terminal belongs, and goes there if it is elsewhere.
+    async fn is_sent_on(&mut self) -> bool {
+        let asked = ask_where(self.way.endpoint(), &self.credentials.terminal_id).await;
+        asked.is_ok_and(|reply| reply.status == 421 && self.follow(&reply))
+    }
+
+    /// Goes where a node sends the terminal, with its session and its keys; `false` where that cannot be understood.
+    fn follow(&mut self, reply: &Reply) -> bool {
+        let Some(is_other) = self.way.follow(reply) else { return false };
+        if is_other {
+            self.tally.redirects.fetch_add(1, Ordering::Relaxed);
+            self.drop_connection();
+        }
+        true
+    }
+
+    /// Asks other nodes of the directory where to go, once the own one has not answered for a while.
+    async fn fall_back(&mut self) {
+        for (node, endpoint) in self.way.others(&mut self.dice) {
+            self.tally.fall_backs.fetch_add(1, Ordering::Relaxed);
+            match ask_where(&endpoint, &self.credentials.terminal_id).await {
+                Ok(reply) if reply.status == 421 && self.follow(&reply) => return,
+                Ok(reply) if reply.status == 200 => {
+                    self.drop_connection();
+                    return self.way.go(node, endpoint);
+                }
+                // It does not answer either, or cannot tell now.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Fetches the directory when an answer told of a newer one. A bad one is a failure; a lost one comes with the next notice or
+    /// login.
+    async fn notice(&mut self, reply: &Reply) {
+        let Some(version) = reply.directory_version else { return };
+        if !self.way.directory().is_some_and(|directory| directory.is_to_be_fetched(version)) {
+            return;
+        }
+        if let Ok(reply) = self.once(&Call::get("/v1/directory")).await
+            && reply.status == 200
+            && let Err(error) = self.way.learn(&reply.json())
+        {
+            self.tally.fail(format!("the directory of node {}: {error:#}", self.way.node()));
+        }
+    }
+
     /// A login has no key and is no part of the request: when it is lost, the request was not sent.
     async fn attempt(&mut self, call: &Call) -> Result<Reply, TransportError> {
         self.ensure_session().await.map_err(|error| TransportError { error, was_sent: false })?;
         self.once(call).await
     }
+}
+
+fn challenge_of(terminal_id: &str) -> Call {
+    Call::post("/v1/login/challenge", &json!({ "terminal_id": terminal_id }))
+}
+
+/// Asks a node where a terminal belongs: it answers with a challenge, or sends it on.
+async fn ask_where(endpoint: &Endpoint, terminal_id: &str) -> Result<Reply, TransportError> {
+    let mut connection = Connection::open(endpoint, ASK_LIMIT).await?;
+    connection.exchange(&challenge_of(terminal_id), None, ASK_LIMIT).await
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.

@@ -12,6 +12,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 mod turnover;
+mod way;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ pub use shelf::{PackState, Shelf, Ticket};
 pub use street::Street;
 pub use tally::{Outcome, Tally, latencies, locked};
 pub use turnover::Turnover;
+pub use way::Way;
 
 use crate::client::{Call, Reply};
 use crate::journal::{Entry, Item, Journal, Verb, request_hex};
@@ -160,7 +162,7 @@ impl Actor {
         let key = call.key.clone().unwrap_or_default();
         let entry = Entry {
             at_ms: now_ms(),
-            node: self.node,
+            node: self.line.node(),
             terminal: credentials.terminal_id.clone(),
             outlet: credentials.outlet_id.clone(),
             verb,
@@ -216,7 +218,7 @@ impl Actor {
 
     /// A failure, with who met it.
     fn contradiction(&self, what: &str) -> Outcome {
-        Outcome::Failed(format!("{} at node {}: {what}", self.line.credentials().terminal_id, self.node))
+        Outcome::Failed(format!("{} at node {}: {what}", self.line.credentials().terminal_id, self.line.node()))
     }
 
     /// A refusal, if its code is one of `allowed`; otherwise a failure.

@@ -47,6 +47,10 @@ pub struct Tally {
     pub delayed: AtomicU64,
     /// Mutations that had been acknowledged before their connection was lost, sent again behind it.
     pub confirmed: AtomicU64,
+    /// Times that a node sent a terminal on to another node.
+    pub redirects: AtomicU64,
+    /// Times that a terminal whose node did not answer asked another one.
+    pub fall_backs: AtomicU64,
     interval: Mutex<Histogram<u64>>,
     refusals: Mutex<BTreeMap<String, u64>>,
     failures: Mutex<Vec<String>>,
@@ -64,6 +68,8 @@ impl Tally {
             resolved: AtomicU64::new(0),
             delayed: AtomicU64::new(0),
             confirmed: AtomicU64::new(0),
+            redirects: AtomicU64::new(0),
+            fall_backs: AtomicU64::new(0),
             interval: Mutex::new(latencies()?),
             refusals: Mutex::new(BTreeMap::new()),
             failures: Mutex::new(Vec::new()),

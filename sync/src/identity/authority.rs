@@ -65,6 +65,11 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// What the authority of an environment calls itself.
+pub(super) fn authority_name(environment: &str) -> String {
+    format!("Jikai {environment} CA")
+}
+
 /// A new key with the request to have it certified. Only the request leaves the machine.
 #[derive(Debug)]
 pub struct KeyAndRequest {
@@ -98,7 +103,7 @@ impl CertificateAuthority {
     pub fn create(environment: &str, now_ms: TimeMs) -> Result<Self, IdentityError> {
         let key = Key::generate()?;
         let mut params = CertificateParams::default();
-        params.distinguished_name = common_name(&format!("Jikai {environment} CA"));
+        params.distinguished_name = common_name(&authority_name(environment));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut params, now_ms, now_ms.ms().saturating_add(AUTHORITY_MS));

@@ -9,7 +9,7 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 use super::IdentityError;
-use super::authority::{HUB_NAME, LOCAL_ADDRESS};
+use super::authority::{HUB_NAME, LOCAL_ADDRESS, authority_name};
 
 /// Suffix of every name that an authority gives a meaning.
 pub(super) const SUFFIX: &str = ".jikai";
@@ -46,6 +46,17 @@ impl Certified {
 /// Reads a certificate in PEM.
 pub fn certified_by_pem(pem: &str) -> Result<Certified, IdentityError> {
     certified(&der_of(pem)?)
+}
+
+/// Refuses an authority's certificate (PEM) of another environment: whoever trusts it would meet that one's nodes and hub.
+pub fn check_authority(pem: &str, environment: &str) -> Result<(), IdentityError> {
+    let der = der_of(pem)?;
+    let (_, certificate) = X509Certificate::from_der(&der).map_err(|_| IdentityError::Pem("CA certificate"))?;
+    let name = certificate.subject().iter_common_name().find_map(|name| name.as_str().ok()).unwrap_or("without a name");
+    if name == authority_name(environment) {
+        return Ok(());
+    }
+    Err(IdentityError::OtherEnvironment { environment: environment.to_owned(), found: name.to_owned() })
 }
 
 /// Reads a certificate in DER, which TLS has verified already.

@@ -11,7 +11,8 @@ mod verify;
 
 pub use authority::{CERTIFICATE_MS, CertificateAuthority, HUB_NAME, Key, KeyAndRequest, machine_name, node_name};
 pub use certified::{
-    Certified, certified, certified_by_pem, machine_by_pem, machine_of_certificate, node_of_certificate, not_after_ms,
+    Certified, certified, certified_by_pem, check_authority, machine_by_pem, machine_of_certificate,
+    node_of_certificate, not_after_ms,
 };
 pub use files::{create_private_dir, write_private_file};
 pub use tls::{TlsIdentity, client_only_trust, https_server, sync_client, sync_server};
@@ -46,6 +47,16 @@ pub enum IdentityError {
     /// The authority's own certificate has expired.
     #[error("the authority has expired: make another one and enrol every node with it")]
     AuthorityEnded,
+    /// An authority of another environment.
+    #[error(
+        "the authority is `{found}`, not that of the environment `{environment}`: no certificate goes from one to another"
+    )]
+    OtherEnvironment {
+        /// The environment that was expected.
+        environment: String,
+        /// What the authority calls itself.
+        found: String,
+    },
     /// A file.
     #[error("{path}: {source}")]
     File {

@@ -10,13 +10,15 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{IdentityError, Key};
-use crate::wire::ALPN;
+use crate::wire::WireVersion;
 
 /// A certificate, its key, and the authority that all parties trust. The chain is never empty.
 pub struct TlsIdentity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     roots: Arc<RootCertStore>,
+    /// Application protocols of a sync connection, the one to be preferred first.
+    protocols: Vec<Vec<u8>>,
 }
 
 impl TlsIdentity {
@@ -29,7 +31,14 @@ impl TlsIdentity {
             return Err(IdentityError::Pem("certificate"));
         }
         let key = PrivateKeyDer::from_pem_slice(key.pem().as_bytes()).map_err(|_| IdentityError::Pem("private key"))?;
-        Ok(TlsIdentity { chain, key, roots: Arc::new(roots(authority_pem)?) })
+        let protocols = WireVersion::ALL.iter().map(|version| version.alpn().to_vec()).collect();
+        Ok(TlsIdentity { chain, key, roots: Arc::new(roots(authority_pem)?), protocols })
+    }
+
+    /// The same for a party that speaks these versions of the wire and no other, the one to be preferred first: as earlier and later
+    /// builds do.
+    pub fn speaking(self, protocols: &[&[u8]]) -> Self {
+        TlsIdentity { protocols: protocols.iter().map(|protocol| protocol.to_vec()).collect(), ..self }
     }
 
     /// The certificate itself.
@@ -69,7 +78,7 @@ pub fn sync_server(identity: &TlsIdentity) -> Result<ServerConfig, IdentityError
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = identity.protocols.clone();
     Ok(config)
 }
 
@@ -79,7 +88,7 @@ pub fn sync_client(identity: &TlsIdentity) -> Result<ClientConfig, IdentityError
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(identity.roots.clone())
         .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = identity.protocols.clone();
     Ok(config)
 }
 

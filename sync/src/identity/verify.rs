@@ -43,7 +43,7 @@ pub fn verify_node(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{CertificateAuthority, KeyAndRequest};
+    use crate::identity::{CertificateAuthority, KeyAndRequest, check_authority};
 
     const NOW_MS: i64 = 1_790_000_000_000;
     const DAY_MS: i64 = 86_400_000;
@@ -71,6 +71,16 @@ mod tests {
         for bad in [NOW_MS - DAY_MS - 3_601_000, NOW_MS + 10 * DAY_MS + 1_000, NOW_MS + 11 * DAY_MS] {
             assert!(matches!(at(bad), Err(IdentityError::Tls(rustls::Error::InvalidCertificate(_)))), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_authority_belongs_to_its_environment() {
+        let authority = |environment| CertificateAuthority::create(environment, TimeMs::from_ms(NOW_MS)).unwrap();
+        let test = authority("test");
+        assert!(check_authority(test.certificate_pem(), "test").is_ok());
+        let refused = check_authority(test.certificate_pem(), "production").unwrap_err().to_string();
+        assert!(refused.contains("`Jikai test CA`") && refused.contains("`production`"), "{refused}");
+        assert!(check_authority("junk", "test").is_err());
     }
 
     #[test]

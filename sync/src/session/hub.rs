@@ -4,7 +4,7 @@ use super::node::{check_position, name};
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Hello, Mark, RefusalV1, Welcome};
+use crate::wire::{Cursor, Frame, Greeting, Hello, Mark, RefusalV1, Welcome, WireVersion};
 
 /// The hub's end of a session.
 #[derive(Debug)]
@@ -27,7 +27,12 @@ enum State {
 impl HubSession {
     /// Waits for a node's greeting.
     pub fn new(now_ms: i64) -> Self {
-        let mut peer = Peer::new(now_ms);
+        HubSession::over(WireVersion::NEWEST, now_ms)
+    }
+
+    /// The same, in the version that both ends have agreed on.
+    pub fn over(version: WireVersion, now_ms: i64) -> Self {
+        let mut peer = Peer::new(version, now_ms);
         peer.expect_greeting(now_ms);
         HubSession { peer, state: State::Waiting, mark: None, agreed: false }
     }
@@ -52,11 +57,10 @@ impl HubSession {
         match (stream, frame, &mut self.state) {
             (Stream::Up, Frame::Mark(mark), State::Waiting) if self.mark.is_none() => self.mark = Some(mark),
             (Stream::Up, Frame::Hello(hello), State::Waiting) => {
-                check_position(hello.up_head)?;
-                check_position(hello.down)?;
-                self.peer.greeted();
-                self.peer.act(Action::Admit(hello.clone(), self.mark));
-                self.state = State::Admitting(hello);
+                self.greeted(Hello { event_version: WireVersion::V1.event_version(), ..hello })?;
+            }
+            (Stream::Up, Frame::Greeting(Greeting { hello, event_version }), State::Waiting) => {
+                self.greeted(Hello { event_version, ..hello })?;
             }
             (Stream::Up, Frame::Refused(refusal), _) => self.peer.close(refusal),
             // A node whose log differs answers the welcome with a refusal, any other with the place itself.
@@ -79,6 +83,15 @@ impl HubSession {
             (_, Frame::KeepAlive, State::Admitting(_) | State::Open { .. }) => {}
             (_, frame, _) => return Err(RefusalV1::Malformed { what: format!("unexpected {}", name(&frame)) }),
         }
+        Ok(())
+    }
+
+    fn greeted(&mut self, hello: Hello) -> Result<(), RefusalV1> {
+        check_position(hello.up_head)?;
+        check_position(hello.down)?;
+        self.peer.greeted();
+        self.peer.act(Action::Admit(hello.clone(), self.mark));
+        self.state = State::Admitting(hello);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use jikai_schema::chain::ChainHash;
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Hello, Mark, RefusalV1, Welcome};
+use crate::wire::{Cursor, Frame, Greeting, Hello, Mark, RefusalV1, Welcome, WireVersion};
 
 /// The node's end of a session.
 #[derive(Debug)]
@@ -30,17 +30,21 @@ enum State {
 impl NodeSession {
     /// Greets the hub.
     pub fn new(hello: Hello, now_ms: i64) -> Self {
-        NodeSession::marked(hello, None, now_ms)
+        NodeSession::over(WireVersion::NEWEST, hello, None, now_ms)
     }
 
-    /// Greets the hub, and tells which run of the store greets.
-    pub fn marked(hello: Hello, mark: Option<Mark>, now_ms: i64) -> Self {
-        let mut peer = Peer::new(now_ms);
-        if let Some(mark) = mark {
+    /// Greets the hub in the version that both ends have agreed on, and tells which run of the store greets if that version can.
+    pub fn over(version: WireVersion, hello: Hello, mark: Option<Mark>, now_ms: i64) -> Self {
+        let mut peer = Peer::new(version, now_ms);
+        if let Some(mark) = mark.filter(|_| version >= WireVersion::V2) {
             peer.send(Stream::Up, &Frame::Mark(mark), now_ms);
         }
         let (up_head_seq, down) = (hello.up_head.next_seq - 1, hello.down);
-        peer.send(Stream::Up, &Frame::Hello(hello), now_ms);
+        let greeting = match version {
+            WireVersion::V1 => Frame::Hello(hello),
+            WireVersion::V2 => Frame::Greeting(Greeting { event_version: hello.event_version, hello }),
+        };
+        peer.send(Stream::Up, &greeting, now_ms);
         // Opens the down stream, and tells where the feed is expected.
         peer.send(Stream::Down, &Frame::Ack(down), now_ms);
         let down = BatchReceiver::new(down);
@@ -222,6 +226,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Batch(_) => "batch",
         Frame::Ack(_) => "ack",
         Frame::KeepAlive => "keep-alive",
+        Frame::Greeting(_) => "greeting",
         Frame::Mark(_) => "mark",
     }
 }

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use super::{Action, GREETING_MS_MAX, KEEP_ALIVE_MS, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX};
-use crate::wire::{Frame, FrameDecoder, RefusalV1, encode_frame};
+use crate::wire::{Frame, FrameDecoder, RefusalV1, WireVersion, encode_frame_as};
 
 /// Frames in, actions out, and the clock of a session.
 #[derive(Debug)]
 pub(super) struct Peer {
+    version: WireVersion,
     up: FrameDecoder,
     down: FrameDecoder,
     actions: VecDeque<Action>,
@@ -19,10 +20,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(now_ms: i64) -> Self {
+    /// Speaks the version that both ends have agreed on.
+    pub(super) fn new(version: WireVersion, now_ms: i64) -> Self {
         Peer {
-            up: FrameDecoder::default(),
-            down: FrameDecoder::default(),
+            version,
+            up: FrameDecoder::of(version),
+            down: FrameDecoder::of(version),
             actions: VecDeque::new(),
             heard_at_ms: now_ms,
             spoke_at_ms: now_ms,
@@ -68,7 +71,7 @@ impl Peer {
     }
 
     pub(super) fn send(&mut self, stream: Stream, frame: &Frame, now_ms: i64) {
-        match encode_frame(frame) {
+        match encode_frame_as(self.version, frame) {
             Ok(bytes) => {
                 self.spoke_at_ms = now_ms;
                 self.act(Action::Send(stream, bytes));
@@ -85,7 +88,8 @@ impl Peer {
 
     /// Tells the peer why, then ends.
     pub(super) fn refuse(&mut self, refusal: RefusalV1, now_ms: i64) {
-        self.send(Stream::Up, &Frame::Refused(refusal.clone()), now_ms);
+        let told = refusal.clone().in_words_of(self.version);
+        self.send(Stream::Up, &Frame::Refused(told), now_ms);
         self.close(refusal);
     }
 

@@ -1,5 +1,6 @@
 //! Sessions over QUIC: the drivers, and all that names quinn.
 
+mod agreed;
 mod closing;
 mod driver;
 mod hub;

@@ -98,14 +98,15 @@ pub trait HubStore: Send + Sync + 'static {
         incarnation: [u8; 16],
         batch: VerifiedBatch,
     ) -> Future<'_, Result<Cursor, RefusalV1>>;
-    /// Events of the node's feed from a position on.
+    /// Events of the node's feed from a position on, those that it can read (`Hello::event_version`): one that it cannot ends the
+    /// session with [`RefusalV1::SchemaTooOld`], in front of it.
     fn read_down(
         &self,
         node: NodeId,
         from_seq: u64,
         events_max: usize,
         bytes_max: usize,
-    ) -> Future<'_, Result<Vec<LogRecord>, LogError>>;
+    ) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>>;
     /// The node has applied its feed up to this place.
     fn down_acked(&self, node: NodeId, cursor: Cursor);
     /// A session of this certificate is open, and both ends agree about the node's log: the node has what it showed.

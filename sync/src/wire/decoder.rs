@@ -1,6 +1,6 @@
 //! Frames out of a byte stream that may be cut anywhere.
 
-use super::{FRAME_BYTES_MAX, Frame, WIRE_VERSION};
+use super::{FRAME_BYTES_MAX, Frame, WireVersion};
 
 /// Bytes in front of a frame: its length, little endian.
 const LENGTH_BYTES: usize = 4;
@@ -19,9 +19,14 @@ pub enum FrameError {
     Malformed,
 }
 
-/// Encodes one frame with its length.
+/// Encodes one frame of the present version with its length.
 pub fn encode_frame(frame: &Frame) -> Result<Vec<u8>, FrameError> {
-    let prefix = vec![0, 0, 0, 0, WIRE_VERSION];
+    encode_frame_as(WireVersion::NEWEST, frame)
+}
+
+/// Encodes one frame of this version with its length.
+pub fn encode_frame_as(version: WireVersion, frame: &Frame) -> Result<Vec<u8>, FrameError> {
+    let prefix = vec![0, 0, 0, 0, version.byte()];
     let mut bytes = postcard::to_extend(frame, prefix).map_err(|_| FrameError::Malformed)?;
     let length = bytes.len() - LENGTH_BYTES;
     if length > FRAME_BYTES_MAX {
@@ -33,13 +38,25 @@ pub fn encode_frame(frame: &Frame) -> Result<Vec<u8>, FrameError> {
 
 /// Gathers bytes and gives out whole frames. Holds at most one frame and what came with it
 /// if frames are taken out as they come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameDecoder {
+    version: WireVersion,
     buffer: Vec<u8>,
     read: usize,
 }
 
+impl Default for FrameDecoder {
+    fn default() -> Self {
+        FrameDecoder::of(WireVersion::NEWEST)
+    }
+}
+
 impl FrameDecoder {
+    /// Reads frames of this version, and of no other.
+    pub fn of(version: WireVersion) -> Self {
+        FrameDecoder { version, buffer: Vec::new(), read: 0 }
+    }
+
     /// Adds received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.read > 0 {
@@ -63,15 +80,15 @@ impl FrameDecoder {
             return Err(FrameError::Length(length));
         }
         let Some(bytes) = rest.get(..length) else { return Ok(None) };
-        let frame = decode(bytes)?;
+        let frame = decode(self.version, bytes)?;
         self.read += LENGTH_BYTES + length;
         Ok(Some(frame))
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
+fn decode(spoken: WireVersion, bytes: &[u8]) -> Result<Frame, FrameError> {
     let (version, body) = bytes.split_first().ok_or(FrameError::Length(0))?;
-    if *version != WIRE_VERSION {
+    if *version != spoken.byte() {
         return Err(FrameError::UnknownVersion(*version));
     }
     match postcard::take_from_bytes(body) {
@@ -83,7 +100,7 @@ fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Batch, Cursor, Hello, RefusalV1, Welcome};
+    use crate::wire::{Batch, Cursor, Greeting, Hello, Mark, RefusalV1, Welcome};
     use jikai_schema::chain::ChainHash;
     use jikai_schema::id::NodeId;
 
@@ -98,6 +115,7 @@ mod tests {
             schema_version: 1,
             up_head: cursor,
             down: Cursor::START,
+            event_version: 0,
         };
         let welcome = Welcome { up: cursor, hub_generation: 2, endpoints: vec!["h:1".into()] };
         let hash = ChainHash::from_bytes([8; 32]);
@@ -117,14 +135,18 @@ mod tests {
             format!("03ac02{sevens}01{}ad0203000109", "08".repeat(32)),
             format!("04ac02{sevens}"),
             "05".to_string(),
+            format!("06047465737403{}ac02{sevens}01{}04", "01".repeat(18), "00".repeat(32)),
+            format!("07{}01{}{}", "01".repeat(16), "02".repeat(16), "03".repeat(16)),
         ];
         let frames = [
-            Frame::Hello(hello),
+            Frame::Hello(hello.clone()),
             Frame::Welcome(welcome),
             Frame::Refused(RefusalV1::Gap { expected: 1, found: 2 }),
             Frame::Batch(batch),
             Frame::Ack(cursor),
             Frame::KeepAlive,
+            Frame::Greeting(Greeting { hello, event_version: 4 }),
+            Frame::Mark(Mark { run: [1; 16], after: Some([2; 16]), process: [3; 16] }),
         ];
         frames.into_iter().zip(golden.map(|text| &*Box::leak(text.into_boxed_str()))).collect()
     }
@@ -163,7 +185,8 @@ mod tests {
         assert_eq!(refuse(&[0, 0, 0, 0]), FrameError::Length(0));
         assert_eq!(refuse(&[1, 0, 16, 0]), FrameError::Length(FRAME_BYTES_MAX + 1));
         assert_eq!(refuse(&[2, 0, 0, 0, 9, 5]), FrameError::UnknownVersion(9));
-        assert_eq!(refuse(&[2, 0, 0, 0, 1, 99]), FrameError::Malformed);
-        assert_eq!(refuse(&[3, 0, 0, 0, 1, 5, 0]), FrameError::Malformed);
+        assert_eq!(refuse(&[2, 0, 0, 0, 2, 99]), FrameError::Malformed);
+        assert_eq!(refuse(&[3, 0, 0, 0, 2, 5, 0]), FrameError::Malformed);
+        assert_eq!(refuse(&[2, 0, 0, 0, 1, 5]), FrameError::UnknownVersion(1), "both ends have agreed on one");
     }
 }

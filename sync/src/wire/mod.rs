@@ -3,19 +3,17 @@
 mod body;
 mod decoder;
 mod refusal;
+mod version;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::id::NodeId;
 use serde::{Deserialize, Serialize};
 
 pub use body::{BODY_BYTES_MAX, BodyError, decode_body, encode_body};
-pub use decoder::{FrameDecoder, FrameError, encode_frame};
+pub use decoder::{FrameDecoder, FrameError, encode_frame, encode_frame_as};
 pub use refusal::RefusalV1;
+pub use version::WireVersion;
 
-/// Application protocol of a sync connection.
-pub const ALPN: &[u8] = b"jikai-sync/1";
-/// Version byte of every frame.
-pub const WIRE_VERSION: u8 = 1;
 /// Most events in one batch.
 pub const BATCH_EVENTS_MAX: usize = 512;
 /// Bytes of events after which a batch is closed.
@@ -62,6 +60,18 @@ pub struct Hello {
     pub up_head: Cursor,
     /// How far it has applied the hub's feed.
     pub down: Cursor,
+    /// Newest version byte of an event that the node can read. It travels beside, in a [`Greeting`].
+    #[serde(skip)]
+    pub event_version: u8,
+}
+
+/// Who a node's store is, and what the node can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Who it is.
+    pub hello: Hello,
+    /// Newest version byte of an event that the node can read: no newer one is sent to it.
+    pub event_version: u8,
 }
 
 /// The hub's answer to an accepted [`Hello`].
@@ -106,7 +116,7 @@ pub struct Mark {
 /// A frame. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
-    /// First frame of the up stream, from the node.
+    /// First frame of the up stream, from the node, in the first version of the wire.
     Hello(Hello),
     /// The hub accepts.
     Welcome(Welcome),
@@ -118,6 +128,8 @@ pub enum Frame {
     Ack(Cursor),
     /// Nothing to say: keeps the session alive.
     KeepAlive,
-    /// Before the [`Hello`], from a node that tells its runs apart.
+    /// First frame of the up stream, from the node, since the second version of the wire.
+    Greeting(Greeting),
+    /// Before the [`Greeting`], from a node that tells its runs apart.
     Mark(Mark),
 }

@@ -3,6 +3,8 @@
 use jikai_schema::id::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::WireVersion;
+
 /// Why a session is refused or ended, with both positions where there are two. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum RefusalV1 {
@@ -129,6 +131,14 @@ pub enum RefusalV1 {
         /// Generation of the hub.
         theirs: u32,
     },
+    /// The feed goes on with an event that the node cannot read. None is ever skipped.
+    #[error("the hub's feed goes on with an event of version {ours}, the node reads events up to version {theirs}")]
+    SchemaTooOld {
+        /// The event's.
+        ours: u8,
+        /// The newest that the node can read.
+        theirs: u8,
+    },
     /// The store is a copy: another process runs on the original, or has run on it since the copy was made.
     #[error("the store of node {node} is a copy: another process runs, or has run since, on the original")]
     Cloned {
@@ -138,6 +148,16 @@ pub enum RefusalV1 {
 }
 
 impl RefusalV1 {
+    /// As a peer of this version of the wire can read it: what it does not know is told in words.
+    pub(crate) fn in_words_of(self, version: WireVersion) -> Self {
+        match (&self, version) {
+            (RefusalV1::SchemaTooOld { .. } | RefusalV1::Cloned { .. }, WireVersion::V1) => {
+                RefusalV1::Unavailable { why: format!("{self}. {}", self.hint()) }
+            }
+            _ => self,
+        }
+    }
+
     /// What an operator does next.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -149,6 +169,7 @@ impl RefusalV1 {
             }
             RefusalV1::Fenced { .. } => "Stop this node; its replacement is serving.",
             RefusalV1::SchemaTooNew { .. } => "Upgrade the hub first.",
+            RefusalV1::SchemaTooOld { .. } => "Upgrade the node: it serves its outlets meanwhile, and loses nothing.",
             RefusalV1::Gap { .. } | RefusalV1::Fork { .. } | RefusalV1::Rewound { .. } => {
                 "Keep both stores as they are and call the maintainers: events would be lost or rewritten."
             }
@@ -200,7 +221,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 19] {
+    fn refusals() -> [(RefusalV1, &'static str); 20] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -222,7 +243,8 @@ mod tests {
             (RefusalV1::HubBehind { ours: 4, theirs: 9 }, "0f0409"),
             (RefusalV1::Draining, "10"),
             (RefusalV1::HubSuperseded { ours: 2, theirs: 1 }, "110201"),
-            (RefusalV1::Cloned { node }, "1200"),
+            (RefusalV1::SchemaTooOld { ours: 4, theirs: 3 }, "120403"),
+            (RefusalV1::Cloned { node }, "1300"),
         ]
     }
 
@@ -242,6 +264,15 @@ mod tests {
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
         assert_eq!(fences, [3, 4, 7, 8, 13, 14, 18], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
+    }
+
+    #[test]
+    fn a_peer_of_the_version_before_is_told_in_words_what_it_does_not_know() {
+        let too_old = RefusalV1::SchemaTooOld { ours: 4, theirs: 3 };
+        assert_eq!(too_old.clone().in_words_of(WireVersion::V2), too_old);
+        let RefusalV1::Unavailable { why } = too_old.in_words_of(WireVersion::V1) else { panic!("not in words") };
+        assert!(why.contains("version 4") && why.contains("Upgrade the node"), "{why}");
+        assert_eq!(RefusalV1::Draining.in_words_of(WireVersion::V1), RefusalV1::Draining);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
+use jikai_schema::codec::EVENT_VERSION;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{CertificateAuthority, Certified, Key, KeyAndRequest, TlsIdentity, certified_by_pem};
@@ -69,6 +70,8 @@ pub struct End {
     pub open: watch::Sender<bool>,
     /// At a hub: greetings that were admitted.
     pub admissions: watch::Sender<u32>,
+    /// At a hub: newest event that the node of the newest greeting can read.
+    pub event_version: watch::Sender<u8>,
     /// Sessions that ended, opened or not.
     pub tries: watch::Sender<u32>,
     /// Newest acknowledgement.
@@ -101,6 +104,7 @@ impl End {
             opened: watch::Sender::new(0),
             open: watch::Sender::new(false),
             admissions: watch::Sender::new(0),
+            event_version: watch::Sender::new(0),
             tries: watch::Sender::new(0),
             acked: watch::Sender::new(0),
             knocks: watch::Sender::new(0),
@@ -151,8 +155,8 @@ impl NodeStore for End {
     fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
         let (up_head, down) = (cursor(*self.sent.borrow()), cursor(*self.received.borrow()));
         let environment = self.environment.to_string();
-        let hello =
-            Hello { environment, node: self.claims, incarnation: [1; 16], epoch: 1, schema_version: 1, up_head, down };
+        let (node, incarnation, event_version) = (self.claims, [1; 16], EVENT_VERSION);
+        let hello = Hello { environment, node, incarnation, epoch: 1, schema_version: 1, up_head, down, event_version };
         Box::pin(std::future::ready(Ok(hello)))
     }
     fn up_head(&self) -> watch::Receiver<u64> {
@@ -197,6 +201,7 @@ impl HubStore for End {
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         let up = cursor(*self.received.borrow());
         self.admissions.send_modify(|admissions| *admissions += 1);
+        self.event_version.send_replace(hello.event_version);
         let welcome = Welcome { up, hub_generation: *self.generation.borrow(), endpoints: Vec::new() };
         let admitted = match hello.environment.as_str() {
             ours if ours == self.environment => {
@@ -214,7 +219,7 @@ impl HubStore for End {
             false => Box::pin(async { Ok(self.take(batch).await) }),
         }
     }
-    fn read_down(&self, _: NodeId, from: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
+    fn read_down(&self, _: NodeId, from: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>> {
         Box::pin(std::future::ready(Ok(self.read(from))))
     }
     fn down_acked(&self, _: NodeId, cursor: Cursor) {

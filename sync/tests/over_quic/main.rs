@@ -8,3 +8,4 @@ mod links;
 mod relay;
 mod sessions;
 mod strangers;
+mod versions;

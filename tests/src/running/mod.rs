@@ -86,15 +86,24 @@ impl Node {
     /// # Panics
     /// When it does not start.
     pub fn start(data: &Path, hub: &Hub, settings: Settings<'_>) -> Node {
-        Node::make(data, hub, 1);
+        Node::start_as(data, hub, 1, settings)
+    }
+
+    /// The same for the node of this number.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_as(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
+        Node::make(data, hub, number);
+        let number = number.to_string();
         let (request, certificate) = (data.join("node.csr"), data.join("signed.pem"));
-        hub.command(&["ca", "sign"], &["--csr", text(&request), "--node", "1", "--out", text(&certificate)]);
+        hub.command(&["ca", "sign"], &["--csr", text(&request), "--node", &number, "--out", text(&certificate)]);
         let authority = hub.data.join("ca/ca.pem");
         let enrol = ["enrol", "--data", text(data), "--certificate", text(&certificate), "--ca", text(&authority)];
         done("jikai-node", &enrol);
         change_settings(&data.join("node.toml"), settings);
         let process = Process::run("jikai-node", data);
-        let server = Server::new(process.address("http"), "node-1.jikai", &read(&authority));
+        let server = Server::new(process.address("http"), &format!("node-{number}.jikai"), &read(&authority));
         Node { process, server, data: data.to_owned() }
     }
 

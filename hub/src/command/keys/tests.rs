@@ -11,7 +11,7 @@ use jikai_sync::secrets::Secrets;
 use super::super::Cli;
 use crate::audit::checkpoint::PublicKeys;
 use crate::config::Config;
-use crate::identity::{AUDIT_KEY, CA_KEY, HUB_KEY, IdentityFiles, TOKEN_FILE, secrets_place};
+use crate::identity::{AUDIT_KEY, CA_KEY, DIRECTORY_KEY, HUB_KEY, IdentityFiles, TOKEN_FILE, secrets_place};
 
 const FILES: [(&str, &str); 3] = [(CA_KEY, "ca.key.pem"), (HUB_KEY, "hub.key.pem"), (AUDIT_KEY, "audit.key")];
 
@@ -151,6 +151,8 @@ fn make_old(data: &Path) -> [u8; 32] {
     write_private_file(&folder.join("master.key"), hex::encode(first).as_bytes()).unwrap();
     std::fs::remove_file(folder.join("keys.sealed")).unwrap();
     std::fs::remove_file(data.join("audit.pub")).unwrap();
+    // That build knew no directory.
+    std::fs::remove_file(folder.join(format!("{DIRECTORY_KEY}.sealed"))).unwrap();
     let settings = std::fs::read_to_string(data.join("hub.toml")).unwrap();
     let old = settings.lines().filter(|line| !line.starts_with("master_key")).collect::<Vec<_>>().join("\n");
     std::fs::write(data.join("hub.toml"), old).unwrap();

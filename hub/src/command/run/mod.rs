@@ -13,7 +13,7 @@ use axum_server::Handle;
 use jikai_schema::event::Actor;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
-use jikai_sync::identity::{create_private_dir, write_private_file};
+use jikai_sync::identity::{check_authority, create_private_dir, write_private_file};
 use jikai_sync::secrets::Secrets;
 use jikai_sync::transport::{HubEndpoint, HubIdentity, HubOptions};
 use jikai_sync::upkeep::every;
@@ -28,10 +28,11 @@ use super::client::{ENDPOINTS_FILE, Endpoints};
 use crate::app::{App, INBOX};
 use crate::audit::checkpoint::daily;
 use crate::config::Config;
+use crate::directory::DirectoryKey;
 use crate::http;
 use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_certified, secrets_place};
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
-use crate::jobs::keep_jobs;
+use crate::jobs::{DirectorySigner, keep_jobs};
 use crate::keys;
 use crate::machine_log::take_over;
 use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state, keep_announced};
@@ -41,7 +42,7 @@ use crate::raft::cluster::Cluster;
 use crate::raft::network::Identity;
 use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
-use crate::store::{self, ReadPool};
+use crate::store::{self, ReadPool, claim_environment_of};
 
 /// How often the metrics' samples are put in order.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -84,9 +85,11 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let files = IdentityFiles::new(data);
     let _only_one = Lock::take(data)?;
     clear_inbox(data)?;
-    let secrets = Arc::new(Secrets::take(&secrets_place(data, &config))?);
+    let secrets = Arc::new(open_secrets(data, &files, &config)?);
     let tls = files.tls(&secrets)?;
     let vault = Arc::new(KeyVault::new(secrets.ring().clone()));
+    let key = Arc::new(DirectoryKey::load(data, &secrets)?);
+    let signer = DirectorySigner { key, environment: config.environment.clone() };
     let (steady, clock) = steady_clock();
     let number = files.machine()?;
     let member = Member::start(data, &tls, seat(&config, number), config.log_settings()).await?;
@@ -129,7 +132,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let mut parts = JoinSet::new();
     parts.spawn(drain_nodes(endpoint.drain(), machines.clone(), own_state.clone(), stopping.clone()));
     parts.spawn(following);
-    parts.spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), stopping.clone()));
+    parts.spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), signer, stopping.clone()));
     parts.spawn(endpoint.run(stopping.clone()));
     parts.spawn(keep_up(app.metrics.clone(), steady, stopping.clone()));
     parts.spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
@@ -149,14 +152,26 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     served
 }
 
+/// Opens the secrets, which are bound to their environment, as databases and authority are: of another one, all are refused.
+pub(super) fn open_secrets(data: &Path, files: &IdentityFiles, config: &Config) -> anyhow::Result<Secrets> {
+    claim_environment_of(data, &config.environment)?;
+    check_authority(&files.authority_pem()?, &config.environment).context("check ca/ca.pem")?;
+    Ok(Secrets::take(&secrets_place(data, config))?)
+}
+
 /// Brings what a rotation left under older keys under the newest; before anybody is served, so that nothing changes meanwhile.
 async fn reseal(member: &Member, sequencer: &Sequencer, data: &Path, secrets: &Secrets) -> anyhow::Result<()> {
-    if member.wait_for_leader().await {
+    // One that does not belong to a hub yet has none to wait for.
+    if is_member(member) && member.wait_for_leader().await {
         keys::reseal(sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
     } else {
         tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
     }
     Ok(())
+}
+
+fn is_member(member: &Member) -> bool {
+    member.cluster.member_address(member.cluster.status().id).is_some()
 }
 
 /// Waits until a part has panicked: without it the machine would look well and not be.

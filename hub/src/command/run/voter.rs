@@ -5,13 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jikai_schema::time::TimeMs;
-use jikai_sync::secrets::Secrets;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Lock, conclude, end, seat, stop_signal};
+use super::{Lock, conclude, end, open_secrets, seat, stop_signal};
 use crate::config::Config;
-use crate::identity::{IdentityFiles, secrets_place};
+use crate::identity::IdentityFiles;
 use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
 use crate::member::Member;
 use crate::store::ReadPool;
@@ -23,7 +22,7 @@ const READERS: usize = 1;
 pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     let files = IdentityFiles::new(data);
     let _only_one = Lock::take(data)?;
-    let secrets = Secrets::take(&secrets_place(data, &config))?;
+    let secrets = open_secrets(data, &files, &config)?;
     let number = files.machine()?;
     let member = Member::start(data, &files.tls(&secrets)?, seat(&config, number), config.log_settings()).await?;
     let (sequencer, sequencing) = member.sequencer(Arc::new(TimeMs::now));

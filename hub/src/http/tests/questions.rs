@@ -87,6 +87,7 @@ impl Question {
         let path = path.replace("{*rest}", "index.css");
         assert!(!path.contains('{'), "{path}: say what stands for the parameter");
         match (self.route.method, self.route.path) {
+            ("GET", "/v1/handoffs/plan") => format!("{path}?fill=1"),
             ("GET", "/v1/terminals") => format!("{path}?outlet=13010001"),
             ("GET", "/v1/reports/ledger") => format!("{path}?by={}", self.about),
             _ => path,
@@ -117,6 +118,7 @@ impl Question {
             ("PUT", "/v1/outlets/{outlet}/personal/{field}") => json!({ "value": "13800138000" }),
             ("POST", "/v1/outlets/{outlet}/personal/reading") => json!({ "fields": ["phone"], "reason": "refund 7" }),
             ("POST", "/v1/cluster/machines/{machine}") => json!({ "peer_address": "127.0.0.1:7402" }),
+            ("POST", "/v1/handoffs") => json!({ "fill": 1 }),
             ("POST", "/v1/nodes") => json!({ "id": 3, "name": "node 3", "prefectures": [1303] }),
             ("POST", "/v1/nodes/{node}/replacement") => json!({ "reason": "disk 7", "hub": ["127.0.0.1:7400"] }),
             ("POST", "/v1/certificates") => {

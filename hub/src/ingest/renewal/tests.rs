@@ -40,6 +40,7 @@ struct Store {
 impl NodeStore for Store {
     fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
         Box::pin(std::future::ready(Ok(Hello {
+            event_version: jikai_schema::codec::EVENT_VERSION,
             environment: "test".into(),
             node: node(1),
             incarnation: self.incarnation,

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
-use jikai_schema::event::{AccessEvent, EventBody, MasterEvent};
+use jikai_schema::event::{AccessEvent, EventBody, HandoffEvent, MasterEvent};
 use jikai_schema::id::NodeId;
 use jikai_schema::peer::{HubReply, SliceHead};
 use jikai_schema::slice::{PART_BYTES, SliceError, SlicePart, export};
@@ -209,7 +209,8 @@ fn export_log(
     }
 }
 
-/// Facts since the oldest session was opened that may have ended some: the tables show a session as its node wrote it.
+/// Facts since the oldest session was opened that may have ended some: the tables show a session as its node wrote it. And, however
+/// old, which requests of outlets that moved here were answered before: only the feed tells.
 fn export_facts(
     store: &Connection,
     node: NodeId,
@@ -218,13 +219,16 @@ fn export_facts(
     let sql = "SELECT min(opened_at_ms) FROM session WHERE closed_at_ms IS NULL \
                AND terminal IN (SELECT terminal FROM terminal WHERE node = ?1)";
     let oldest: Option<i64> = store.query_row(sql, [node.get()], |row| row.get(0))?;
-    let Some(oldest) = oldest else { return Ok(()) };
+    let sql = "SELECT EXISTS (SELECT 1 FROM outlet_moved WHERE to_node = ?1) \
+               OR EXISTS (SELECT 1 FROM handoff WHERE to_node = ?1)";
+    let outlets_came: bool = store.query_row(sql, [node.get()], |row| row.get(0))?;
     let (mut events, mut bytes_gathered) = (Vec::new(), 0);
     each_fact(store, node, |at_ms, body, bytes| {
-        if at_ms.ms() < oldest {
+        let may_end_sessions = oldest.is_some_and(|oldest| at_ms.ms() >= oldest);
+        if !may_end_sessions && !outlets_came {
             return Ok(false);
         }
-        if ends_sessions(body) {
+        if (may_end_sessions && ends_sessions(body)) || brings_requests(body) {
             bytes_gathered += bytes.len();
             events.push(bytes);
         }
@@ -243,6 +247,10 @@ fn ends_sessions(body: &EventBody) -> bool {
         EventBody::Master(MasterEvent::TerminalDefined { .. } | MasterEvent::OperatorDefined { .. })
             | EventBody::Access(AccessEvent::TerminalRevoked { .. } | AccessEvent::OperatorDisabled { .. })
     )
+}
+
+fn brings_requests(body: &EventBody) -> bool {
+    matches!(body, EventBody::Handoff(HandoffEvent::RequestsMoved { .. }))
 }
 
 /// Looks at the node's feed from its newest event on, until `look` has seen enough.

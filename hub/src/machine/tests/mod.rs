@@ -6,6 +6,8 @@ mod batches;
 mod changes;
 mod cluster;
 mod determinism;
+mod directory;
+mod handoff;
 mod ingest;
 mod master;
 mod nodes;

@@ -13,7 +13,7 @@ use crate::demo::cluster::Cluster;
 use crate::demo::figures::{Figures, Windowed};
 use crate::demo::machines::Status;
 use crate::demo::screen::Chronicle;
-use crate::demo::{DemoArgs, Family};
+use crate::demo::{DemoArgs, Family, Layout};
 
 /// Time for the hub to acknowledge again, or to find a leader.
 pub(super) const RECOVER_LIMIT: Duration = Duration::from_secs(90);
@@ -43,6 +43,7 @@ pub(super) struct Stroke {
 /// Who strikes.
 pub(in crate::demo) struct Conductor<'a> {
     pub args: &'a DemoArgs,
+    pub layout: &'a Layout,
     pub family: &'a mut Family,
     pub cluster: &'a mut Cluster,
     pub figures: &'a Figures,
@@ -114,7 +115,8 @@ impl Conductor<'_> {
             stroke.recovered.as_millis(),
             during.per_second
         ));
-        let told = if matches!(fault, Fault::Membership | Fault::HubDown) { told } else { String::new() };
+        // What one number does not tell.
+        let told = if fault >= Fault::Membership { told } else { String::new() };
         self.outcomes.add(fault, Trial { recovered: stroke.recovered, failed_operations, told });
         Ok(())
     }
@@ -129,6 +131,9 @@ impl Conductor<'_> {
             Fault::Partition => self.partition(trial).await,
             Fault::Membership => self.change_membership().await,
             Fault::HubDown => self.hub_down().await,
+            Fault::Handoff => self.hand_off(trial).await,
+            Fault::AddNode => self.add_node().await,
+            Fault::RemoveNode => self.remove_node().await,
         }
     }
 
@@ -182,7 +187,7 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     let is_met = during.worst_second_p99_ms < 2.0 * normal.p99_ms;
     let met = if is_met { "met" } else { "MISSED" };
     format!(
-        "p99_ms_normal {}, p99_ms_during {} (worst second): {met}; max_ms_normal {}, max_ms_during {}",
-        normal.p99_ms, during.worst_second_p99_ms, normal.max_ms, during.max_ms
+        "p99_ms_normal {}, p99_ms_during {} (worst second, {} s after the begin): {met}; max_ms_normal {}, max_ms_during {}",
+        normal.p99_ms, during.worst_second_p99_ms, during.worst_second_at_s, normal.max_ms, during.max_ms
     )
 }

@@ -1,11 +1,12 @@
 //! Faults of the hub, struck one after another under load, each as often as is asked for.
 //!
 //! [`FaultArgs`] what is asked for → [`conduct`] strikes, waits for recovery and for calm → [`acks`] measures → [`outcome`]
-//! sums up. What a fault does lies in [`strikes`] and [`membership`].
+//! sums up. What a fault does lies in [`strikes`], [`membership`] and [`nodes`].
 
 mod acks;
 mod conduct;
 mod membership;
+mod nodes;
 mod outcome;
 mod share;
 mod strikes;
@@ -28,6 +29,8 @@ pub(super) use share::LeaderShare;
 const TRIALS_DEFAULT: u32 = 3;
 /// Trials of `kill-leader` alone: enough for a 99th percentile that is more than the second worst of three.
 const TRIALS_KILL_LEADER_ALONE: u32 = 20;
+/// Trials of a handoff: undisturbed, then with each of those killed who take part.
+const TRIALS_HANDOFF: u32 = 4;
 /// Most trials of one fault.
 const TRIALS_MAX: u32 = 1_000;
 /// Machines that still decide when one of them is lost.
@@ -52,12 +55,18 @@ pub(super) enum Fault {
     Membership,
     /// kill -9 of all machines, for a while
     HubDown,
+    /// Move outlets from one node to another
+    Handoff,
+    /// Make one more node, and give it its share of the outlets
+    AddNode,
+    /// Move all outlets of the newest node to the others
+    RemoveNode,
 }
 
 impl Fault {
     /// All, in the order in which they strike: first those that leave nodes and machines where they were, for a follower that
     /// has just come back serves no node that would feel its loss.
-    pub const ALL: [Fault; 8] = [
+    pub const ALL: [Fault; 11] = [
         Fault::KillFollower,
         Fault::KillVoter,
         Fault::CutLink,
@@ -66,6 +75,9 @@ impl Fault {
         Fault::Partition,
         Fault::Membership,
         Fault::HubDown,
+        Fault::Handoff,
+        Fault::AddNode,
+        Fault::RemoveNode,
     ];
 
     /// The name on the command line and in the report.
@@ -79,12 +91,15 @@ impl Fault {
             Fault::Partition => "partition",
             Fault::Membership => "membership",
             Fault::HubDown => "hub-down",
+            Fault::Handoff => "handoff",
+            Fault::AddNode => "add-node",
+            Fault::RemoveNode => "remove-node",
         }
     }
 
     fn hubs_min(self) -> u16 {
         match self {
-            Fault::CutLink | Fault::HubDown => 1,
+            Fault::CutLink | Fault::HubDown | Fault::Handoff | Fault::AddNode | Fault::RemoveNode => 1,
             _ => HUBS_MIN,
         }
     }
@@ -92,7 +107,8 @@ impl Fault {
     fn trials_default(self, is_alone: bool) -> u32 {
         match self {
             Fault::KillLeader if is_alone => TRIALS_KILL_LEADER_ALONE,
-            Fault::Membership | Fault::HubDown => 1,
+            Fault::Membership | Fault::HubDown | Fault::AddNode | Fault::RemoveNode => 1,
+            Fault::Handoff => TRIALS_HANDOFF,
             _ => TRIALS_DEFAULT,
         }
     }
@@ -125,7 +141,7 @@ fn parse_amount(text: &str) -> Result<i64, String> {
 #[derive(Debug, Clone, Args)]
 pub(super) struct FaultArgs {
     /// Faults of the hub under load, a comma list of kill-leader, kill-follower, kill-voter, pause-leader, cut-link, partition,
-    /// membership, hub-down; or all. The load lasts until the last is over, and at least --duration
+    /// membership, hub-down, handoff, add-node, remove-node; or all. The load lasts until the last is over, and at least --duration
     #[arg(
         long,
         value_parser = parse_wanted,
@@ -134,7 +150,7 @@ pub(super) struct FaultArgs {
         conflicts_with = "crash"
     )]
     faults: Vec<Wanted>,
-    /// How often each fault strikes [default: 3; kill-leader alone 20; membership and hub-down 1]
+    /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; membership, hub-down, add-node, remove-node 1]
     #[arg(long, value_name = "COUNT", requires = "faults")]
     fault_trials: Option<u32>,
     /// How long a pause or a partition lasts

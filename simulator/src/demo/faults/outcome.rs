@@ -12,11 +12,11 @@ use crate::demo::report::tenth;
 /// one. Milliseconds.
 fn recover_ms_bound(fault: Fault) -> f64 {
     match fault {
-        Fault::CutLink | Fault::KillVoter => 5_000.0,
+        Fault::CutLink | Fault::KillVoter | Fault::AddNode | Fault::RemoveNode => 5_000.0,
         Fault::KillFollower => 8_000.0,
         Fault::KillLeader | Fault::Membership => 12_000.0,
         Fault::PauseLeader | Fault::Partition => 20_000.0,
-        Fault::HubDown => 30_000.0,
+        Fault::HubDown | Fault::Handoff => 30_000.0,
     }
 }
 
@@ -80,7 +80,8 @@ enum Demand {
 fn demand(fault: Fault) -> Demand {
     match fault {
         Fault::KillLeader => Demand::Within(4_000.0),
-        Fault::CutLink => Demand::Within(1_000.0),
+        Fault::CutLink | Fault::AddNode | Fault::RemoveNode => Demand::Within(1_000.0),
+        Fault::Handoff => Demand::Told("unserved p99 within 1000 ms, with somebody killed: all arrive"),
         Fault::KillFollower | Fault::KillVoter => Demand::Told("terminals notice nothing"),
         Fault::PauseLeader => Demand::Told("another leads, the paused one follows"),
         Fault::Partition => Demand::Told("heals by itself"),

@@ -280,6 +280,13 @@ impl Machines {
         run(order).await.with_context(|| format!("{verb} machine {number}")).map(drop)
     }
 
+    /// `jikai-hub handoff VERB`, at a machine that runs. Gives what it printed.
+    pub async fn handoff(&self, verb: &str, options: &[&str]) -> Result<String> {
+        let mut order = Command::new(&self.binary);
+        order.args(["handoff", verb, "--data"]).arg(&self.front()?.data).args(options);
+        run(order).await.with_context(|| format!("handoff {verb} {}", options.join(" ")))
+    }
+
     /// Takes a machine out of the hub and stops its process.
     pub async fn remove(&mut self, number: u16, family: &mut Family) -> Result<()> {
         family.child(&process_name(number))?.allow_any_end();

@@ -59,7 +59,7 @@ async fn begin(fault: Fault, mix: Mix) -> Day {
         };
         let endpoint = Endpoint::of_node(1, address, tls.clone()).unwrap();
         Actor {
-            line: Line::new(endpoint, credentials, tally.clone(), plan.seed.dice("line", &terminal.id)),
+            line: Line::new(Way::new(1, endpoint), credentials, tally.clone(), plan.seed.dice("line", &terminal.id)),
             street: street.clone(),
             outlet: terminal.outlet,
             node: 1,

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::TransportError;
+use super::agreed::{NO_VERSION_HINT, share_no_version, wire_version};
 use super::closing::{ENDED, REFUSED, close, told};
 use super::limits::{HUB_KEEP_ALIVE, OPENING_WAIT, transport_config};
 use super::requests::serve;
@@ -157,6 +158,9 @@ impl Shared {
     async fn serve(self: Arc<Self>, incoming: Incoming) {
         let connection = match tokio::time::timeout(OPENING_WAIT, incoming).await {
             Ok(Ok(connection)) => connection,
+            Ok(Err(error)) if share_no_version(&error) => {
+                return tracing::warn!(%error, hint = NO_VERSION_HINT, "a node and this hub share no version of the wire");
+            }
             Ok(Err(error)) => return tracing::info!(%error, "a connection was not opened"),
             Err(_) => return tracing::info!("a connection took too long to open"),
         };
@@ -165,13 +169,15 @@ impl Shared {
             _ => return connection.close(REFUSED, b"no node"),
         };
         let node = certified.node;
+        let Some(version) = wire_version(&connection) else { return connection.close(REFUSED, b"no wire version") };
         if *self.draining.borrow() {
             return close(&connection, Some(&RefusalV1::Draining));
         }
         let Ok(Some((up, down))) = tokio::time::timeout(OPENING_WAIT, accept_streams(&connection)).await else {
             return connection.close(REFUSED, b"no session");
         };
-        let ended = Run::new(self.clone(), certified, connection.clone(), up, down).until_end().await;
+        let agreed = (connection.clone(), version);
+        let ended = Run::new(self.clone(), certified, agreed, up, down).until_end().await;
         let refusal = told(&connection).or(ended.err());
         match &refusal {
             Some(RefusalV1::Draining) => tracing::info!(%node, "a node was sent to another machine"),

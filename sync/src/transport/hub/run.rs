@@ -16,7 +16,7 @@ use crate::session::{Action, HubSession};
 use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, until, wake};
 use crate::transport::intake::Intake;
 use crate::transport::store::Admission;
-use crate::wire::{Hello, Mark, RefusalV1};
+use crate::wire::{Hello, Mark, RefusalV1, WireVersion};
 
 /// How long a session that is to end in order waits for what it is committing.
 const SETTLE_WAIT: Duration = Duration::from_millis(300);
@@ -56,7 +56,7 @@ impl Run {
     pub(super) fn new(
         shared: Arc<Shared>,
         certified: Certified,
-        connection: Connection,
+        (connection, version): (Connection, WireVersion),
         (up_send, up_receive): Duplex,
         (down_send, down_receive): Duplex,
     ) -> Self {
@@ -66,7 +66,7 @@ impl Run {
             node: certified.node,
             certified,
             connection,
-            session: HubSession::new(now_ms()),
+            session: HubSession::over(version, now_ms()),
             writers: Writers { up: up_send, down: down_send },
             incoming: read_streams(up_receive, down_receive),
             admitted: None,
@@ -171,7 +171,7 @@ impl Run {
             Action::ReadLog { from_seq, events_max, bytes_max } => {
                 match store.read_down(self.node, from_seq, events_max, bytes_max).await {
                     Ok(records) => self.session.log_read(&records, now_ms()),
-                    Err(error) => self.session.refuse(RefusalV1::Unavailable { why: error.to_string() }, now_ms()),
+                    Err(refusal) => self.session.refuse(refusal, now_ms()),
                 }
             }
             Action::Deliver(batch) => {

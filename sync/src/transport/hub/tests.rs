@@ -13,7 +13,7 @@ use crate::identity::Certified;
 use crate::identity::{CertificateAuthority, HUB_NAME, Key, KeyAndRequest, sync_client};
 use crate::session::{LogRecord, VerifiedBatch};
 use crate::transport::requests::REQUEST_MARK;
-use crate::transport::store::{Admission, Future, LogError};
+use crate::transport::store::{Admission, Future};
 use crate::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, encode_frame};
 
 /// Admits who is of epoch 1, and counts what it answers.
@@ -43,7 +43,7 @@ impl HubStore for Store {
     fn ingest(&self, _: NodeId, _: [u8; 16], batch: VerifiedBatch) -> Future<'_, Result<Cursor, RefusalV1>> {
         Box::pin(std::future::ready(Ok(batch.end())))
     }
-    fn read_down(&self, _: NodeId, _: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, LogError>> {
+    fn read_down(&self, _: NodeId, _: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>> {
         Box::pin(std::future::ready(Ok(Vec::new())))
     }
     fn down_acked(&self, _: NodeId, _: Cursor) {}
@@ -65,7 +65,8 @@ impl HubStore for Store {
 fn hello(epoch: u32) -> Vec<u8> {
     let (node, environment) = (NodeId::new(3).unwrap(), "test".to_string());
     let (up_head, down) = (Cursor::START, Cursor::START);
-    let hello = Hello { environment, node, incarnation: [1; 16], epoch, schema_version: 1, up_head, down };
+    let hello =
+        Hello { environment, node, incarnation: [1; 16], epoch, schema_version: 1, up_head, down, event_version: 0 };
     encode_frame(&Frame::Hello(hello)).unwrap()
 }
 

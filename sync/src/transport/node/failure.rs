@@ -3,6 +3,7 @@
 use quinn::{ConnectionError, TransportErrorCode};
 
 use crate::routes::Route;
+use crate::transport::agreed::{NO_VERSION_HINT, share_no_version};
 
 /// What to do where hub and node do not trust each other.
 const STRANGERS_HINT: &str = "correct `hub` in node.toml, or enrol the node at this hub: `jikai-hub ca sign`, and `jikai-node enrol` \
@@ -17,12 +18,18 @@ pub(super) struct Failure {
     pub(super) error: String,
     /// Whether one end's certificate is of an authority that the other does not know.
     pub(super) strangers: bool,
+    /// Whether both ends share no version of the wire.
+    pub(super) no_version: bool,
 }
 
 impl Failure {
     /// Tells the operator.
     pub(super) fn tell(&self, route: &Route) {
         let error = &self.error;
+        if self.no_version {
+            tracing::warn!(%route, error, hint = NO_VERSION_HINT, "the hub and this node share no version of the wire");
+            return;
+        }
         match self.strangers {
             true => {
                 tracing::warn!(%route, error, hint = STRANGERS_HINT, "the hub at this address and this node are of different authorities");
@@ -34,13 +41,14 @@ impl Failure {
 
 impl From<String> for Failure {
     fn from(error: String) -> Self {
-        Failure { error, strangers: false }
+        Failure { error, strangers: false, no_version: false }
     }
 }
 
 impl From<ConnectionError> for Failure {
     fn from(error: ConnectionError) -> Self {
-        Failure { error: error.to_string(), strangers: are_strangers(&error) }
+        let (strangers, no_version) = (are_strangers(&error), share_no_version(&error));
+        Failure { error: error.to_string(), strangers, no_version }
     }
 }
 
@@ -66,5 +74,7 @@ mod tests {
         assert!(OTHER_AUTHORITY.into_iter().all(|code| Failure::from(alert(code)).strangers));
         assert!(!Failure::from(alert(45)).strangers, "an ended certificate is of the same authority");
         assert!(!Failure::from(ConnectionError::TimedOut).strangers);
+        let other_version = Failure::from(alert(120));
+        assert!(other_version.no_version && !other_version.strangers && !Failure::from(alert(48)).no_version);
     }
 }

@@ -17,6 +17,9 @@ use crate::transport::driver::now_ms;
 /// How often the path in use is measured, in looks.
 const TICKS_A_MEASUREMENT: u64 = 10;
 
+/// How long a node takes its time to leave a route that is none any more; half to one and a half of it. Far less than the hub gives.
+const LEAVE_MS: u64 = 500;
+
 /// Why a session moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
@@ -119,6 +122,8 @@ impl NodeUplink {
                 changed(&mut routes).await;
                 continue;
             }
+            // The hub gives notice: not all nodes need to call the other machines in the same moment.
+            sleep(jittered(LEAVE_MS)).await;
             if let Ok(to) = self.dial(config, Some(route), &[route.address]).await {
                 return Move { to, why: Why::Removed };
             }

@@ -291,7 +291,7 @@ impl NodeUplink {
         };
         // TLS 1.3 tells a client what its certificate is worth only after its handshake.
         let strangers = connection.close_reason().is_some_and(|closed| are_strangers(&closed));
-        let mut reason = reason.map_err(|error| Failure { error, strangers });
+        let mut reason = reason.map_err(|error| Failure { error, strangers, no_version: false });
         self.connection.send_replace(None);
         if let Some(told) = told(connection) {
             reason = Ok(told);

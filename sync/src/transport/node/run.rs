@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::NodeUplink;
 use crate::session::{Action, NodeSession};
+use crate::transport::agreed::wire_version;
 use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, until, wake};
 use crate::transport::intake::Intake;
 use crate::transport::store::LogError;
@@ -61,12 +62,13 @@ impl<'a> Run<'a> {
         let (down_send, down_receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
         let head = uplink.store.up_head();
         let hello = uplink.store.hello().await.map_err(|error| error.to_string())?;
+        let version = wire_version(connection).ok_or("the hub names no version of the wire")?;
         let store = uplink.store.clone();
         let intake = Intake::start(move |batch| {
             let store = store.clone();
             async move { store.apply_down(batch).await }
         });
-        let session = NodeSession::marked(hello, uplink.store.mark(), now_ms())
+        let session = NodeSession::over(version, hello, uplink.store.mark(), now_ms())
             .with_hub_generation_min(uplink.store.hub_generation());
         Ok(Run {
             uplink,

@@ -1,0 +1,174 @@
+//! `handoff`: outlets that move from node to node.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::DataArg;
+use super::client::{Client, block_on};
+
+/// How often moves under way are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+const JSON: &str = "application/json";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HandoffCommand {
+    /// Show how outlets would spread: so that a node gets its share, or gives all of its own away.
+    #[command(after_help = "Example:\n  jikai-hub handoff plan --data ./hub --fill 12")]
+    Plan(PlanArgs),
+    /// Move outlets: by the plan that was shown, or by name. Returns when they are there.
+    #[command(after_help = START_EXAMPLES)]
+    Start(StartArgs),
+    /// Show what moves now.
+    #[command(after_help = "Example:\n  jikai-hub handoff status --data ./hub")]
+    Status(DataArg),
+    /// Let what waits stay where it is; what a node let go of arrives all the same.
+    #[command(after_help = "Example:\n  jikai-hub handoff cancel --data ./hub")]
+    Cancel(DataArg),
+}
+
+const START_EXAMPLES: &str = "Examples:
+  jikai-hub handoff start --data ./hub --fill 12 --plan 3f09c1d2aa01be77   # a new node gets its share
+  jikai-hub handoff start --data ./hub --empty 3                           # before a node is taken away
+  jikai-hub handoff start --data ./hub --from 3 --to 4 --count 200
+  jikai-hub handoff start --data ./hub --outlet 13010001,13010002 --to 4";
+
+#[derive(Debug, Args)]
+#[group(id = "aim", required = true, multiple = false)]
+pub(super) struct AimArgs {
+    /// The node that gives some of its outlets away; with --to and --count.
+    #[arg(long, value_name = "NODE", group = "aim", requires = "to", requires = "count")]
+    from: Option<u16>,
+    /// The node that gets its share, from those that have most.
+    #[arg(long, value_name = "NODE", group = "aim")]
+    fill: Option<u16>,
+    /// The node that gives all its outlets away, to those that have least.
+    #[arg(long, value_name = "NODE", group = "aim")]
+    empty: Option<u16>,
+    /// These outlets, a comma list; with --to.
+    #[arg(long, value_delimiter = ',', value_name = "OUTLETS", group = "aim", requires = "to")]
+    outlet: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The node that gets its share, from those that have most.
+    #[arg(long, value_name = "NODE", required_unless_present = "empty", conflicts_with = "empty")]
+    fill: Option<u16>,
+    /// The node that gives all its outlets away, to those that have least.
+    #[arg(long, value_name = "NODE")]
+    empty: Option<u16>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    #[command(flatten)]
+    data: DataArg,
+    #[command(flatten)]
+    aim: AimArgs,
+    /// The node that shall serve them.
+    #[arg(long, value_name = "NODE", conflicts_with_all = ["fill", "empty"])]
+    to: Option<u16>,
+    /// How many outlets of --from move.
+    #[arg(long, value_name = "COUNT", requires = "from")]
+    count: Option<u32>,
+    /// The plan that was shown; nothing moves if it would be another one by now.
+    #[arg(long, value_name = "PLAN", conflicts_with = "outlet")]
+    plan: Option<String>,
+    /// Most outlets on their way at once, 1 to 500.
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    window: u16,
+    /// Return at once.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+impl HandoffCommand {
+    pub(super) fn data(&self) -> &DataArg {
+        match self {
+            HandoffCommand::Plan(args) => &args.data,
+            HandoffCommand::Start(args) => &args.data,
+            HandoffCommand::Status(data) | HandoffCommand::Cancel(data) => data,
+        }
+    }
+}
+
+pub(super) fn handoff(command: &HandoffCommand) -> anyhow::Result<()> {
+    let client = Client::open(&command.data().data)?;
+    block_on(async {
+        match command {
+            HandoffCommand::Plan(args) => plan(&client, args).await,
+            HandoffCommand::Start(args) => start(&client, args).await,
+            HandoffCommand::Status(_) => status(&client).await,
+            HandoffCommand::Cancel(_) => {
+                let cancelled = client.delete("/v1/handoffs").await?;
+                println!("{} outlets stay where they are.", cancelled["moves"]);
+                Ok(())
+            }
+        }
+    })
+}
+
+async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
+    let query = match (args.fill, args.empty) {
+        (Some(node), _) => format!("fill={node}"),
+        (None, Some(node)) => format!("empty={node}"),
+        (None, None) => bail!("name the node: --fill NODE or --empty NODE"),
+    };
+    let view = client.get(&format!("/v1/handoffs/plan?{query}")).await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&view)?);
+        return Ok(());
+    }
+    println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
+    for node in view["nodes"].as_array().into_iter().flatten() {
+        println!("{:>5}  {:>12}  {:>12}", node["node"], node["outlets_now"], node["outlets_then"]);
+    }
+    let plan = view["plan"].as_str().context("the hub named no plan")?;
+    let (data, aim) = (args.data.data.display(), query.replace('=', " "));
+    println!(
+        "{} outlets would move. So be it: jikai-hub handoff start --data {data} --{aim} --plan {plan}",
+        view["moves"]
+    );
+    Ok(())
+}
+
+async fn start(client: &Client, args: &StartArgs) -> anyhow::Result<()> {
+    let StartArgs { aim, to, count, plan, window, .. } = args;
+    let moves: Vec<Value> = aim.outlet.iter().map(|outlet| json!({ "outlet": outlet, "to": to })).collect();
+    let mut body = json!({ "moves": moves, "fill": aim.fill, "empty": aim.empty, "plan": plan, "window": window });
+    if let Some(from) = aim.from {
+        (body["from"], body["to"], body["count"]) = (json!(from), json!(to), json!(count));
+    }
+    let started = client.post("/v1/handoffs", JSON, body.to_string().into_bytes()).await?;
+    println!("{} outlets move, {} are there already or on their way.", started["moves"], started["existing"]);
+    if args.no_wait {
+        return Ok(());
+    }
+    loop {
+        let view = client.get("/v1/handoffs").await?;
+        if view["waiting"] == 0 && view["under_way"].as_array().is_none_or(Vec::is_empty) {
+            println!("Nothing moves any more.");
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn status(client: &Client) -> anyhow::Result<()> {
+    let view = client.get("/v1/handoffs").await?;
+    println!("{} outlets wait for their turn", view["waiting"]);
+    println!("{:>8}  {:>7}  {:>4}  {:>4}  state", "outlet", "handoff", "from", "to");
+    for way in view["under_way"].as_array().into_iter().flatten() {
+        let (outlet, state) = (way["outlet"].as_str().unwrap_or("-"), way["state"].as_str().unwrap_or("-"));
+        println!("{outlet:>8}  {:>7}  {:>4}  {:>4}  {state}", way["handoff"], way["from_node"], way["to_node"]);
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+use jikai_schema::command::{Command, HandoffCommand, Outcome, OutletMove, Refusal};
+use jikai_schema::event::{EventBody, HandoffEvent, MasterEvent, MovedRequest};
+use jikai_schema::ledger::AccountId;
+use jikai_schema::projection::Projection;
+
+use crate::handoff::{Aim, Plan};
+use crate::province::*;
+
+const FIRST: u32 = 13_010_001;
+const SECOND: u32 = 13_010_002;
+
+fn moves(outlets: &[(u32, u16)], window: u16) -> Command {
+    let moves = outlets.iter().map(|(id, to)| OutletMove { outlet: outlet(*id), to: node(*to) }).collect();
+    Command::Handoff(HandoffCommand::Move { moves, window })
+}
+
+fn released(handoff: u64, id: u32, to: u16) -> EventBody {
+    EventBody::Handoff(HandoffEvent::Released { handoff, outlet: outlet(id), to: node(to) })
+}
+
+fn node_of(hub: &Hub, id: u32) -> i64 {
+    hub.count(&format!("SELECT node FROM outlet WHERE outlet = {id}"))
+}
+
+fn code_of(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Rule { code, .. } => code,
+        Refusal::Unknown { kind, .. } => format!("unknown {kind}"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn outlets_move_some_at_a_time_each_when_its_node_let_go_of_it() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    assert_eq!(hub.ask(moves(&[(FIRST, 2), (SECOND, 2)], 1)), Outcome::Done { events: 2, existing: 0 });
+    assert_eq!(hub.count("SELECT outlet FROM handoff"), i64::from(FIRST));
+    assert_eq!(hub.count("SELECT outlet FROM handoff_waiting"), i64::from(SECOND));
+    let balance = |hub: &Hub, number| {
+        Projection::new(&hub.state).account(AccountId::outlet(node(number), outlet(FIRST))).unwrap().balance
+    };
+    let (before, feed) = (balance(&hub, 1), "SELECT count(*) FROM down_feed WHERE node = 2");
+    let fed = hub.count(feed);
+    let requests = vec![MovedRequest { index: 7, origin: node(1), seq: 1 }];
+    let listed = EventBody::Handoff(HandoffEvent::RequestsListed { handoff: 1, outlet: outlet(FIRST), requests });
+    hub.ask(Command::IngestEvents(log.batch(vec![listed, released(1, FIRST, 2)])));
+    assert_eq!((node_of(&hub, FIRST), node_of(&hub, SECOND)), (2, 1));
+    assert_eq!((balance(&hub, 1), balance(&hub, 2)), (yuan("0.00"), before));
+    assert!(hub.count(feed) > fed + 3, "rows, requests and the arrival are fed to the new node");
+    assert_eq!(hub.count("SELECT outlet FROM handoff"), i64::from(SECOND), "the next one is on its way");
+    assert_eq!(hub.count("SELECT count(*) FROM handoff_waiting"), 0);
+    assert_eq!(hub.count("SELECT count(*) FROM handoff_request"), 0);
+    assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
+    hub.ask(Command::IngestEvents(log.batch(vec![released(2, SECOND, 2)])));
+    assert_eq!(hub.count("SELECT count(*) FROM handoff"), 0);
+    assert_eq!(hub.ask(moves(&[(FIRST, 2)], 1)), Outcome::Done { events: 0, existing: 1 });
+}
+
+#[test]
+fn what_cannot_move_is_refused_and_nothing_moves() {
+    let mut hub = Hub::set_up();
+    for (command, code) in [
+        (moves(&[(FIRST, 2)], 0), "invalid_window"),
+        (moves(&[(FIRST, 2)], 501), "invalid_window"),
+        (moves(&[], 1), "invalid_moves"),
+        (moves(&[(FIRST, 2), (FIRST, 2)], 1), "outlet_twice"),
+        (moves(&[(FIRST, 2), (13_019_999, 2)], 1), "unknown outlet"),
+        (moves(&[(FIRST, 9)], 1), "unknown node"),
+        (moves(&[(FIRST, 0)], 1), "unknown node"),
+    ] {
+        assert_eq!(code_of(hub.refuse(command.clone())), code, "{command:?}");
+        assert_eq!(hub.count("SELECT (SELECT count(*) FROM handoff) + (SELECT count(*) FROM handoff_waiting)"), 0);
+    }
+    hub.ask(Command::DefineMaster(vec![define_node(3, &[])]));
+    hub.ask(moves(&[(FIRST, 2)], 1));
+    assert_eq!(code_of(hub.refuse(moves(&[(FIRST, 3)], 1))), "outlet_on_its_way");
+}
+
+#[test]
+fn what_is_cancelled_stays_and_a_node_that_let_go_meanwhile_gets_it_back() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    hub.ask(moves(&[(FIRST, 2), (SECOND, 2)], 1));
+    let cancel = Command::Handoff(HandoffCommand::Cancel { outlets: Vec::new() });
+    assert_eq!(hub.ask(cancel), Outcome::Done { events: 2, existing: 0 });
+    hub.ask(Command::IngestEvents(log.batch(vec![released(1, FIRST, 2)])));
+    assert_eq!((node_of(&hub, FIRST), hub.count("SELECT count(*) FROM handoff")), (1, 0));
+    // A word about a handoff that nobody ordered moves nothing either.
+    hub.ask(Command::IngestEvents(log.batch(vec![released(77, SECOND, 2)])));
+    assert_eq!((node_of(&hub, SECOND), hub.count("SELECT count(*) FROM handoff")), (1, 0));
+    assert_eq!(hub.count("SELECT count(*) FROM quarantine"), 0);
+}
+
+#[test]
+fn a_list_that_is_imported_again_moves_no_outlet_back() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    hub.ask(moves(&[(FIRST, 2)], 1));
+    hub.ask(Command::IngestEvents(log.batch(vec![released(1, FIRST, 2)])));
+    let before = digest_of(&hub.state, "applied");
+    let outlets = master_data().into_iter().filter(|one| matches!(one, MasterEvent::OutletDefined { .. })).collect();
+    hub.ask(Command::DefineMaster(outlets));
+    assert_eq!(digest_of(&hub.state, "applied"), before);
+}
+
+#[test]
+fn a_plan_counts_what_is_on_its_way_where_it_goes() {
+    let mut hub = Hub::set_up();
+    let plan = |hub: &Hub, aim| Plan::make(&hub.state, aim).unwrap();
+    let all = hub.count("SELECT count(*) FROM outlet WHERE node = 1") as usize;
+    let empty = plan(&hub, Aim::Empty(node(1))).unwrap();
+    assert_eq!(empty.moves.len(), all);
+    let moves = empty.moves.clone();
+    hub.ask(Command::Handoff(HandoffCommand::Move { moves, window: 1 }));
+    assert_eq!(plan(&hub, Aim::Empty(node(1))).unwrap().moves, []);
+    assert_eq!(plan(&hub, Aim::Empty(node(9))), None);
+}

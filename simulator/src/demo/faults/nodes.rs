@@ -1,0 +1,217 @@
+//! Outlets move between nodes under load, a node is added and emptied again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
+use crate::demo::cluster::{has_everything, is_connected};
+
+/// Outlets that one trial of `handoff` moves, if there are so many.
+const MOVED_MAX: usize = 2_000;
+/// Time for all of them to arrive.
+const MOVE_LIMIT: Duration = Duration::from_secs(180);
+/// Time between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(30);
+/// Outlets on their way at once.
+const WINDOW: u16 = 50;
+/// Time for a new node to hear everything that is for everybody.
+const NODE_LIMIT: Duration = Duration::from_secs(60);
+/// How far the outlets of a node may be from its plan. Percent.
+const PLAN_PERCENT: usize = 10;
+
+/// Who is killed in the middle of a handoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Victim {
+    Nobody,
+    OldNode,
+    NewNode,
+    HubLeader,
+}
+
+/// In the order of the trials.
+const VICTIMS: [Victim; 4] = [Victim::Nobody, Victim::OldNode, Victim::NewNode, Victim::HubLeader];
+
+impl Victim {
+    fn words(self) -> &'static str {
+        match self {
+            Victim::Nobody => "nobody",
+            Victim::OldNode => "the old node",
+            Victim::NewNode => "the new node",
+            Victim::HubLeader => "the hub's leader",
+        }
+    }
+}
+
+impl Conductor<'_> {
+    /// Moves outlets from the node that has most to the one that has least; from the second trial on somebody is killed in the middle of
+    /// it: the old node, the new one, the hub's leader, and so on. Recovered is the longest that an operation took meanwhile, which no
+    /// outlet was interrupted longer than; with a victim, the time from the kill until all have arrived.
+    pub(super) async fn hand_off(&mut self, trial: u32) -> Result<Stroke> {
+        let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
+        let loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
+        let (from, has) = loads.iter().copied().max_by_key(|(_, now)| *now).context("there is no node")?;
+        let to = loads.iter().copied().filter(|(node, _)| *node != from).min_by_key(|(_, now)| *now);
+        let (to, _) = to.context("there is one node only")?;
+        let (count, began) = (has.min(MOVED_MAX), Instant::now());
+        let options = ["--from", &from.to_string(), "--to", &to.to_string(), "--count", &count.to_string()];
+        let victim = VICTIMS[trial as usize % VICTIMS.len()];
+        let killed = match victim {
+            Victim::Nobody => {
+                self.move_outlets(&options).await?;
+                None
+            }
+            victim => Some(self.move_and_kill(&options, count, (from, to), victim).await?),
+        };
+        let took_s = began.elapsed().as_secs_f64();
+        let moved = format!("{count} outlets moved from node {from} to node {to} within {took_s:.1} s");
+        match killed {
+            None => self.slowest(moved),
+            Some((at, told)) => Ok(Stroke { recovered: at.elapsed(), told: format!("{moved}; {told}") }),
+        }
+    }
+
+    /// Kills the victim when about half of the outlets have moved, and starts it again. Gives when, and what was on its way then.
+    async fn move_and_kill(
+        &mut self,
+        options: &[&str],
+        count: usize,
+        (from, to): (u16, u16),
+        victim: Victim,
+    ) -> Result<(Instant, String)> {
+        let window = WINDOW.to_string();
+        let options = [options, &["--window", &window, "--no-wait"]].concat();
+        self.cluster.machines.handoff("start", &options).await?;
+        let half = self.wait_for_moves(|waiting, _| waiting <= count / 2).await?;
+        let of_state = |state: &str| half.iter().filter(|way| *way == state).count();
+        let told = format!(
+            "{} killed with {} outlets ordered and {} released",
+            victim.words(),
+            of_state("ordered"),
+            of_state("released")
+        );
+        let struck = Instant::now();
+        match victim {
+            Victim::OldNode => self.cluster.crash_node(from, &self.layout.node(from), self.family).await?,
+            Victim::NewNode => self.cluster.crash_node(to, &self.layout.node(to), self.family).await?,
+            Victim::HubLeader => {
+                let leader = self.leader().await?;
+                self.cluster.machines.kill(leader, self.family).await?;
+                self.cluster.machines.start(leader, self.family).await?;
+            }
+            Victim::Nobody => {}
+        }
+        self.wait_for_moves(|waiting, under_way| waiting + under_way == 0).await?;
+        self.watch().await?.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await?;
+        Ok((struck, told))
+    }
+
+    /// Waits until so many wait and are under way. Gives the states of those under way.
+    async fn wait_for_moves(&mut self, is_so: impl Fn(usize, usize) -> bool) -> Result<Vec<String>> {
+        let deadline = Instant::now() + MOVE_LIMIT;
+        loop {
+            // A hub that has just lost its leader may not answer.
+            if let Ok(view) = self.cluster.hub()?.get_json("/v1/handoffs").await {
+                let ways = view["under_way"].as_array().cloned().unwrap_or_default();
+                let waiting = view["waiting"].as_u64().map_or(usize::MAX, |waiting| waiting as usize);
+                if is_so(waiting, ways.len()) {
+                    return Ok(ways.iter().filter_map(|way| way["state"].as_str().map(str::to_owned)).collect());
+                }
+                ensure!(Instant::now() < deadline, "outlets did not arrive within {MOVE_LIMIT:?}: {view}");
+            }
+            ensure!(Instant::now() < deadline, "the hub does not tell what moves within {MOVE_LIMIT:?}");
+            self.family.check_alive()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// One more node is made, and gets its share.
+    pub(super) async fn add_node(&mut self) -> Result<Stroke> {
+        let node = self.cluster.nodes.keys().max().map_or(1, |last| last + 1);
+        let began = Instant::now();
+        self.cluster.register_empty(node).await?;
+        let data = self.layout.node(node);
+        self.cluster.start_node(node, &data, self.args.faults.hub_ack_from, self.family).await?;
+        self.cluster.wait_for_nodes("connected", NODE_LIMIT, self.family, is_connected).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await?;
+        let joined = began.elapsed();
+        let moved = self.carry_out("fill", node).await?;
+        let told = format!(
+            "node {node} made within {:.1} s, {moved} outlets moved there within {:.1} s",
+            joined.as_secs_f64(),
+            (began.elapsed() - joined).as_secs_f64()
+        );
+        self.slowest(told)
+    }
+
+    /// The newest node gives all its outlets away. Its process goes on, with nothing to serve.
+    pub(super) async fn remove_node(&mut self) -> Result<Stroke> {
+        let node = self.cluster.nodes.keys().max().copied().context("there is no node")?;
+        let began = Instant::now();
+        let moved = self.carry_out("empty", node).await?;
+        self.slowest(format!("node {node} gave {moved} outlets away within {:.1} s", began.elapsed().as_secs_f64()))
+    }
+
+    /// Starts a plan as it was shown, and holds the outcome against it.
+    async fn carry_out(&mut self, aim: &str, node: u16) -> Result<u64> {
+        let plan = self.plan(aim, node).await?;
+        let id = plan["plan"].as_str().context("the hub named no plan")?;
+        self.move_outlets(&[&format!("--{aim}"), &node.to_string(), "--plan", id]).await?;
+        let now = spread(&self.plan(aim, node).await?, "outlets_now")?;
+        let planned = spread(&plan, "outlets_then")?;
+        for ((node, then), (_, now)) in planned.iter().zip(&now) {
+            let apart = then.abs_diff(*now) * 100;
+            ensure!(apart <= then * PLAN_PERCENT, "node {node} has {now} outlets, {then} were planned");
+        }
+        Ok(plan["moves"].as_u64().unwrap_or(0))
+    }
+
+    /// The slowest operation since the last turn of the figures: no outlet was interrupted for longer, since those that were sent on
+    /// are measured from their first try.
+    fn slowest(&self, told: String) -> Result<Stroke> {
+        let window = self.figures.turn()?;
+        let recovered = Duration::from_micros((window.max_ms * 1_000.0) as u64);
+        let told =
+            format!("{told}; 99 of 100 operations took {} ms at most, the slowest {} ms", window.p99_ms, window.max_ms);
+        Ok(Stroke { recovered, told })
+    }
+
+    async fn plan(&self, aim: &str, node: u16) -> Result<Value> {
+        let printed =
+            self.cluster.machines.handoff("plan", &[&format!("--{aim}"), &node.to_string(), "--json"]).await?;
+        serde_json::from_str(&printed).context("read the plan")
+    }
+
+    /// Moves outlets, and waits until all that it led to has reached every node.
+    async fn move_outlets(&mut self, options: &[&str]) -> Result<()> {
+        let window = WINDOW.to_string();
+        self.cluster.machines.handoff("start", &[options, &["--window", &window]].concat()).await?;
+        self.watch().await?.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
+        self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await
+    }
+}
+
+/// Outlets by node, from a plan.
+fn spread(plan: &Value, key: &str) -> Result<Vec<(u16, usize)>> {
+    let nodes = plan["nodes"].as_array().context("the plan lists no nodes")?;
+    let one = |node: &Value| Some((u16::try_from(node["node"].as_u64()?).ok()?, node[key].as_u64()? as usize));
+    nodes.iter().map(|node| one(node).with_context(|| format!("the plan says {node}"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_plan_is_read_by_node() {
+        let plan = json!({ "nodes": [{ "node": 1, "outlets_now": 9, "outlets_then": 4 }, { "node": 12, "outlets_now": 0, "outlets_then": 5 }] });
+        assert_eq!(spread(&plan, "outlets_now").unwrap(), [(1, 9), (12, 0)]);
+        assert_eq!(spread(&plan, "outlets_then").unwrap(), [(1, 4), (12, 5)]);
+        assert!(spread(&json!({ "nodes": [{ "node": 1 }] }), "outlets_now").is_err());
+    }
+}
