@@ -167,6 +167,8 @@ async fn whether_an_outlet_exists_is_not_told_beyond_what_the_directory_tells() 
 async fn while_nobody_knows_the_node_the_terminal_is_asked_to_come_again() {
     assert_eq!(problem(&stranger(13_020_001, Err(())).await, 503), "node_unknown");
     assert_eq!(problem(&stranger(13_010_777, Ok(Some(1))).await, 503), "outlet_arriving");
+    let here = stranger(13_010_777, Err(())).await;
+    assert_eq!(here.status, StatusCode::OK, "as for an outlet of this node");
 }
 
 #[tokio::test]

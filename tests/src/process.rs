@@ -67,8 +67,9 @@ impl Process {
         wait_until(&format!("`{text}` in the log"), || self.log().contains(text));
     }
 
-    /// Kills it (kill -9).
+    /// Kills it (SIGKILL).
     pub fn kill(&mut self) {
+        // One that has ended by itself is as dead.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
