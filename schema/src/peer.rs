@@ -224,7 +224,7 @@ mod tests {
         let genesis = (1, ChainHash::GENESIS);
         let head =
             SliceHead { transfer: 5, schema_version: 7, up: genesis, down: genesis, down_at_ms: TimeMs::from_ms(1) };
-        let opened = format!("01050507{0}{0}02", format!("01{}", "00".repeat(32)));
+        let opened = format!("01080507{0}{0}02", format!("01{}", "00".repeat(32)));
         let replies = [
             (HubReply::BatchKeys(Vec::new()), "010000"),
             (HubReply::Refused("no".into()), "0101026e6f"),

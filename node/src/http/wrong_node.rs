@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::guard::check_moved;
 use super::problem::Problem;
 use crate::app::App;
+use crate::directory::Unreachable;
 
 /// What this node knows by itself.
 struct Known {

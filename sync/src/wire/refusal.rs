@@ -262,7 +262,7 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 18], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 
