@@ -206,5 +206,8 @@ fn worker_command(
     command.args(["--ramp", &format!("{}ms", args.ramp().as_millis())]);
     command.args(["--duration", &format!("{}ms", args.load_limit().as_millis())]);
     command.args(args.mix.to_options());
+    if args.faults.move_outlets() {
+        command.arg("--outlets-move");
+    }
     command
 }

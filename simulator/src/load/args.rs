@@ -43,6 +43,9 @@ pub struct LoadArgs {
     /// are sent
     #[arg(long, value_name = "FILE")]
     pub(super) directory_key: Option<PathBuf>,
+    /// Outlets move between nodes meanwhile: what a node does not decide about a neighbour's ticket is no failure
+    #[arg(long)]
+    pub(super) outlets_move: bool,
     /// The environment of the nodes, which their directory must name
     #[arg(long, default_value = "test", value_name = "NAME")]
     pub(super) environment: String,

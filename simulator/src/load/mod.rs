@@ -50,7 +50,7 @@ async fn run_worker(args: &LoadArgs) -> Result<()> {
     let stop = CancellationToken::new();
     let mut orders = if args.start_at_once { None } else { Some(Orders::listen(stop.clone())?) };
 
-    let street = Arc::new(Street::new(&world, pools, slice.clone()));
+    let street = Arc::new(Street::new(&world, pools, slice.clone(), args.outlets_move));
     let ramp =
         Ramp { world: &world, street, endpoints: &endpoints, journal, tally: tally.clone(), args, stop: stop.clone() };
     let mut actors = ramp.connect(slice.clone()).await?;

@@ -17,11 +17,13 @@ pub struct Street {
     first_outlet: usize,
     shelves: Vec<Mutex<Shelf>>,
     outlets_by_node: BTreeMap<u16, Vec<usize>>,
+    /// Whether outlets move between nodes meanwhile: then a neighbour's ticket may be another node's to decide.
+    pub outlets_move: bool,
 }
 
 impl Street {
     /// The street of a slice of terminals, before the day begins.
-    pub fn new(world: &World, pools: Arc<Pools>, terminals: Range<usize>) -> Self {
+    pub fn new(world: &World, pools: Arc<Pools>, terminals: Range<usize>, outlets_move: bool) -> Self {
         let outlets = match (world.terminals[terminals.clone()].first(), world.terminals[terminals].last()) {
             (Some(first), Some(last)) => first.outlet..last.outlet + 1,
             _ => 0..0,
@@ -35,7 +37,8 @@ impl Street {
         for outlet in outlets.clone() {
             outlets_by_node.entry(world.outlets[outlet].node).or_default().push(outlet);
         }
-        Street { pools, first_outlet: outlets.start, shelves: outlets.map(shelf).collect(), outlets_by_node }
+        let first_outlet = outlets.start;
+        Street { pools, first_outlet, shelves: outlets.map(shelf).collect(), outlets_by_node, outlets_move }
     }
 
     /// The shelf of an outlet. Never hold two at once, nor one across an await.

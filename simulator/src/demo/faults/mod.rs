@@ -177,6 +177,11 @@ impl FaultArgs {
         self.chosen().contains(&fault)
     }
 
+    /// Whether outlets are moved between nodes.
+    pub fn move_outlets(&self) -> bool {
+        [Fault::Handoff, Fault::AddNode, Fault::RemoveNode].into_iter().any(|fault| self.has(fault))
+    }
+
     /// How often a fault strikes.
     pub fn trials(&self, fault: Fault) -> u32 {
         self.fault_trials.unwrap_or_else(|| fault.trials_default(self.chosen().len() == 1))

@@ -45,7 +45,7 @@ async fn begin(fault: Fault, mix: Mix) -> Day {
     let tls = trust(&ca).unwrap();
     let (journal, writer) = Journal::create(&folder.path().join("day.jsonl")).unwrap();
     let tally = Arc::new(Tally::new().unwrap());
-    let street = Arc::new(Street::new(&world, pools, 0..world.terminals.len()));
+    let street = Arc::new(Street::new(&world, pools, 0..world.terminals.len(), false));
     let mix = Arc::new(mix);
     let actor = |terminal: &crate::world::Terminal| {
         let outlet = &world.outlets[terminal.outlet];
