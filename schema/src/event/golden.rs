@@ -151,6 +151,10 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
     bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))).chain(directory()));
+    with_stores(bodies)
+}
+
+fn with_stores(mut bodies: Vec<(&'static str, EventBody)>) -> Vec<(&'static str, EventBody)> {
     bodies.extend(stores().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
     bodies
 }
