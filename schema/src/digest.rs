@@ -96,6 +96,11 @@ pub fn projection_tables() -> impl Iterator<Item = KeyedTable> {
     TABLES.iter().map(|table| table.keyed)
 }
 
+/// The tables of the projection, each with the condition that its rows of node `?1`'s slice meet.
+pub(crate) fn slice_tables() -> impl Iterator<Item = (KeyedTable, &'static str)> {
+    TABLES.iter().map(|table| (table.keyed, table.slice))
+}
+
 /// Digests these tables whole, as `store` sees them now: in one read transaction if the caller opened one.
 pub fn digest_whole(
     store: &Connection,
@@ -125,7 +130,7 @@ fn digest_table(
     Ok(TableDigest { table: table.name, rows: count, hash: hasher.finish() })
 }
 
-fn add_value(hasher: &mut Hasher, value: ValueRef<'_>) {
+pub(crate) fn add_value(hasher: &mut Hasher, value: ValueRef<'_>) {
     match value {
         ValueRef::Null => hasher.update([0]),
         ValueRef::Integer(number) => {

@@ -25,6 +25,7 @@ pub mod personal;
 pub mod projection;
 pub mod rules;
 pub mod seal;
+pub mod slice;
 pub mod staff;
 pub mod store;
 pub mod time;

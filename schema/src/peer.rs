@@ -7,9 +7,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use ed25519_dalek::{Signature, VerifyingKey};
 
+use crate::chain::ChainHash;
 use crate::codec::{self, CodecError};
 use crate::crypto::{Suite, hash};
 use crate::id::{BatchNo, NodeId, OutletId, TerminalId};
+use crate::time::TimeMs;
 
 /// Largest request or reply: the keys of about 3,000 batches.
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
@@ -53,6 +55,16 @@ pub enum NodeRequest {
     WhereIs {
         /// Which outlet.
         outlet: OutletId,
+    },
+    /// The node's slice, for a store that is to take the place of another one. Answered with [`HubReply::SliceOpened`]; a slice that
+    /// was being sent before is forgotten.
+    OpenSlice,
+    /// A part of the slice that was opened last, in order from 0; the newest may be asked for again.
+    SlicePart {
+        /// Number of the transfer.
+        transfer: u64,
+        /// Number of the part.
+        part: u64,
     },
 }
 
@@ -120,6 +132,27 @@ pub enum HubReply {
     Noted,
     /// The node that serves the outlet; `None`: there is no such outlet.
     OutletAt(Option<NodeId>),
+    /// Where the slice stands: its parts may be asked for.
+    SliceOpened(SliceHead),
+    /// A part, see [`SlicePart`](crate::slice::SlicePart).
+    SlicePart(Vec<u8>),
+    /// The part is not ready yet: ask again.
+    SlicePending,
+}
+
+/// The places in both logs at which a slice was read, all in one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SliceHead {
+    /// Names its parts.
+    pub transfer: u64,
+    /// Version of the tables.
+    pub schema_version: u32,
+    /// Next position of the node's own log, and the chain before it.
+    pub up: (u64, ChainHash),
+    /// Next position of the node's feed, and the chain before it.
+    pub down: (u64, ChainHash),
+    /// Stamp of the newest event of that feed; 0 before the first.
+    pub down_at_ms: TimeMs,
 }
 
 /// A batch key on its way. `Debug` hides it, dropping wipes it.
@@ -180,12 +213,18 @@ mod tests {
             (NodeRequest::PastEvents { origin: NodeId::new(7).unwrap(), seq: 300, events_max: 5 }, "010307ac0205"),
             (NodeRequest::Reached { addresses: vec!["a:1".into()] }, "01040103613a31"),
             (NodeRequest::WhereIs { outlet: OutletId::new(13_010_001).unwrap() }, "0105d1889a06"),
+            (NodeRequest::OpenSlice, "0106"),
+            (NodeRequest::SlicePart { transfer: 5, part: 300 }, "010705ac02"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
             assert_eq!(hex::encode(&bytes), golden, "{request:?}");
             assert_eq!(NodeRequest::decode(&bytes), Ok(request));
         }
+        let genesis = (1, ChainHash::GENESIS);
+        let head =
+            SliceHead { transfer: 5, schema_version: 7, up: genesis, down: genesis, down_at_ms: TimeMs::from_ms(1) };
+        let opened = format!("01080507{0}{0}02", format!("01{}", "00".repeat(32)));
         let replies = [
             (HubReply::BatchKeys(Vec::new()), "010000"),
             (HubReply::Refused("no".into()), "0101026e6f"),
@@ -196,6 +235,9 @@ mod tests {
             (HubReply::Noted, "0106"),
             (HubReply::OutletAt(Some(NodeId::new(3).unwrap())), "01070103"),
             (HubReply::OutletAt(None), "010700"),
+            (HubReply::SliceOpened(head), opened.as_str()),
+            (HubReply::SlicePart(vec![7]), "01090107"),
+            (HubReply::SlicePending, "010a"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

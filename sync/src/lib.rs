@@ -11,6 +11,7 @@ pub mod backoff;
 pub mod causes;
 pub mod https;
 pub mod identity;
+pub mod invitation;
 pub mod machine_log;
 pub mod routes;
 pub mod secrets;

@@ -300,7 +300,7 @@ impl World {
                     self.ended.push(refusal);
                     return true;
                 }
-                Action::Acked(_) | Action::Agreed | Action::Admit(_) => {}
+                Action::Acked(_) | Action::Agreed | Action::Admit(..) => {}
             }
         }
         false
@@ -317,7 +317,7 @@ impl World {
                     }
                     link.to_node[stream as usize].extend(bytes);
                 }
-                Action::Admit(_) => {
+                Action::Admit(..) => {
                     let welcome = Welcome { up: self.up.durable(), hub_generation: 1, endpoints: Vec::new() };
                     link.hub.admitted(welcome, self.down.records.len() as u64, self.now_ms);
                 }

@@ -8,7 +8,7 @@ use jikai_schema::id::NodeId;
 use jikai_sync::session::{
     Action, GREETING_MS_MAX, HubSession, LogRecord, NodeSession, SILENCE_MS_MAX, Stream, WAITING_BYTES_MAX,
 };
-use jikai_sync::wire::{Cursor, Frame, Hello, RefusalV1, Welcome, WireVersion, encode_frame};
+use jikai_sync::wire::{Cursor, Frame, Hello, Mark, RefusalV1, Welcome, WireVersion, encode_frame};
 
 fn hello() -> Hello {
     Hello {
@@ -227,15 +227,17 @@ fn bytes_that_are_no_frame_end_the_session_and_the_peer_is_told() {
 #[test]
 fn a_node_of_the_version_before_greets_as_it_always_did_and_is_told_in_its_own_words() {
     let (old, new) = (WireVersion::V1, WireVersion::V2);
-    for (version, event_version) in [(old, old.event_version()), (new, EVENT_VERSION)] {
-        let mut node = NodeSession::over(version, hello(), 0);
+    let mark = Mark { run: [1; 16], after: None, process: [2; 16] };
+    // The older one knows no mark.
+    for (version, event_version, told) in [(old, old.event_version(), None), (new, EVENT_VERSION, Some(mark))] {
+        let mut node = NodeSession::over(version, hello(), Some(mark), 0);
         let mut hub = HubSession::over(version, 0);
         while let Some(action) = node.poll() {
             if let Action::Send(stream, bytes) = action {
                 hub.on_bytes(stream, &bytes, 0);
             }
         }
-        assert_eq!(hub.poll(), Some(Action::Admit(Hello { event_version, ..hello() })), "{version:?}");
+        assert_eq!(hub.poll(), Some(Action::Admit(Hello { event_version, ..hello() }, told)), "{version:?}");
         hub.refuse(RefusalV1::SchemaTooOld { ours: 4, theirs: event_version }, 0);
         while let Some(action) = hub.poll() {
             if let Action::Send(stream, bytes) = action {

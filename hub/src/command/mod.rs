@@ -11,6 +11,7 @@ mod import;
 mod init;
 mod join;
 mod keys;
+mod node;
 mod report;
 mod run;
 mod staff;
@@ -65,6 +66,9 @@ enum Command {
     /// Outlets that move from node to node.
     #[command(subcommand)]
     Handoff(handoff::HandoffCommand),
+    /// The nodes and their stores.
+    #[command(subcommand)]
+    Node(node::NodeCommand),
     /// HAProxy, through which browsers and other systems come.
     #[command(subcommand)]
     FrontDoor(front_door::FrontDoorCommand),
@@ -365,6 +369,7 @@ impl Command {
             Command::Join(args) => &args.data,
             Command::Handoff(command) => command.data(),
             Command::Cluster(command) => command.data(),
+            Command::Node(command) => command.data(),
             Command::FrontDoor(command) => command.data(),
             Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
             Command::Ca(CaCommand::Revoke(args)) => &args.data,
@@ -418,6 +423,7 @@ impl Cli {
             Command::Join(args) => join::join(&args),
             Command::Handoff(command) => handoff::handoff(&command),
             Command::Cluster(command) => cluster::cluster(&command),
+            Command::Node(command) => node::node(&command),
             Command::FrontDoor(command) => front_door::front_door(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),

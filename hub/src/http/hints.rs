@@ -95,6 +95,7 @@ fn rule(code: &str) -> &'static str {
         "not_waiting" => "Ask anew (POST /v1/support).",
         "certificates_revoked" => "Have the node make a new request (`jikai-node request`), and sign that.",
         "certificate_not_good" => "`jikai-hub ca list` shows which are good.",
+        "no_epoch" | "same_store" => "Ask again: another store is drawn each time.",
         "outlet_suspended" => "Put the outlet in use first, or choose another one.",
         "batch_stopped" | "sale_transition" => "Propose the sale of the batch first (POST /v1/changes, kind sale).",
         "approval_missing" | "notice_too_recent" => "Give the approval's number and the day of the public notice.",

@@ -16,6 +16,7 @@ mod nodes;
 mod own;
 mod personal;
 mod problem;
+mod replacement;
 mod reports;
 mod security;
 mod session;
@@ -75,6 +76,7 @@ pub fn router(app: App) -> Router {
         .routes(routes!(events::of_node))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::register))
+        .routes(routes!(replacement::replace))
         .routes(routes!(imports::batch))
         .routes(routes!(health::metrics))
         .routes(routes!(certificates::list, certificates::sign))

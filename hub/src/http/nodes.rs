@@ -5,12 +5,14 @@ use axum::extract::State;
 use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::MasterEvent;
 use jikai_schema::id::{NodeId, PrefectureCode};
+use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
+use crate::machine::EpochRow;
 use crate::reports;
 
 #[derive(Serialize, ToSchema)]
@@ -31,6 +33,31 @@ pub(super) struct NodeView {
     quarantined: u64,
     /// Why the last session ended, where a reason was given.
     refused: Option<String>,
+    /// Epoch of its store: 1 for the first, one more for each that took its place.
+    epoch: u32,
+    /// Stores that took the place of earlier ones.
+    replacements: Vec<EpochView>,
+    /// When a copy of its present store was refused last: somebody copied it.
+    clone_refused_at_ms: Option<i64>,
+}
+
+/// A store that took the place of an earlier one.
+#[derive(Serialize, ToSchema)]
+pub(super) struct EpochView {
+    epoch: u32,
+    /// Position at which it went on: what the earlier store holds from here on never reached the hub.
+    next_seq: u64,
+    /// Chain before it, hex.
+    hash: String,
+    replaced_at_ms: i64,
+    reason: String,
+}
+
+impl From<EpochRow> for EpochView {
+    fn from(row: EpochRow) -> Self {
+        let EpochRow { epoch, next_seq, hash, replaced_at_ms, reason, .. } = row;
+        EpochView { epoch, next_seq, hash: hash.to_string(), replaced_at_ms: replaced_at_ms.ms(), reason }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -56,6 +83,9 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
             lag_ms: link.lag_ms,
             quarantined: line.quarantined,
             refused: link.refused,
+            epoch: line.replacements.last().map_or(1, |row| row.epoch),
+            replacements: line.replacements.into_iter().map(EpochView::from).collect(),
+            clone_refused_at_ms: line.clone_refused_at_ms.map(TimeMs::ms),
         }
     };
     let nodes = page.rows.into_iter().map(view).collect();

@@ -80,7 +80,7 @@ fn count(line: u64, outcome: Result<Outcome, ProposeError>, done: &mut Imported)
         }
         Outcome::Refused(refusal) => Err(ImportError::Refused { line, refusal }),
         Outcome::Ingested { .. } | Outcome::Batch { .. } | Outcome::Change { .. } => Ok(()),
-        Outcome::Invited { .. } | Outcome::Leased { .. } => Ok(()),
+        Outcome::Invited { .. } | Outcome::Leased { .. } | Outcome::Replaced { .. } => Ok(()),
     }
 }
 

@@ -3,31 +3,32 @@
 use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
-use jikai_schema::command::{AccessCommand, Command, NodeBatch, Outcome, Refusal};
-use jikai_schema::event::Actor;
+use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand, Outcome, Refusal};
+use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::id::NodeId;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::identity::Certified;
 use jikai_sync::transport::{Admission, HubStore};
-use jikai_sync::wire::{Cursor, Hello, RefusalV1, Welcome};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{NodeGate, as_session_refusal, unavailable};
-use crate::machine::{self, CertificateRow, NodeCursor};
-
-/// Every store has epoch 1 until nodes can be replaced.
-const EPOCH: u32 = 1;
+use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor};
 
 /// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
+/// How long another machine of the hub may take to note that the older run is at work there: three looks of 400 ms and a command.
+const OBJECTION_WAIT: Duration = Duration::from_secs(3);
 /// Time between two tries while nobody leads.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the hub knows of the node.
 struct Known {
     cursor: Option<NodeCursor>,
+    /// Of the node's present store.
+    epoch: u32,
     down_head_seq: u64,
     down_hash: Option<ChainHash>,
 }
@@ -97,11 +98,9 @@ async fn catch_up(gate: &NodeGate) -> Result<(), RefusalV1> {
 async fn meet(gate: &NodeGate, hello: &Hello) -> Result<(Option<Cursor>, watch::Receiver<u64>), RefusalV1> {
     let (node, down) = (hello.node, hello.down);
     let down_head = gate.sequencer.heads().watch(node).ok_or(RefusalV1::UnknownNode { node })?;
-    if hello.epoch < EPOCH {
-        return Err(RefusalV1::Fenced { node, ours: EPOCH, theirs: hello.epoch });
-    }
     let known = gate.read(move |store| known(store, node, down.next_seq)).await;
     let known = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    check_epoch(hello, known.epoch, known.down_head_seq)?;
     check_down(down, &known)?;
     let Some(NodeCursor { incarnation, next_seq, hash }) = known.cursor else { return Ok((None, down_head)) };
     if incarnation != hello.incarnation {
@@ -122,6 +121,82 @@ fn may_pass(refusal: &RefusalV1) -> bool {
             | RefusalV1::Rewound { .. }
             | RefusalV1::Fork { .. }
     )
+}
+
+/// A store of an earlier epoch was replaced. One of a later epoch than is known here has met a hub that knew more.
+fn check_epoch(hello: &Hello, epoch: u32, down_head_seq: u64) -> Result<(), RefusalV1> {
+    if hello.epoch < epoch {
+        return Err(RefusalV1::Fenced { node: hello.node, ours: epoch, theirs: hello.epoch });
+    }
+    if hello.epoch > epoch {
+        return Err(RefusalV1::HubBehind { ours: down_head_seq, theirs: hello.down.next_seq });
+    }
+    Ok(())
+}
+
+/// Whether an admitted store is still the node's.
+pub(super) async fn check_store(gate: &NodeGate, hello: &Hello) -> Result<(), RefusalV1> {
+    let node = hello.node;
+    let read = gate.read(move |store| Ok((EpochRow::newest(store, node)?, NodeCursor::load(store, node)?))).await;
+    let (epoch, cursor) = read.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    check_epoch(hello, epoch, 0)?;
+    match cursor {
+        Some(cursor) if cursor.incarnation != hello.incarnation => Err(RefusalV1::Incarnation { node }),
+        _ => Ok(()),
+    }
+}
+
+/// The run of an admitted store follows the one that is known, or it is on a copy: that is remembered, and told.
+pub(super) async fn begin_run(gate: &NodeGate, hello: &Hello, mark: Mark) -> Result<(), RefusalV1> {
+    let (node, Mark { run, after, .. }) = (hello.node, mark);
+    let known = gate.read(move |store| Ok((machine::admitted_run(store, node)?, others_serve(store)?))).await;
+    let (known, others_serve) = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    if known == Some(run) {
+        return Ok(());
+    }
+    let incarnation = hello.incarnation;
+    if known.is_some() && others_serve {
+        ask_for_run(gate, node, mark, NodeCommand::ClaimRun { node, incarnation, after, run }).await?;
+        tokio::time::sleep(OBJECTION_WAIT).await;
+    }
+    ask_for_run(gate, node, mark, NodeCommand::BeginRun { node, incarnation, after, run }).await
+}
+
+async fn ask_for_run(gate: &NodeGate, node: NodeId, mark: Mark, command: NodeCommand) -> Result<(), RefusalV1> {
+    match gate.sequencer.propose(Actor::System, Command::Node(command)).await.map_err(unavailable)? {
+        Outcome::Refused(Refusal::Rule { code, .. }) if code == "store_cloned" => {
+            note_clone(gate, node, mark.run).await;
+            Err(RefusalV1::Cloned { node })
+        }
+        Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether another machine of the hub may have a session of the node.
+fn others_serve(store: &Connection) -> Result<bool, rusqlite::Error> {
+    let machines = MachineRow::list(store)?;
+    Ok(machines.iter().filter(|row| !row.voter_only && row.state == Some(MachineState::Serving)).count() > 1)
+}
+
+/// The run that wants to take the place of this session's, if there is one.
+pub(super) async fn claimant(gate: &NodeGate, node: NodeId, mark: Mark) -> Option<[u8; 16]> {
+    let read =
+        gate.read(move |store| Ok((machine::admitted_run(store, node)?, machine::claimed_run(store, node)?))).await;
+    let (admitted, claimed) = read.ok()?;
+    claimed.filter(|claimed| admitted == Some(mark.run) && *claimed != mark.run)
+}
+
+/// Remembers that a run is on a copy. Where that cannot be written now, the copy is refused all the same, and comes again.
+pub(super) async fn note_clone(gate: &NodeGate, node: NodeId, run: [u8; 16]) {
+    tracing::error!(%node, hint = RefusalV1::Cloned { node }.hint(), "a copy of a node's store was refused");
+    metrics::counter!("jikai_clones_refused_total").increment(1);
+    let note = Command::Node(NodeCommand::NoteClone { node, run });
+    match gate.sequencer.propose(Actor::System, note).await {
+        Ok(Outcome::Refused(refusal)) => tracing::warn!(%node, %refusal, "the copy was not noted"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%node, %error, "the copy could not be noted"),
+    }
 }
 
 /// A certificate that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
@@ -161,7 +236,8 @@ fn known(store: &Connection, node: NodeId, down_next_seq: u64) -> Result<Known, 
             .query_row((node.get(), next_seq as i64 - 1), |row| row.get(0).map(ChainHash::from_bytes))
             .optional()?,
     };
-    Ok(Known { cursor: NodeCursor::load(store, node)?, down_head_seq: head.unwrap_or(0) as u64, down_hash })
+    let epoch = EpochRow::newest(store, node)?;
+    Ok(Known { cursor: NodeCursor::load(store, node)?, epoch, down_head_seq: head.unwrap_or(0) as u64, down_hash })
 }
 
 /// The node's place in its feed must be one of the feed's history. Where it is not, the hub lacks what it once told: no fault

@@ -77,6 +77,8 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
         Ok(NodeRequest::Reached { addresses }) => super::directory::reached(gate, node, addresses).await,
         Ok(NodeRequest::WhereIs { outlet }) => super::directory::where_is(gate, outlet).await,
+        Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node).await,
+        Ok(NodeRequest::SlicePart { transfer, part }) => super::slices::part(gate, node, transfer, part).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

@@ -8,6 +8,7 @@ mod links;
 mod readable;
 mod renewal;
 mod signer;
+mod slices;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,7 @@ use jikai_schema::id::NodeId;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Admission, Future, HubStore, LogError};
-use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use rusqlite::Connection;
 
 use crate::sequencer::{ProposeError, Sequencer};
@@ -31,6 +32,7 @@ use readable::Readers;
 pub use keys::{KeyError, KeyVault};
 pub use links::{LinkView, Links};
 pub use signer::Signer;
+use slices::Slices;
 
 /// The hub as the sync driver sees it.
 pub struct NodeGate {
@@ -41,6 +43,7 @@ pub struct NodeGate {
     links: Arc<Links>,
     signer: Option<Arc<Signer>>,
     readers: Readers,
+    slices: Arc<Slices>,
 }
 
 impl NodeGate {
@@ -52,7 +55,8 @@ impl NodeGate {
         vault: Arc<KeyVault>,
         links: Arc<Links>,
     ) -> Self {
-        NodeGate { environment, sequencer, pool, vault, links, signer: None, readers: Readers::default() }
+        let (signer, readers, slices) = (None, Readers::default(), Arc::default());
+        NodeGate { environment, sequencer, pool, vault, links, signer, readers, slices }
     }
 
     /// Renews certificates of nodes too.
@@ -105,6 +109,22 @@ impl HubStore for NodeGate {
 
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>> {
         Box::pin(admission::admit(self, hello))
+    }
+
+    fn check_store<'a>(&'a self, hello: &'a Hello) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(admission::check_store(self, hello))
+    }
+
+    fn begin_run<'a>(&'a self, hello: &'a Hello, mark: Mark) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(admission::begin_run(self, hello, mark))
+    }
+
+    fn claimant(&self, node: NodeId, mark: Mark) -> Future<'_, Option<[u8; 16]>> {
+        Box::pin(admission::claimant(self, node, mark))
+    }
+
+    fn is_clone(&self, node: NodeId, run: [u8; 16]) -> Future<'_, ()> {
+        Box::pin(admission::note_clone(self, node, run))
     }
 
     fn ingest(

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::EVENT_VERSION;
-use jikai_schema::command::{AccessCommand, Command, NodeBatch};
+use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand};
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::seal::BatchKey;
 use jikai_schema::store::SCHEMA_VERSION;
@@ -10,19 +10,20 @@ use jikai_schema::vault::MasterKey;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
 use jikai_sync::transport::HubStore;
-use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use rusqlite::Connection;
 
 use super::NodeGate;
+use crate::machine::NodeCursor;
 use crate::province::*;
 use crate::raft::settings::Settings;
 use crate::store::STATE_FILE;
 
-fn gate(hub: &Running) -> NodeGate {
+pub(super) fn gate(hub: &Running) -> NodeGate {
     NodeGate::new("test".into(), hub.sequencer.clone(), hub.pool.clone(), hub.vault.clone(), hub.links.clone())
 }
 
-fn hello(log: &NodeLog) -> Hello {
+pub(super) fn hello(log: &NodeLog) -> Hello {
     Hello {
         event_version: EVENT_VERSION,
         environment: "test".into(),
@@ -35,14 +36,14 @@ fn hello(log: &NodeLog) -> Hello {
     }
 }
 
-fn verified(batch: NodeBatch) -> VerifiedBatch {
+pub(super) fn verified(batch: NodeBatch) -> VerifiedBatch {
     let NodeBatch { first_seq, prev_hash, last_hash, events, .. } = batch;
     let head_seq = first_seq + events.len() as u64 - 1;
     VerifiedBatch { first_seq, prev_hash, last_hash, head_seq, events }
 }
 
 /// A certificate of a node, good for a day.
-fn certified(number: u16, serial: &str) -> Certified {
+pub(super) fn certified(number: u16, serial: &str) -> Certified {
     let at = |ms| jikai_schema::time::TimeMs::from_ms(NOW_MS + ms);
     let (node, serial, hosts) = (node(number), serial.to_string(), Vec::new());
     Certified { node, serial, not_before_ms: at(0), not_after_ms: at(86_400_000), hosts }
@@ -288,6 +289,60 @@ async fn a_node_is_never_told_less_than_another_machine_had_acknowledged_of_its_
     let admitting = follower.admit(hello(&log));
     let (admitted, ()) = tokio::join!(admitting, async { held.execute_batch("ROLLBACK").unwrap() });
     assert_eq!(admitted.unwrap().welcome.up, end);
+}
+
+#[tokio::test]
+async fn a_replaced_store_is_fenced_for_good_and_only_its_successor_is_admitted() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let mut log = NodeLog::new(1);
+    let old = hello(&log);
+    let mut watching = gate.admit(old.clone()).await.unwrap().revocations;
+    watching.mark_unchanged();
+    gate.ingest(log.node, log.incarnation, verified(log.batch(vec![check_in(1, 13_010_001)]))).await.unwrap();
+    let node_1 = log.node;
+    let replace = NodeCommand::Replace { node: node_1, incarnation: [9; 16], reason: "disk".into() };
+    hub.ask(Command::Node(replace)).await;
+    assert!(watching.has_changed().unwrap(), "an open session looks whether it may go on");
+    let fenced = RefusalV1::Fenced { node: node_1, ours: 2, theirs: 1 };
+    assert_eq!(gate.check_store(&old).await, Err(fenced.clone()));
+    assert_eq!(refused(&gate, hello(&log)).await, fenced);
+    let late = gate.ingest(node_1, log.incarnation, verified(log.batch(vec![sell(1, 0, 13_010_001)]))).await;
+    assert_eq!(late, Err(RefusalV1::Incarnation { node: node_1 }), "what was on its way comes too late");
+    let at = gate.read(move |store| NodeCursor::load(store, node_1)).await.unwrap().unwrap();
+    let up_head = Cursor { next_seq: at.next_seq, hash: at.hash };
+    let new = Hello { epoch: 2, incarnation: [9; 16], up_head, ..hello(&log) };
+    assert_eq!(
+        refused(&gate, Hello { incarnation: [8; 16], ..new.clone() }).await,
+        RefusalV1::Incarnation { node: node_1 }
+    );
+    let later = refused(&gate, Hello { epoch: 3, ..new.clone() }).await;
+    assert!(matches!(later, RefusalV1::HubBehind { .. }), "a hub that knew more gave it");
+    assert_eq!(gate.admit(new.clone()).await.unwrap().welcome.up, up_head);
+    assert_eq!(gate.check_store(&new).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_run_on_a_copy_is_refused_and_told_of_and_the_original_goes_on() {
+    let hub = Running::set_up().await;
+    let gate = gate(&hub);
+    let log = NodeLog::new(1);
+    gate.admit(hello(&log)).await.unwrap();
+    let mark =
+        |run: u8, after: Option<u8>| Mark { run: [run; 16], after: after.map(|after| [after; 16]), process: [0; 16] };
+    assert_eq!(gate.begin_run(&hello(&log), mark(1, None)).await, Ok(()));
+    assert_eq!(gate.begin_run(&hello(&log), mark(2, Some(1))).await, Ok(()));
+    let cloned = RefusalV1::Cloned { node: log.node };
+    assert_eq!(gate.begin_run(&hello(&log), mark(3, Some(1))).await, Err(cloned.clone()));
+    let told = "SELECT count(*) FROM node_clone";
+    let count = |sql: &'static str| gate.read(move |store| store.query_row(sql, [], |row| row.get::<_, i64>(0)));
+    assert_eq!(count(told).await.unwrap(), 1);
+    // Beside a process that lives, a copy that knows the newest run.
+    gate.is_clone(log.node, [4; 16]).await;
+    assert_eq!(gate.begin_run(&hello(&log), mark(4, Some(2))).await, Err(cloned));
+    assert_eq!(count(told).await.unwrap(), 2);
+    assert_eq!(gate.begin_run(&hello(&log), mark(2, Some(1))).await, Ok(()), "the original");
+    assert_eq!(gate.begin_run(&hello(&log), mark(5, Some(2))).await, Ok(()), "started anew");
 }
 
 async fn asked(gate: &NodeGate, by: u16, request: NodeRequest) -> HubReply {

@@ -249,6 +249,8 @@ impl Machine<'_> {
         let generation = generation(self.tx)?.saturating_add(1);
         // After this point the command must succeed.
         self.tx.prepare_cached("UPDATE generation SET generation = ?1")?.execute([generation])?;
+        // Which runs nodes began in what was lost is not known: each is taken as it comes.
+        self.tx.prepare_cached("DELETE FROM node_run")?.execute([])?;
         self.emit(stamp, EventBody::Hub(HubEvent::GenerationRaised { generation, machine }))?;
         let left = others.iter().filter(|row| row.machine != machine.get() && row.state != Some(MachineState::Retired));
         for row in left {

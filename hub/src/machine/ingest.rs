@@ -40,8 +40,8 @@ impl NodeCursor {
     pub(super) fn save(&self, store: &Connection, node: NodeId) -> Result<(), StorageError> {
         store
             .prepare_cached(
-                "INSERT INTO node_cursor VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET next_seq = excluded.next_seq, \
-                 hash = excluded.hash",
+                "INSERT INTO node_cursor VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET incarnation = excluded.incarnation, \
+                 next_seq = excluded.next_seq, hash = excluded.hash",
             )?
             .execute((node.get(), self.incarnation, self.next_seq as i64, self.hash.as_bytes()))?;
         Ok(())
@@ -57,10 +57,7 @@ impl Machine<'_> {
         if !self.feeds.is_registered(node) {
             return Err(unknown("node", node).into());
         }
-        let known = match self.cursors.get(&node) {
-            Some(known) => *known,
-            None => NodeCursor::load(self.tx, node)?,
-        };
+        let known = self.cursor(node)?;
         let first = NodeCursor { incarnation: batch.incarnation, next_seq: 1, hash: ChainHash::GENESIS };
         let cursor = known.unwrap_or(first);
         if cursor.incarnation != batch.incarnation {

@@ -20,6 +20,7 @@ mod history;
 mod ingest;
 mod master;
 mod money;
+mod nodes;
 mod packs;
 mod personal;
 mod secrets;
@@ -49,6 +50,7 @@ use error::Stop;
 pub use error::StorageError;
 pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
+pub use nodes::{EpochRow, admitted_run, claimed_run, clone_refused_at_ms};
 pub use personal::PersonalRow;
 pub use staff::{
     CODE_FAILURES_MAX, FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no,
@@ -82,7 +84,7 @@ pub struct Applied {
     pub position: LogPosition,
     /// Newest positions of the nodes' feeds that grew.
     pub feed_heads: Vec<(NodeId, u64)>,
-    /// Whether a certificate was revoked.
+    /// Whether a certificate was revoked, or a node's store replaced: sessions must look whether they may go on.
     pub revoked: bool,
     /// Whether something about the machines of the hub changed.
     pub machines_changed: bool,
@@ -218,6 +220,7 @@ impl<'tx> Machine<'tx> {
             Command::Cluster(command) => self.cluster(stamp, command),
             Command::Handoff(command) => self.handoff(stamp, command),
             Command::Directory(command) => self.directory(stamp, command),
+            Command::Node(command) => self.node(stamp, command),
         }
     }
 }

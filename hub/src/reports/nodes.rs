@@ -1,9 +1,11 @@
 //! The registered nodes and how far their logs go.
 
 use jikai_schema::id::NodeId;
+use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
 use super::{Page, ReportError, at_once};
+use crate::machine::{EpochRow, clone_refused_at_ms};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +20,10 @@ pub struct NodeLine {
     pub down_head: u64,
     /// Events of it in quarantine.
     pub quarantined: u64,
+    /// Stores that took the place of earlier ones, by epoch.
+    pub replacements: Vec<EpochRow>,
+    /// When a copy of its present store was refused last.
+    pub clone_refused_at_ms: Option<TimeMs>,
 }
 
 /// Whether a node is registered.
@@ -33,6 +39,7 @@ pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> 
                    (SELECT count(*) FROM quarantine WHERE quarantine.node = node.node) \
                    FROM node LEFT JOIN node_cursor USING (node) LEFT JOIN feed_head USING (node) ORDER BY node.node";
         let mut statement = store.prepare_cached(sql)?;
+        let replacements = EpochRow::all(store)?;
         let mut found = statement.query([])?;
         let mut rows = Vec::new();
         while let Some(row) = found.next()? {
@@ -44,6 +51,8 @@ pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> 
                 up_next: count(2)?,
                 down_head: count(3)?,
                 quarantined: count(4)?,
+                replacements: replacements.iter().filter(|row| row.node == node.get()).cloned().collect(),
+                clone_refused_at_ms: clone_refused_at_ms(store, node)?,
             });
         }
         Ok(Page { rows, totals: (), applied, next: None })

@@ -123,6 +123,7 @@ pub const ROUTES: &[Route] = &[
     within(POST, "/v1/outlets/{outlet}/personal/reading", (Reveal, Personal)),
     whole(GET, "/v1/nodes", (See, Nodes)),
     whole(POST, "/v1/nodes", (Change, Nodes)),
+    whole(POST, "/v1/nodes/{node}/replacement", (Revoke, Nodes)),
     whole(GET, "/v1/certificates", (See, Nodes)),
     whole(POST, "/v1/certificates", (Change, Nodes)),
     whole(POST, "/v1/certificates/{serial}/revocation", (Revoke, Nodes)),

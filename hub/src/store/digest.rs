@@ -50,6 +50,10 @@ const TABLES: &[KeyedTable] = &[
     table("handoff_waiting", "outlet"),
     table("handoff_request", "outlet, request"),
     table("handoff_pace", "only_row"),
+    table("node_epoch", "node, epoch"),
+    table("node_run", "node"),
+    table("node_claim", "node"),
+    table("node_clone", "node, run"),
 ];
 
 /// Digests every table whole, as `state` sees them now: in one read transaction if the caller opened one.

@@ -29,6 +29,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0012_replicated.sql"),
     include_str!("0013_cluster.sql"),
     include_str!("0014_handoff.sql"),
+    include_str!("0016_node_epoch.sql"),
 ];
 
 /// File name of the state inside the data directory.

@@ -7,7 +7,9 @@ use jikai_schema::directory::check_addresses;
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::{check_authority, create_private_dir, verify_node};
+use jikai_sync::invitation::StoreInvitation;
 use jikai_sync::secrets::Secrets;
+use zeroize::Zeroizing;
 
 use super::keys::take;
 use super::{EnrolArgs, InitArgs};
@@ -15,7 +17,7 @@ use crate::config::{CONFIG_FILE, Config};
 use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request, request_key};
 use crate::renewal;
 use crate::secrets::secrets_place;
-use crate::store::{self, STORE_FILE, StoreIdentity};
+use crate::store::{self, Joining, STORE_FILE, StoreIdentity};
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let data = &args.data.data;
@@ -25,7 +27,12 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
             data.display()
         );
     }
-    let node = NodeId::new(args.node).context("read --node")?;
+    if let Some(invitation) = &args.join {
+        return join(args, invitation);
+    }
+    let number = args.node.context("say --node")?;
+    let environment = args.environment.clone().context("say --environment")?;
+    let node = NodeId::new(number).context("read --node")?;
     if node.is_hub() {
         bail!("node 0 is the hub: choose the number that was registered for this node");
     }
@@ -34,13 +41,13 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     create_private_dir(data)?;
     let connection = store::open(data).context("make the store")?;
     let incarnation = *uuid::Uuid::new_v4().as_bytes();
-    let identity = StoreIdentity { environment: args.environment.clone(), node, incarnation, epoch: 1 };
+    let identity = StoreIdentity { environment: environment.clone(), node, incarnation, epoch: 1 };
     identity.create(&connection).context("write the store's identity")?;
     let config = Config {
         crypto_suite: args.crypto_suite,
         master_key: args.master_key.clone(),
         public_addresses: args.public_address.clone(),
-        ..Config::new(args.node, args.environment.clone(), args.hub.clone(), args.listen, args.ack)
+        ..Config::new(number, environment, args.hub.clone(), args.listen, args.ack)
     };
     make_request(data, &Secrets::create(&secrets_place(data, &config))?, node)?;
     config.save(data)?;
@@ -56,6 +63,53 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     }
     println!("Keep {data}/secrets in one backup, without the master key ({}), and that in another.", args.master_key);
     Ok(())
+}
+
+/// Makes a store that takes the place of a lost one. Its slice comes when it first runs.
+fn join(args: &InitArgs, path: &Path) -> anyhow::Result<()> {
+    let data = &args.data.data;
+    let text = std::fs::read_to_string(path).with_context(|| format!("read the invitation {}", path.display()))?;
+    let invitation = StoreInvitation::read(&text)?;
+    invitation.crypto_suite.choose()?;
+    let sealed = invitation.open(&read_code(args)?, TimeMs::now())?;
+    let node = NodeId::new(invitation.node).context("read the node's number in the invitation")?;
+    let hub = if args.hub.is_empty() { invitation.hub.clone() } else { args.hub.clone() };
+    let config = Config {
+        crypto_suite: invitation.crypto_suite,
+        master_key: args.master_key.clone(),
+        ..Config::new(node.get(), invitation.environment.clone(), hub, args.listen, args.ack)
+    };
+    let hint = "the certificate of the invitation is not good here: check the clock, or have the node replaced anew";
+    verify_node(&sealed.certificate, &sealed.key(), &invitation.authority, node, TimeMs::now()).context(hint)?;
+    create_private_dir(data)?;
+    let connection = store::open(data).context("make the store")?;
+    let (environment, incarnation, epoch) = (invitation.environment, sealed.incarnation, invitation.epoch);
+    StoreIdentity { environment, node, incarnation, epoch }.create(&connection).context("write its identity")?;
+    Joining { up_next: invitation.up.next_seq, up_hash: invitation.up.hash }.save(&connection)?;
+    keep_authority(data, &invitation.authority)?;
+    NodeIdentity::install(&Secrets::create(&secrets_place(data, &config))?, &sealed.key(), &sealed.certificate)?;
+    // Last: a directory without settings was not made to the end.
+    config.save(data)?;
+    let data = data.display();
+    println!("Made the store of node {node}, epoch {epoch}, in {data}. Next:");
+    println!("  1. remove the invitation and its code");
+    println!("  2. jikai-node run --data {data}   (it receives its slice first, and serves nobody before)");
+    if args.listen.port() == 0 {
+        println!("Warning: a port of 0 is another one at each start: set `listen` in {data}/{CONFIG_FILE}.");
+    }
+    println!("Keep {data}/secrets in one backup, without the master key ({}), and that in another.", args.master_key);
+    Ok(())
+}
+
+fn read_code(args: &InitArgs) -> anyhow::Result<Zeroizing<String>> {
+    let Some(path) = &args.code_file else {
+        eprint!("Code of the invitation: ");
+        let mut line = Zeroizing::new(String::new());
+        std::io::stdin().read_line(&mut line).context("read the code")?;
+        return Ok(line);
+    };
+    let code = std::fs::read_to_string(path).with_context(|| format!("read the code {}", path.display()))?;
+    Ok(Zeroizing::new(code))
 }
 
 pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {

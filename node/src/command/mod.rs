@@ -1,9 +1,10 @@
-//! The command line: `jikai-node init|enrol|run|renew|request|keys|digest|export`.
+//! The command line: `jikai-node init|enrol|run|renew|request|keys|digest|export|salvage`.
 
 mod export;
 mod init;
 mod keys;
 mod run;
+mod salvage;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Make a new store and a key, and the request to have the key certified.
     #[command(
-        after_help = "Example:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test"
+        after_help = "Examples:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test\n  jikai-node init --data ./node-3 --join node-3.json      (in the place of a lost store)"
     )]
     Init(InitArgs),
     /// Install the certificate that the hub signed.
@@ -65,6 +66,11 @@ enum Command {
     /// Print a digest of every table, to be compared with `jikai-hub digest --node N`.
     #[command(after_help = "Example:\n  jikai-node digest --data ./node-3")]
     Digest(DataArg),
+    /// List what the old disk of a replaced node holds alone. The disk is not written to.
+    #[command(
+        after_help = "Example:\n  jikai-hub node show --data ./hub --node 3 --json > node-3.json      (at the hub)\n  jikai-node salvage --data /mnt/old-disk/jikai --report node-3.json"
+    )]
+    Salvage(salvage::SalvageArgs),
     /// Print events, accounts or packs as JSON lines.
     #[command(after_help = "Example:\n  jikai-node export --data ./node-3 --events --after 1000")]
     Export(ExportArgs),
@@ -82,16 +88,22 @@ struct InitArgs {
     #[command(flatten)]
     data: DataArg,
     /// Number of the node, 1 to 4095, as registered at the hub.
-    #[arg(long)]
-    node: u16,
-    /// Sync addresses of the hub, IP:PORT, comma-separated, tried in this order.
-    #[arg(long, value_delimiter = ',', required = true, value_parser = hub_address)]
+    #[arg(long, required_unless_present = "join", conflicts_with = "join")]
+    node: Option<u16>,
+    /// Sync addresses of the hub, IP:PORT, comma-separated, tried in this order. With --join: instead of the invitation's.
+    #[arg(long, value_delimiter = ',', required_unless_present = "join", value_parser = hub_address)]
     hub: Vec<SocketAddr>,
     /// Stores of different environments never talk to each other.
-    #[arg(long, value_parser = ["production", "training", "test"])]
-    environment: String,
+    #[arg(long, value_parser = ["production", "training", "test"], required_unless_present = "join", conflicts_with = "join")]
+    environment: Option<String>,
+    /// Take the place of a node's lost store, with what `jikai-hub node replace` wrote.
+    #[arg(long)]
+    join: Option<PathBuf>,
+    /// File with the code of the invitation; without it the code is asked for.
+    #[arg(long, requires = "join")]
+    code_file: Option<PathBuf>,
     /// international (SHA-256, AES-256-GCM) or national (SM3, SM4-GCM), as the hub has it. Never changed later.
-    #[arg(long, default_value_t = Suite::International)]
+    #[arg(long, default_value_t = Suite::International, conflicts_with = "join")]
     crypto_suite: Suite,
     /// From where the key comes that opens all secrets: file:PATH (made where it is missing), env:NAME or credential:NAME.
     #[arg(long, default_value_t = MasterSource::default())]
@@ -160,6 +172,7 @@ impl Command {
             Command::Enrol(args) => &args.data,
             Command::Run(data) | Command::Digest(data) | Command::Renew(data) | Command::Request(data) => data,
             Command::Export(args) => &args.data,
+            Command::Salvage(args) => &args.data,
             Command::Keys(command) => command.data(),
         };
         &data.data
@@ -181,7 +194,8 @@ impl Cli {
     pub fn execute(self) -> anyhow::Result<()> {
         let data = self.command.data().to_owned();
         Config::choose_suite(&data)?;
-        if matches!(self.command, Command::Run(_)) {
+        // Of a server its own log tells; the disk of a replaced node is not written to.
+        if matches!(self.command, Command::Run(_) | Command::Salvage(_)) {
             return self.dispatch();
         }
         let run = MachineCommand::of_this_process(rand::random::<u64>() >> 1, TimeMs::now().ms());
@@ -198,6 +212,7 @@ impl Cli {
             Command::Digest(args) => export::digest(&args.data),
             Command::Keys(command) => keys::keys(&command),
             Command::Export(args) => export::export(&args),
+            Command::Salvage(args) => salvage::salvage(&args),
         }
     }
 }

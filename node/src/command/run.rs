@@ -27,14 +27,15 @@ use crate::directory::DirectoryBoard;
 use crate::handoff::{Moved, keep_released};
 use crate::http;
 use crate::identity::NodeIdentity;
+use crate::join::receive_slice;
 use crate::keyring::{Keyring, reseal};
 use crate::machine_log::take_over;
 use crate::renewal::{self, AskHub, Present, Renewal, keep_renewed};
 use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
-use crate::store::{self, DownCursor, ReadPool, StoreIdentity};
+use crate::store::{self, DownCursor, Joining, ReadPool, StoreIdentity};
 use crate::uplink::{
-    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, UplinkStore, fetch_keys, keep_acked, keep_contact,
+    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, Runs, UplinkStore, fetch_keys, keep_acked, keep_contact,
     keep_gauges, keep_reached,
 };
 use crate::writer::{Clock, Writer};
@@ -73,24 +74,24 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
+    let runs = complete(data, &config, &identity, (&mut connection, &secrets)).await?;
     let (sessions, live) = open_sessions(&connection, &config, clock())?;
     let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let directory = DirectoryBoard::load(&connection, &config.environment)?;
     let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
-    let pool = ReadPool::open(data, config.readers.max(1))?;
-    let tls = own_tls(data, &secrets, &config)?;
+    let (pool, tls) = (ReadPool::open(data, config.readers.max(1))?, own_tls(data, &secrets, &config)?);
     let (hub_acked, ordered) = (HubAcked::load(data), Arc::new(Notify::new()));
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
             .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
+            .with_runs(runs)
             .with_handoff(moved.clone(), ordered.clone())
             .with_directory(directory.clone());
     let uplink = NodeUplink::bind(&tls, options, Arc::new(uplink_store))?;
     let (server, https_identity) = https(config.listen, &tls, bounds(&config))?;
-    let stopping = CancellationToken::new();
-    let requester = uplink.requester();
+    let (stopping, requester) = (CancellationToken::new(), uplink.requester());
     let asking: Arc<dyn AskHub> = Arc::new(requester.clone());
     let present = places(uplink.identity(), https_identity);
     let renewal =
@@ -137,6 +138,27 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
     drop((app, writer));
     end_writer(writing, writer_ended).await.and(served)
+}
+
+/// Begins a run of the store. One that takes the place of a lost one receives its slice before anything else; nobody is served
+/// meanwhile.
+async fn complete(
+    data: &Path,
+    config: &Config,
+    identity: &StoreIdentity,
+    (store, secrets): (&mut rusqlite::Connection, &Secrets),
+) -> anyhow::Result<Runs> {
+    let runs = Runs::begin(data)?;
+    let Some(joining) = Joining::load(store)? else { return Ok(runs) };
+    let tls = NodeIdentity::load(data, secrets)?.tls()?;
+    // Kept for as long as it lasts: the uplink follows what it tells.
+    let (_routes, options) = ways_to_the_hub(store, config)?;
+    let memory = (HubGeneration::load(data), runs.clone());
+    let received = receive_slice(store, identity, joining, (&tls, options), memory);
+    tokio::select! {
+        received = received => received.map(|()| runs),
+        () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),
+    }
 }
 
 /// The store, which must be the one that the settings mean.

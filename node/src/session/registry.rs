@@ -54,17 +54,23 @@ impl Ended {
     /// Notes in the transaction of the fact which open sessions it ended: a restart reads that again, also when the device
     /// or person was taken back meanwhile.
     pub fn note(self, store: &Connection) -> Result<(), rusqlite::Error> {
+        self.note_before(store, TimeMs::from_ms(i64::MAX))
+    }
+
+    /// Notes which sessions the fact ended that was decided then: those that were opened before. For a store that receives sessions
+    /// and facts together.
+    pub fn note_before(self, store: &Connection, at_ms: TimeMs) -> Result<(), rusqlite::Error> {
         let (sql, key) = match self {
             Ended::Terminal(terminal) => (
-                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND terminal = ?1",
+                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND terminal = ?1 AND opened_at_ms < ?2",
                 terminal.get(),
             ),
             Ended::Operator(operator) => (
-                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND operator = ?1",
+                "INSERT OR IGNORE INTO session_end SELECT token_tag FROM session WHERE closed_at_ms IS NULL AND operator = ?1 AND opened_at_ms < ?2",
                 operator.get(),
             ),
         };
-        if store.prepare_cached(sql)?.execute([key as i64])? > 0 {
+        if store.prepare_cached(sql)?.execute((key as i64, at_ms.ms()))? > 0 {
             // A terminal has one row: what later sessions replaced is not looked for any more.
             let forget = "DELETE FROM session_end WHERE token_tag NOT IN (SELECT token_tag FROM session)";
             store.prepare_cached(forget)?.execute([])?;

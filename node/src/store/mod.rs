@@ -1,6 +1,7 @@
 //! The node's SQLite store: the shared tables, its own log, and who it is.
 
 mod identity;
+mod joining;
 mod log;
 mod pool;
 mod request_index;
@@ -11,6 +12,7 @@ use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, m
 use rusqlite::Connection;
 
 pub use identity::{DownCursor, StoreIdentity};
+pub use joining::Joining;
 pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
 pub use request_index::{RequestIndex, outlet_of_event, take_moved};
@@ -20,6 +22,7 @@ const NODE_MIGRATIONS: &[Migration] = &[
     include_str!("0002_session_end.sql"),
     include_str!("0003_down_at.sql"),
     include_str!("0004_request_index.sql"),
+    include_str!("0007_joining.sql"),
 ];
 
 /// File name of the store inside the data directory.

@@ -7,6 +7,7 @@ mod generation;
 mod keys;
 mod reached;
 mod routes;
+mod runs;
 mod store;
 
 use jikai_schema::time::TimeMs;
@@ -18,6 +19,7 @@ pub use generation::HubGeneration;
 pub use keys::fetch_keys;
 pub use reached::keep_reached;
 pub use routes::HubRoutes;
+pub use runs::Runs;
 pub use store::UplinkStore;
 
 /// How the link stands.

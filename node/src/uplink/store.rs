@@ -9,11 +9,11 @@ use jikai_schema::event::{EventBody, HandoffEvent};
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
-use jikai_sync::wire::{Cursor, Hello, RefusalV1};
+use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
-use super::{HubAcked, HubGeneration, HubRoutes, LinkState};
+use super::{HubAcked, HubGeneration, HubRoutes, LinkState, Runs};
 use crate::directory::{DirectoryBoard, changes_directory};
 use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
@@ -31,6 +31,8 @@ pub struct UplinkStore {
     clock: Clock,
     generation: HubGeneration,
     hub_acked: HubAcked,
+    /// `None` where nothing tells runs apart.
+    runs: Option<Runs>,
     /// `None` where nobody follows them.
     routes: Option<HubRoutes>,
     moved: Arc<Moved>,
@@ -70,6 +72,7 @@ impl UplinkStore {
             clock,
             generation,
             hub_acked,
+            runs: None,
             routes,
             moved,
             ordered,
@@ -87,6 +90,11 @@ impl UplinkStore {
         UplinkStore { generation, hub_acked, routes: Some(routes), ..self }
     }
 
+    /// Tells the hub which run of the store this is.
+    pub fn with_runs(self, runs: Runs) -> Self {
+        UplinkStore { runs: Some(runs), ..self }
+    }
+
     /// Shows the directories that the hub publishes on this board.
     pub fn with_directory(self, directory: DirectoryBoard) -> Self {
         UplinkStore { directory, ..self }
@@ -95,6 +103,9 @@ impl UplinkStore {
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
     async fn met(&self, generation: u32, up: Cursor) -> Result<(), LogError> {
         self.generation.raise(generation).await?;
+        if let Some(runs) = &self.runs {
+            runs.admitted().await?;
+        }
         let acked_seq = up.next_seq - 1;
         let kept = self.hub_acked.met(generation, acked_seq).await;
         let hub_forgot = self.hub_acked.memory().forgot;
@@ -168,6 +179,10 @@ impl NodeStore for UplinkStore {
                 event_version: EVENT_VERSION,
             })
         })
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        self.runs.as_ref().map(Runs::mark)
     }
 
     fn up_head(&self) -> watch::Receiver<u64> {

@@ -6,6 +6,7 @@ mod change;
 mod cluster;
 mod directory;
 mod handoff;
+mod node;
 mod outcome;
 mod personal;
 mod secrets;
@@ -18,6 +19,7 @@ pub use change::{ChangeCommand, ChangeSubject};
 pub use cluster::ClusterCommand;
 pub use directory::DirectoryCommand;
 pub use handoff::{HandoffCommand, MOVES_MAX, OutletMove, WINDOW_MAX};
+pub use node::NodeCommand;
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
 pub use secrets::{Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
@@ -141,6 +143,8 @@ pub enum Command {
     Handoff(HandoffCommand),
     /// Where terminals reach the nodes.
     Directory(DirectoryCommand),
+    /// The stores of nodes.
+    Node(NodeCommand),
 }
 
 /// One deposit to credit.

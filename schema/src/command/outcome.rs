@@ -46,6 +46,15 @@ pub enum Outcome {
         /// Place in the log at which the lease was taken: higher than any before.
         fence: u64,
     },
+    /// Another store takes a node's place.
+    Replaced {
+        /// Its epoch.
+        epoch: u32,
+        /// Position at which it goes on.
+        next_seq: u64,
+        /// Chain before it.
+        hash: ChainHash,
+    },
 }
 
 /// Why a command was refused. Each has a stable [`Refusal::code`].

@@ -151,7 +151,18 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
     bodies.extend(hub().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
     bodies.extend(met_tickets().into_iter().map(|(name, event)| (name, EventBody::Ticket(event))));
     bodies.extend(handoffs().into_iter().map(|(name, event)| (name, EventBody::Handoff(event))).chain(directory()));
+    with_stores(bodies)
+}
+
+fn with_stores(mut bodies: Vec<(&'static str, EventBody)>) -> Vec<(&'static str, EventBody)> {
+    bodies.extend(stores().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
     bodies
+}
+
+fn stores() -> [(&'static str, NodeEvent); 2] {
+    let (node, hash) = (node(), crate::chain::ChainHash::from_bytes([4; 32]));
+    let replaced = NodeEvent::Replaced { node, epoch: 2, next_seq: 300, hash, reason: "disk".into() };
+    [("node_replaced", replaced), ("node_clone_refused", NodeEvent::CloneRefused { node })]
 }
 
 fn met_tickets() -> [(&'static str, TicketEvent); 2] {

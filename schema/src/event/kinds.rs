@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 78] = [
+pub const KINDS: [&str; 80] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -33,8 +33,10 @@ pub const KINDS: [&str; 78] = [
     "login_failed",
     "machine_command_run",
     "node_certificates_revoked",
+    "node_clone_refused",
     "node_defined",
     "node_reached",
+    "node_replaced",
     "operator_defined",
     "operator_disabled",
     "outlet_arrived",

@@ -15,6 +15,7 @@ mod kinds;
 mod machine;
 mod master;
 mod money;
+mod node;
 mod pack;
 mod personal;
 mod secrets;
@@ -35,6 +36,7 @@ pub use kinds::{KINDS, kinds_like};
 pub use machine::{CommandRun, MachineEvent};
 pub use master::{BatchFacts, MasterEvent, OperatorRole, OutletStatus, PrizeLevel, SaleState, TerminalKind};
 pub use money::MoneyEvent;
+pub use node::NodeEvent;
 pub use pack::{PackEvent, PackHold};
 pub use personal::PersonalEvent;
 pub use secrets::SecretsEvent;
@@ -110,6 +112,8 @@ pub enum EventBody {
     Handoff(HandoffEvent),
     /// Where terminals reach the nodes.
     Directory(DirectoryEvent),
+    /// The stores of nodes: replaced, copied.
+    Node(NodeEvent),
 }
 
 /// Who receives an event of the hub.
@@ -133,6 +137,7 @@ impl EventBody {
             EventBody::Machine(MachineEvent::RunAtNode(_)) => false,
             EventBody::Pack(PackEvent::Shipped { .. } | PackEvent::HoldChanged { .. }) => true,
             EventBody::Pack(PackEvent::CheckedIn { .. } | PackEvent::Returned { .. }) => false,
+            EventBody::Node(_) => true,
             EventBody::Ticket(_) | EventBody::Session(_) => false,
             EventBody::Handoff(event) => event.is_written_by_hub(),
         }
@@ -143,6 +148,7 @@ impl EventBody {
     const fn since(&self) -> u8 {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
+            EventBody::Node(_) => 4,
             EventBody::Hub(_) => 3,
             EventBody::Handoff(_) => 4,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,
@@ -163,6 +169,7 @@ impl EventBody {
             EventBody::Staff(_) | EventBody::Access(_) | EventBody::Change(_) | EventBody::Secrets(_) => None,
             EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Hub(_) | EventBody::Directory(_) => None,
             EventBody::Handoff(event) => event.amount(),
+            EventBody::Node(_) => None,
         }
     }
 
@@ -178,6 +185,7 @@ impl EventBody {
             EventBody::Hub(event) => event.audience(),
             EventBody::Handoff(event) => event.audience(),
             EventBody::Directory(event) => event.audience(),
+            EventBody::Node(event) => event.audience(),
             EventBody::Pack(PackEvent::Shipped { node, .. } | PackEvent::HoldChanged { node, .. }) => {
                 Audience::Node(*node)
             }

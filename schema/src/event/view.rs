@@ -153,6 +153,7 @@ fn body(body: &EventBody, names: &BatchNames) -> serde_json::Value {
         EventBody::Hub(event) => event.view(),
         EventBody::Handoff(event) => event.view(),
         EventBody::Directory(event) => event.view(),
+        EventBody::Node(event) => event.view(),
     }
 }
 

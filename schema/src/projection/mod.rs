@@ -129,7 +129,7 @@ impl<'store> Projection<'store> {
             EventBody::Session(body) => self.apply_session(event, body),
             // Rows about staff and secrets are the hub's own; the fact itself is the trail.
             EventBody::Staff(_) | EventBody::Secrets(_) => Ok(()),
-            EventBody::Personal(_) | EventBody::Machine(_) => Ok(()),
+            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Node(_) => Ok(()),
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
             EventBody::Hub(body) => self.apply_hub(body),

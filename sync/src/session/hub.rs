@@ -4,13 +4,15 @@ use super::node::{check_position, name};
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Greeting, Hello, RefusalV1, Welcome, WireVersion};
+use crate::wire::{Cursor, Frame, Greeting, Hello, Mark, RefusalV1, Welcome, WireVersion};
 
 /// The hub's end of a session.
 #[derive(Debug)]
 pub struct HubSession {
     peer: Peer,
     state: State,
+    /// What came before the greeting.
+    mark: Option<Mark>,
     /// Whether the node has shown that its log agrees with the hub's place in it.
     agreed: bool,
 }
@@ -32,7 +34,7 @@ impl HubSession {
     pub fn over(version: WireVersion, now_ms: i64) -> Self {
         let mut peer = Peer::new(version, now_ms);
         peer.expect_greeting(now_ms);
-        HubSession { peer, state: State::Waiting, agreed: false }
+        HubSession { peer, state: State::Waiting, mark: None, agreed: false }
     }
 
     /// Takes received bytes.
@@ -53,6 +55,7 @@ impl HubSession {
 
     fn on_frame(&mut self, stream: Stream, frame: Frame, now_ms: i64) -> Result<(), RefusalV1> {
         match (stream, frame, &mut self.state) {
+            (Stream::Up, Frame::Mark(mark), State::Waiting) if self.mark.is_none() => self.mark = Some(mark),
             (Stream::Up, Frame::Hello(hello), State::Waiting) => {
                 self.greeted(Hello { event_version: WireVersion::V1.event_version(), ..hello })?;
             }
@@ -87,7 +90,7 @@ impl HubSession {
         check_position(hello.up_head)?;
         check_position(hello.down)?;
         self.peer.greeted();
-        self.peer.act(Action::Admit(hello.clone()));
+        self.peer.act(Action::Admit(hello.clone(), self.mark));
         self.state = State::Admitting(hello);
         Ok(())
     }

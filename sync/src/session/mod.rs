@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! node                                   hub
-//!  Hello ───────────── up ──────────────▶  Admit → admitted / refused
+//!  Mark, Hello ─────── up ──────────────▶  Admit → admitted / refused
 //!  LocateUp ◀───────── up ── Welcome ────
 //!  located ─ Ack ───── up ──────────────▶  Agreed
 //!  Batch … ─────────── up ──────────────▶  Deliver → delivered
@@ -27,7 +27,7 @@ pub use node::NodeSession;
 pub use receiver::{BatchReceiver, Received};
 pub use sender::{BatchSender, WINDOW_BATCHES, WINDOW_BYTES};
 
-use crate::wire::{Cursor, FRAME_BYTES_MAX, Hello, RefusalV1, Welcome};
+use crate::wire::{Cursor, FRAME_BYTES_MAX, Hello, Mark, RefusalV1, Welcome};
 
 /// Silence after which an end says something.
 pub const KEEP_ALIVE_MS: i64 = 3_000;
@@ -86,7 +86,7 @@ pub enum Action {
     /// Write these bytes to a stream.
     Send(Stream, Vec<u8>),
     /// Hub: decide on the node's greeting. → `admitted` or `refuse`
-    Admit(Hello),
+    Admit(Hello, Option<Mark>),
     /// Node: the hub accepted; find the chain of the own log before `Welcome::up`. → `located`
     LocateUp(Welcome),
     /// Hub: the node's log agrees with the hub's place in it; it may be given what it asks for.

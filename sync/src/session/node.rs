@@ -5,7 +5,7 @@ use jikai_schema::chain::ChainHash;
 use super::peer::Peer;
 use super::receiver::Received;
 use super::{Action, BatchReceiver, BatchSender, LogRecord, Stream};
-use crate::wire::{Cursor, Frame, Greeting, Hello, RefusalV1, Welcome, WireVersion};
+use crate::wire::{Cursor, Frame, Greeting, Hello, Mark, RefusalV1, Welcome, WireVersion};
 
 /// The node's end of a session.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub struct NodeSession {
     up_head_seq: u64,
     down: BatchReceiver,
     hub_generation_min: u32,
+    takes_feed: bool,
     /// Whether nothing new is sent any more: the session is about to end in order.
     ending: bool,
 }
@@ -29,12 +30,15 @@ enum State {
 impl NodeSession {
     /// Greets the hub.
     pub fn new(hello: Hello, now_ms: i64) -> Self {
-        NodeSession::over(WireVersion::NEWEST, hello, now_ms)
+        NodeSession::over(WireVersion::NEWEST, hello, None, now_ms)
     }
 
-    /// The same, in the version that both ends have agreed on.
-    pub fn over(version: WireVersion, hello: Hello, now_ms: i64) -> Self {
+    /// Greets the hub in the version that both ends have agreed on, and tells which run of the store greets if that version can.
+    pub fn over(version: WireVersion, hello: Hello, mark: Option<Mark>, now_ms: i64) -> Self {
         let mut peer = Peer::new(version, now_ms);
+        if let Some(mark) = mark.filter(|_| version >= WireVersion::V2) {
+            peer.send(Stream::Up, &Frame::Mark(mark), now_ms);
+        }
         let (up_head_seq, down) = (hello.up_head.next_seq - 1, hello.down);
         let greeting = match version {
             WireVersion::V1 => Frame::Hello(hello),
@@ -44,12 +48,25 @@ impl NodeSession {
         // Opens the down stream, and tells where the feed is expected.
         peer.send(Stream::Down, &Frame::Ack(down), now_ms);
         let down = BatchReceiver::new(down);
-        NodeSession { peer, state: State::Greeting, up_head_seq, down, hub_generation_min: 0, ending: false }
+        NodeSession {
+            peer,
+            state: State::Greeting,
+            up_head_seq,
+            down,
+            hub_generation_min: 0,
+            takes_feed: true,
+            ending: false,
+        }
     }
 
     /// Refuses a hub of an earlier generation than this: it was left behind, and what it takes in would be lost.
     pub fn with_hub_generation_min(self, hub_generation_min: u32) -> Self {
         NodeSession { hub_generation_min, ..self }
+    }
+
+    /// Leaves the feed unread and unacknowledged: the store is not ready for it. What the hub may send ahead is bounded.
+    pub fn without_feed(self) -> Self {
+        NodeSession { takes_feed: false, ..self }
     }
 
     /// Takes received bytes.
@@ -60,7 +77,7 @@ impl NodeSession {
 
     fn read_frames(&mut self, stream: Stream, now_ms: i64) {
         // The feed waits until both ends agree on the node's log: a store that must be refused takes nothing in.
-        while stream == Stream::Up || self.is_open() {
+        while stream == Stream::Up || (self.is_open() && self.takes_feed) {
             let Some(frame) = self.peer.next_frame(stream) else { return };
             if let Err(refusal) = self.on_frame(stream, frame, now_ms) {
                 self.peer.refuse(refusal, now_ms);
@@ -210,5 +227,6 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Ack(_) => "ack",
         Frame::KeepAlive => "keep-alive",
         Frame::Greeting(_) => "greeting",
+        Frame::Mark(_) => "mark",
     }
 }

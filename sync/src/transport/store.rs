@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::identity::Certified;
 use crate::session::{LogRecord, VerifiedBatch};
-use crate::wire::{Cursor, Hello, RefusalV1, Welcome};
+use crate::wire::{Cursor, Hello, Mark, RefusalV1, Welcome};
 
 /// A boxed future, so that the stores can be trait objects.
 pub type Future<'a, T> = Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;
@@ -22,6 +22,14 @@ pub struct LogError(pub String);
 pub trait NodeStore: Send + Sync + 'static {
     /// Who it is and where it stands now.
     fn hello(&self) -> Future<'_, Result<Hello, LogError>>;
+    /// Which run of the store this is, by which copies are told apart; durable before it is told. `None` tells nothing.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+    /// Whether it is ready for the hub's feed.
+    fn takes_feed(&self) -> bool {
+        true
+    }
     /// Newest committed position of the own log, as it grows.
     fn up_head(&self) -> watch::Receiver<u64>;
     /// Events of the own log from a position on, at most so many events and about so many bytes (at least one event).
@@ -67,6 +75,22 @@ pub trait HubStore: Send + Sync + 'static {
     /// Decides on a greeting. The certificate's node was compared already. Checks environment, registration, incarnation,
     /// epoch, schema version, and that the node's place in its feed is one of the feed's history.
     fn admit(&self, hello: Hello) -> Future<'_, Result<Admission, RefusalV1>>;
+    /// Whether an admitted store may still be used: it was not replaced.
+    fn check_store<'a>(&'a self, _hello: &'a Hello) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    /// An admitted store tells which run it is: that one follows the run that is known, or the store is a copy.
+    fn begin_run<'a>(&'a self, _hello: &'a Hello, _mark: Mark) -> Future<'a, Result<(), RefusalV1>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+    /// The run that wants to take the place of this admitted one, by way of another machine of the hub.
+    fn claimant(&self, _node: NodeId, _mark: Mark) -> Future<'_, Option<[u8; 16]>> {
+        Box::pin(std::future::ready(None))
+    }
+    /// A run is on a copy, for another process is at work on the store: it must never be admitted.
+    fn is_clone(&self, _node: NodeId, _run: [u8; 16]) -> Future<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
     /// Takes in a run of a node's log; committed and applied when it returns. Called in order for one node.
     fn ingest(
         &self,

@@ -100,7 +100,7 @@ fn decode(spoken: WireVersion, bytes: &[u8]) -> Result<Frame, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{Batch, Cursor, Greeting, Hello, RefusalV1, Welcome};
+    use crate::wire::{Batch, Cursor, Greeting, Hello, Mark, RefusalV1, Welcome};
     use jikai_schema::chain::ChainHash;
     use jikai_schema::id::NodeId;
 
@@ -136,6 +136,7 @@ mod tests {
             format!("04ac02{sevens}"),
             "05".to_string(),
             format!("06047465737403{}ac02{sevens}01{}04", "01".repeat(18), "00".repeat(32)),
+            format!("07{}01{}{}", "01".repeat(16), "02".repeat(16), "03".repeat(16)),
         ];
         let frames = [
             Frame::Hello(hello.clone()),
@@ -145,6 +146,7 @@ mod tests {
             Frame::Ack(cursor),
             Frame::KeepAlive,
             Frame::Greeting(Greeting { hello, event_version: 4 }),
+            Frame::Mark(Mark { run: [1; 16], after: Some([2; 16]), process: [3; 16] }),
         ];
         frames.into_iter().zip(golden.map(|text| &*Box::leak(text.into_boxed_str()))).collect()
     }

@@ -102,6 +102,17 @@ pub struct Batch {
     pub body: Vec<u8>,
 }
 
+/// Which process on which store greets. Two processes on copies of one store are told apart by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// This run of the store: drawn at a start, durable at the node before it is shown, and kept until the hub has admitted it.
+    pub run: [u8; 16],
+    /// The run that the hub admitted before; `None` before the first.
+    pub after: Option<[u8; 16]>,
+    /// Drawn by the process, never on disk: a process that comes again is not another one.
+    pub process: [u8; 16],
+}
+
 /// A frame. Append only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
@@ -119,4 +130,6 @@ pub enum Frame {
     KeepAlive,
     /// First frame of the up stream, from the node, since the second version of the wire.
     Greeting(Greeting),
+    /// Before the [`Greeting`], from a node that tells its runs apart.
+    Mark(Mark),
 }

@@ -139,13 +139,19 @@ pub enum RefusalV1 {
         /// The newest that the node can read.
         theirs: u8,
     },
+    /// The store is a copy: another process runs on the original, or has run on it since the copy was made.
+    #[error("the store of node {node} is a copy: another process runs, or has run since, on the original")]
+    Cloned {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
     /// As a peer of this version of the wire can read it: what it does not know is told in words.
     pub(crate) fn in_words_of(self, version: WireVersion) -> Self {
         match (&self, version) {
-            (RefusalV1::SchemaTooOld { .. }, WireVersion::V1) => {
+            (RefusalV1::SchemaTooOld { .. } | RefusalV1::Cloned { .. }, WireVersion::V1) => {
                 RefusalV1::Unavailable { why: format!("{self}. {}", self.hint()) }
             }
             _ => self,
@@ -177,6 +183,9 @@ impl RefusalV1 {
                 "The hub lacks what it told its nodes: bring its newest copy and log back, or call the maintainers."
             }
             RefusalV1::Draining => "Nothing: the node goes to another machine of the hub by itself.",
+            RefusalV1::Cloned { .. } => {
+                "Stop this process, and find out who copied the store; the original goes on. If the original is lost, have the hub replace the node."
+            }
             RefusalV1::HubSuperseded { .. } => {
                 "Stop this machine of the hub: another one took over without it. Then join it anew."
             }
@@ -195,6 +204,7 @@ impl RefusalV1 {
                 | RefusalV1::Rewound { .. }
                 | RefusalV1::Revoked { .. }
                 | RefusalV1::Renewed { .. }
+                | RefusalV1::Cloned { .. }
         )
     }
 
@@ -211,7 +221,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 19] {
+    fn refusals() -> [(RefusalV1, &'static str); 20] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -234,6 +244,7 @@ mod tests {
             (RefusalV1::Draining, "10"),
             (RefusalV1::HubSuperseded { ours: 2, theirs: 1 }, "110201"),
             (RefusalV1::SchemaTooOld { ours: 4, theirs: 3 }, "120403"),
+            (RefusalV1::Cloned { node }, "1300"),
         ]
     }
 
@@ -251,7 +262,7 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        assert_eq!(fences, [3, 4, 7, 8, 13, 14], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed");
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 

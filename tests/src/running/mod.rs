@@ -255,7 +255,11 @@ fn first_cell(path: &Path) -> String {
     line.split(',').next().unwrap_or_default().to_string()
 }
 
-fn change_settings(path: &Path, settings: Settings<'_>) {
+/// Replaces settings in a file that `init` wrote.
+///
+/// # Panics
+/// When one is not there.
+pub fn change_settings(path: &Path, settings: Settings<'_>) {
     let mut lines: Vec<String> = read(path).lines().map(str::to_string).collect();
     for (key, value) in settings {
         let of_key = |line: &String| line.split(" =").next() == Some(*key);

@@ -120,6 +120,7 @@ impl Question {
             ("POST", "/v1/cluster/machines/{machine}") => json!({ "peer_address": "127.0.0.1:7402" }),
             ("POST", "/v1/handoffs") => json!({ "fill": 1 }),
             ("POST", "/v1/nodes") => json!({ "id": 3, "name": "node 3", "prefectures": [1303] }),
+            ("POST", "/v1/nodes/{node}/replacement") => json!({ "reason": "disk 7", "hub": ["127.0.0.1:7400"] }),
             ("POST", "/v1/certificates") => {
                 json!({ "node": 1, "request": KeyAndRequest::for_node(node(1)).unwrap().request_pem, "hosts": [] })
             }

@@ -10,6 +10,7 @@ mod directory;
 mod handoff;
 mod ingest;
 mod master;
+mod nodes;
 mod secrets;
 mod staff;
 mod stock;

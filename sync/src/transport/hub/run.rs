@@ -9,14 +9,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::seats::Held;
+use super::seats::{Held, object};
 use super::{Duplex, Shared};
 use crate::identity::Certified;
 use crate::session::{Action, HubSession};
 use crate::transport::driver::{Incoming, Writers, now_ms, read_streams, until, wake};
 use crate::transport::intake::Intake;
 use crate::transport::store::Admission;
-use crate::wire::{Hello, RefusalV1, WireVersion};
+use crate::wire::{Hello, Mark, RefusalV1, WireVersion};
 
 /// How long a session that is to end in order waits for what it is committing.
 const SETTLE_WAIT: Duration = Duration::from_millis(300);
@@ -38,6 +38,12 @@ pub(super) struct Run {
 
 /// What only an admitted node is given.
 struct Admitted {
+    /// Which store it is.
+    hello: Hello,
+    /// Which run of it, where it told.
+    mark: Option<Mark>,
+    /// Looks whether the node lives, while another process says that it does not.
+    objecting: Option<AbortOnDropHandle<()>>,
     intake: Intake<RefusalV1>,
     down_head: watch::Receiver<u64>,
     revocations: watch::Receiver<u64>,
@@ -125,8 +131,14 @@ impl Run {
                 if revoked.is_err() {
                     return false;
                 }
-                if let Err(refusal) = self.shared.store.check_certificate(&self.certified).await {
-                    self.session.refuse(refusal, now_ms());
+                if let Some(admitted) = &mut self.admitted {
+                    if let Err(refusal) = check(&self.shared, &self.certified, &admitted.hello).await {
+                        self.session.refuse(refusal, now_ms());
+                    } else if let Some(mark) = admitted.mark {
+                        let (store, connection) = (self.shared.store.clone(), self.connection.clone());
+                        let objecting = tokio::spawn(object(store, self.node, mark, connection));
+                        admitted.objecting = Some(AbortOnDropHandle::new(objecting));
+                    }
                 }
             }
             outcome = or_never(outcome, async |intake| intake.next_outcome().await) => match outcome {
@@ -155,7 +167,7 @@ impl Run {
         let store = &self.shared.store;
         match action {
             Action::Send(stream, bytes) => return self.writers.send(stream, &bytes).await.is_ok(),
-            Action::Admit(hello) => self.admit(hello).await,
+            Action::Admit(hello, mark) => self.admit(hello, mark).await,
             Action::ReadLog { from_seq, events_max, bytes_max } => {
                 match store.read_down(self.node, from_seq, events_max, bytes_max).await {
                     Ok(records) => self.session.log_read(&records, now_ms()),
@@ -183,20 +195,22 @@ impl Run {
         true
     }
 
-    async fn admit(&mut self, hello: Hello) {
+    async fn admit(&mut self, hello: Hello, mark: Option<Mark>) {
         let (claimed, incarnation) = (hello.node, hello.incarnation);
         let (shared, node) = (self.shared.clone(), self.node);
         let admitted = match shared.store.check_certificate(&self.certified).await {
             Err(refusal) => Err(refusal),
-            Ok(()) if claimed == node => shared.seats.admit(shared.store.as_ref(), hello, &self.connection).await,
+            Ok(()) if claimed == node => {
+                shared.seats.admit(shared.store.as_ref(), &hello, mark, &self.connection).await
+            }
             Ok(()) => Err(RefusalV1::WrongNode { certified: node, claimed }),
         };
         let (Admission { welcome, mut down_head, revocations }, seat) = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => return self.session.refuse(refusal, now_ms()),
         };
-        // Revoked since the first look: from here on the watch tells.
-        if let Err(refusal) = shared.store.check_certificate(&self.certified).await {
+        // Revoked or replaced since the first look: from here on the watch tells.
+        if let Err(refusal) = check(&shared, &self.certified, &hello).await {
             return self.session.refuse(refusal, now_ms());
         }
         let head_seq = *down_head.borrow_and_update();
@@ -205,9 +219,17 @@ impl Run {
             let store = store.clone();
             async move { store.ingest(node, incarnation, batch).await }
         });
-        self.admitted = Some(Admitted { intake, down_head, revocations, answering: None, _seat: seat });
+        let (answering, objecting) = (None, None);
+        self.admitted =
+            Some(Admitted { hello, mark, objecting, intake, down_head, revocations, answering, _seat: seat });
         self.session.admitted(welcome, head_seq, now_ms());
     }
+}
+
+/// Whether a session may go on: store and certificate.
+async fn check(shared: &Shared, certified: &Certified, hello: &Hello) -> Result<(), RefusalV1> {
+    shared.store.check_store(hello).await?;
+    shared.store.check_certificate(certified).await
 }
 
 /// Waits until the machine is taken out of use; `false` when nobody can do that any more.

@@ -68,10 +68,12 @@ impl<'a> Run<'a> {
             let store = store.clone();
             async move { store.apply_down(batch).await }
         });
+        let session = NodeSession::over(version, hello, uplink.store.mark(), now_ms())
+            .with_hub_generation_min(uplink.store.hub_generation());
         Ok(Run {
             uplink,
             connection,
-            session: NodeSession::over(version, hello, now_ms()).with_hub_generation_min(uplink.store.hub_generation()),
+            session: if uplink.store.takes_feed() { session } else { session.without_feed() },
             writers: Writers { up: up_send, down: down_send },
             incoming: read_streams(up_receive, down_receive),
             head,
@@ -174,7 +176,7 @@ impl<'a> Run<'a> {
                 store.acked(cursor);
                 self.sent |= cursor.next_seq > self.agreed_next_seq;
             }
-            Action::Admit(_) | Action::Agreed | Action::Close(_) => {}
+            Action::Admit(..) | Action::Agreed | Action::Close(_) => {}
         }
         Ok(())
     }

@@ -1,0 +1,152 @@
+//! `node`: the nodes and their stores.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use jikai_schema::time::TimeMs;
+use jikai_sync::identity::write_private_file;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::DataArg;
+use super::client::{Client, block_on};
+
+const JSON: &str = "application/json";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NodeCommand {
+    /// Show a node: its link, its store, and from where on an earlier store holds what never came.
+    #[command(after_help = "Example:\n  jikai-hub node show --data ./hub --node 3 --json > node-3.json")]
+    Show(ShowArgs),
+    /// Shut a node's store out for ever, and write what another one needs to take its place, sealed under a code.
+    #[command(after_help = REPLACE_EXAMPLE)]
+    Replace(ReplaceArgs),
+}
+
+const REPLACE_EXAMPLE: &str = "Example:
+  jikai-hub node replace --data ./hub --node 3 --out node-3.json --reason 'disk failed'
+Then, on the new machine: jikai-node init --data DIR --join node-3.json
+The old store serves nobody from then on. Keep its disk: `jikai-node salvage` names what it alone holds.";
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its number.
+    #[arg(long)]
+    node: u16,
+    /// Print JSON, as `jikai-node salvage --report` takes it.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplaceArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Its number.
+    #[arg(long)]
+    node: u16,
+    /// Where to write the invitation for the new store.
+    #[arg(long)]
+    out: PathBuf,
+    /// Write the code into this file, readable by its owner only, instead of printing it.
+    #[arg(long)]
+    code_file: Option<PathBuf>,
+    /// Why, for the audit log.
+    #[arg(long)]
+    reason: String,
+    /// The node is connected, and is to be replaced all the same: its store works, and is shut out at once.
+    #[arg(long)]
+    although_connected: bool,
+    /// Further name or address by which terminals reach the node. May be given several times.
+    #[arg(long)]
+    host: Vec<String>,
+    /// Where the new store reaches the hub first, IP:PORT [default: the links of the hub's machines]. May be given several times.
+    #[arg(long)]
+    hub: Vec<SocketAddr>,
+}
+
+impl NodeCommand {
+    /// The data directory that it works on.
+    pub(super) fn data(&self) -> &DataArg {
+        match self {
+            NodeCommand::Show(args) => &args.data,
+            NodeCommand::Replace(args) => &args.data,
+        }
+    }
+}
+
+pub(super) fn node(command: &NodeCommand) -> anyhow::Result<()> {
+    let client = Client::open(&command.data().data)?;
+    match command {
+        NodeCommand::Show(args) => show(&client, args),
+        NodeCommand::Replace(args) => replace(&client, args),
+    }
+}
+
+fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
+    let view = block_on(client.get("/v1/nodes"))?;
+    let node = view["nodes"].as_array().into_iter().flatten().find(|node| node["node"] == args.node);
+    let node = node.with_context(|| format!("node {} is not registered", args.node))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(node)?);
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    println!("node {}  {}  epoch {}", node["node"], text(&node["name"]), node["epoch"]);
+    println!("connected: {}   lag: {} ms   next event: {}", node["connected"], node["lag_ms"], node["up_next"]);
+    if let Some(refused) = node["refused"].as_str() {
+        println!("refused: {refused}");
+    }
+    if let Some(at_ms) = node["clone_refused_at_ms"].as_i64() {
+        println!("A COPY of its store was refused on {}: find out who made it.", day(at_ms));
+    }
+    for row in node["replacements"].as_array().into_iter().flatten() {
+        println!(
+            "epoch {} since {}: {}\n    the store before holds alone what follows event {} (chain {})",
+            row["epoch"],
+            day(row["replaced_at_ms"].as_i64().unwrap_or_default()),
+            text(&row["reason"]),
+            row["next_seq"].as_u64().unwrap_or_default().saturating_sub(1),
+            text(&row["hash"]),
+        );
+    }
+    Ok(())
+}
+
+fn day(at_ms: i64) -> String {
+    TimeMs::from_ms(at_ms).business_day().to_string()
+}
+
+fn replace(client: &Client, args: &ReplaceArgs) -> anyhow::Result<()> {
+    for path in std::iter::once(&args.out).chain(&args.code_file) {
+        if path.exists() {
+            bail!("{} exists: nothing is written over another file", path.display());
+        }
+        // Before the old store is shut out: what cannot be written then would be lost.
+        write_private_file(path, b"").with_context(|| format!("write {}", path.display()))?;
+    }
+    let ReplaceArgs { reason, although_connected, host, hub, .. } = args;
+    let body = json!({ "reason": reason, "although_connected": although_connected, "hosts": host, "hub": hub });
+    let path = format!("/v1/nodes/{}/replacement", args.node);
+    let made = block_on(client.post(&path, JSON, body.to_string().into_bytes())).inspect_err(|_| {
+        // The empty files would stand in the way of the next try; if they stay, that says so.
+        for path in std::iter::once(&args.out).chain(&args.code_file) {
+            let _ = std::fs::remove_file(path);
+        }
+    })?;
+    let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
+    write_private_file(&args.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
+    let held = made["next_seq"].as_u64().unwrap_or_default().saturating_sub(1);
+    println!("The old store of node {} is shut out. The hub holds its log up to event {held}.", args.node);
+    match &args.code_file {
+        Some(path) => write_private_file(path, code.as_bytes())?,
+        None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
+    }
+    let out = args.out.display();
+    println!("New store of epoch {}, on its machine: jikai-node init --data DIR --join {out}", made["epoch"]);
+    Ok(())
+}

@@ -1,0 +1,216 @@
+//! Real processes: a node's directory is destroyed, another store takes its place; the old one and copies are refused.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+
+use jikai_tests::https::{Answer, Request, Server};
+use jikai_tests::process::{Process, done, wait_until};
+use jikai_tests::running::{Running, change_settings};
+use serde_json::{Value, json};
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        let kind = std::fs::symlink_metadata(&path).unwrap().file_type();
+        if kind.is_dir() {
+            copy_directory(&path, &target);
+        } else if kind.is_file() {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
+fn code(answer: &Answer) -> (u16, String) {
+    (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_string())
+}
+
+/// The line of node 1 at the hub.
+fn at_hub(running: &Running) -> Value {
+    running.hub.get("/v1/nodes")["nodes"][0].clone()
+}
+
+fn server(running: &Running, process: &Process) -> Server {
+    let authority = std::fs::read_to_string(running.hub.data.join("ca/ca.pem")).unwrap();
+    Server::new(process.address("http"), "node-1.jikai", &authority)
+}
+
+/// Checks in a pack of the terminal's outlet.
+fn receive(running: &Running, server: &Server, pack: usize, key: &str) -> Answer {
+    let packs = server.ask(&running.terminal.request("GET", "/v1/packs")).json();
+    let name = packs["packs"][pack]["pack"].as_str().unwrap_or_else(|| panic!("{packs}")).to_owned();
+    server.ask(&running.terminal.mutation("/v1/packs/receive", key).json(&json!({ "packs": [name] })))
+}
+
+fn audit_kinds(running: &Running) -> String {
+    let (mut all, mut after) = (String::new(), 0);
+    loop {
+        let request = running.auditor.request("GET", &format!("/v1/events?limit=1000&after={after}"));
+        let page = String::from_utf8(running.hub.server.ask(&request).body).unwrap();
+        let Some(last) = page.lines().last() else { return all };
+        after = serde_json::from_str::<Value>(last).unwrap()["seq"].as_u64().unwrap();
+        // The bytes are not what is looked for.
+        all.extend(page.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].to_string()));
+    }
+}
+
+/// What `jikai-hub node replace` wrote, as a directory of a store that waits for its slice.
+fn replaced(running: &Running, folder: &Path, name: &str) -> PathBuf {
+    let (file, code, data) =
+        (folder.join(format!("{name}.json")), folder.join(format!("{name}.code")), folder.join(name));
+    let replace = ["--node", "1", "--out", text(&file), "--code-file", text(&code), "--reason", "the disk is gone"];
+    running.hub.command(&["node", "replace"], &replace);
+    done("jikai-node", &["init", "--data", text(&data), "--join", text(&file), "--code-file", text(&code)]);
+    change_settings(&data.join("node.toml"), &[("strangers_per_second", "1000000")]);
+    data
+}
+
+#[test]
+fn a_destroyed_node_is_replaced_from_the_hub_and_its_old_disk_tells_what_it_held_alone() {
+    let mut running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    let first = receive(&running, &running.node.server, 0, "the-first-pack-0001");
+    assert_eq!(first.status, 200, "{}", first.json());
+    running.settle();
+    let held = at_hub(&running)["up_next"].as_u64().unwrap() - 1;
+
+    // The hub is away while a second pack comes: that fact lies on the node's disk alone.
+    let hub_data = running.hub.data.clone();
+    running.hub.process.kill();
+    assert_eq!(receive(&running, &running.node.server, 1, "the-second-pack-001").status, 200);
+    running.node.process.kill();
+    let old = folder.path().join("old");
+    copy_directory(&running.node.data, &old);
+    std::fs::remove_dir_all(&running.node.data).unwrap();
+    let address = |name| format!("\"{}\"", running.hub.process.address(name));
+    let addresses = [("listen", &*address("http")), ("sync_listen", &*address("sync"))];
+    change_settings(&hub_data.join("hub.toml"), &addresses);
+    running.hub.process = Process::run("jikai-hub", &hub_data);
+
+    let data = replaced(&running, folder.path(), "new");
+    let started = std::time::Instant::now();
+    let new = Process::run("jikai-node", &data);
+    let took = started.elapsed();
+    assert!(new.log().contains("every table equals the hub's"), "{}", new.log());
+    let at_new = server(&running, &new);
+    wait_until("the new store to be connected", || at_hub(&running)["connected"] == true);
+    assert_eq!(
+        (at_hub(&running)["epoch"].as_u64(), held + 1),
+        (Some(2), at_hub(&running)["replacements"][0]["next_seq"].as_u64().unwrap())
+    );
+
+    // The session of before, a repeated key, the same key with another body, new work.
+    let asked = at_new.ask(&running.terminal.request("GET", "/v1/account"));
+    assert_eq!(asked.status, 200, "{}", asked.json());
+    let again = receive(&running, &at_new, 0, "the-first-pack-0001");
+    assert_eq!(again.json(), first.json(), "after {took:?}");
+    assert_eq!(code(&receive(&running, &at_new, 2, "the-first-pack-0001")).0, 422, "another body");
+    assert_eq!(receive(&running, &at_new, 1, "the-third-pack-0001").status, 200, "it never came to the hub");
+    wait_until("equal tables", || {
+        let slice = running.hub.command(&["digest"], &["--node", "1"]);
+        slice == done("jikai-node", &["digest", "--data", text(&data)])
+    });
+
+    salvage_names_what_the_old_disk_holds_alone(&running, folder.path(), &old, held);
+
+    // The old store, should somebody start it: refused with the reason, and no terminal is served.
+    let returned = Process::run("jikai-node", &old);
+    returned.wait_for_log("this store is fenced");
+    assert!(returned.log().contains("node 1 was replaced: epoch 1, now 2"), "{}", returned.log());
+    let refused = server(&running, &returned).ask(&running.terminal.request("GET", "/v1/account"));
+    assert_eq!(code(&refused), (503, "node_fenced".to_string()));
+    let health = server(&running, &returned).ask(&Request::new("GET", "/health/ready")).json();
+    assert!(health.to_string().contains("was replaced"), "{health}");
+    assert_eq!(at_new.ask(&running.terminal.request("GET", "/v1/account")).status, 200, "the new one works on");
+    let audit = audit_kinds(&running);
+    assert!(audit.contains("node_replaced") && audit.contains("the disk is gone"), "{audit}");
+}
+
+fn salvage_names_what_the_old_disk_holds_alone(running: &Running, folder: &Path, old: &Path, held: u64) {
+    let report = folder.join("report.json");
+    std::fs::write(&report, running.hub.command(&["node", "show"], &["--node", "1", "--json"])).unwrap();
+    let before: Vec<_> = listing(old);
+    let salvage = |more: &[&str]| {
+        done("jikai-node", &[&["salvage", "--data", text(old), "--report", text(&report)], more].concat())
+    };
+    let found: Value = serde_json::from_str(&salvage(&["--json"])).unwrap();
+    assert_eq!((&found["hub_seq"], &found["damaged_at_seq"]), (&json!(held), &Value::Null), "{found}");
+    let lost = found["lost"].as_array().unwrap();
+    let kinds: Vec<&str> = lost.iter().filter_map(|event| event["kind"].as_str()).collect();
+    assert_eq!(kinds, ["pack_checked_in"], "{found}");
+    assert_eq!((&lost[0]["seq"], &lost[0]["outlet"]), (&json!(held + 1), &json!(running.terminal.outlet())));
+    assert!(found["by_kind"]["pack_checked_in"]["amount_fen"].as_i64() > Some(0), "{found}");
+    let words = salvage(&[]);
+    assert!(words.contains("未到达中心:1 条 / Never reached the hub: 1 events"), "{words}");
+    assert_eq!(listing(old), before, "the old disk is not written to");
+}
+
+/// Names and times of what lies in a directory.
+fn listing(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let mut found: Vec<_> =
+        entries.map(|entry| (entry.path(), entry.metadata().unwrap().modified().unwrap())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_connected_node_is_replaced_only_by_a_second_word_and_stops_serving_at_once() {
+    let running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    running.settle();
+    let (file, code_file) = (folder.path().join("new.json"), folder.path().join("new.code"));
+    let replace = |more: &[&str]| {
+        std::process::Command::new(jikai_tests::province::binaries().join("jikai-hub"))
+            .args(["node", "replace", "--node", "1", "--reason", "machine is moved", "--data"])
+            .arg(&running.hub.data)
+            .args(["--out", text(&file), "--code-file", text(&code_file)])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let refused = replace(&[]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("node_connected"), "{refused:?}");
+    assert!(!file.exists() && running.terminal.ask("GET", "/v1/account").status == 200);
+    let replaced = replace(&["--although-connected"]);
+    assert!(replaced.status.success(), "{replaced:?}");
+    wait_until("the old store to serve nobody", || running.terminal.ask("GET", "/v1/account").status == 503);
+    assert_eq!(code(&running.terminal.ask("GET", "/v1/account")), (503, "node_fenced".to_string()));
+    wait_until("the end of its session", || at_hub(&running)["connected"] == false);
+}
+
+#[test]
+fn a_copy_of_a_running_nodes_directory_is_refused_and_told_of_while_the_original_goes_on() {
+    let mut running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    running.settle();
+    let copy = folder.path().join("copy");
+    copy_directory(&running.node.data, &copy);
+    let clone = Process::run("jikai-node", &copy);
+    clone.wait_for_log("this store is fenced");
+    assert!(clone.log().contains("the store of node 1 is a copy"), "{}", clone.log());
+    let refused = server(&running, &clone).ask(&running.terminal.request("GET", "/v1/account"));
+    assert_eq!(code(&refused), (503, "node_fenced".to_string()));
+    assert_eq!(receive(&running, &running.node.server, 0, "the-first-pack-0001").status, 200);
+    running.settle();
+    assert!(!running.node.process.log().contains("fenced"), "{}", running.node.process.log());
+    assert!(at_hub(&running)["clone_refused_at_ms"].is_i64());
+    assert!(audit_kinds(&running).contains("node_clone_refused"));
+
+    // Killed and started again, the original is the original; the copy stays out while it is away, too.
+    running.node.process.kill();
+    assert!(clone.log().contains("fenced"));
+    running.node.process = Process::run("jikai-node", &running.node.data);
+    running.node.server = server(&running, &running.node.process);
+    wait_until("the original to be connected", || at_hub(&running)["connected"] == true);
+    assert_eq!(receive(&running, &running.node.server, 1, "the-second-pack-001").status, 200);
+    running.settle();
+    assert!(!running.node.process.log().contains("fenced"), "{}", running.node.process.log());
+}
