@@ -127,8 +127,10 @@ async fn a_request_of_several_events_that_was_merged_last_is_repeated_whole() {
     let received = receives(&[1, 2, 3], "key-0000000000001");
     let first = one(&mut running, &received).unwrap();
     // What a merge right behind this request leaves in the table: the position of its first event.
-    let row = (received.key.index_key(), first.events[0].key.seq as i64);
-    running.store().execute("INSERT INTO request_index VALUES (?1, ?2)", row).unwrap();
+    let (outlet, seq) = (received.caller.outlet().get(), first.events[0].key.seq as i64);
+    let row = (outlet, received.key.index_key(), first.events[0].key.origin.get(), seq);
+    running.store().execute("INSERT INTO request_index VALUES (?1, ?2, ?3, ?4)", row).unwrap();
+    running.store().execute("UPDATE request_merged SET seq = ?1", [seq]).unwrap();
     drop(running);
     let mut restarted = core(data.path());
     let again = one(&mut restarted, &received).unwrap();

@@ -130,13 +130,14 @@ impl Machine<'_> {
         (from, to): (NodeId, NodeId),
     ) -> Result<(), StorageError> {
         self.projection.settle()?;
-        for rows in outlet_rows::export(self.tx, outlet)? {
-            self.emit(stamp, EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows }))?;
-        }
+        // Requests first: once the new node has the rows, it must know what was answered.
         let requests = self.requests_of(outlet)?;
         for requests in requests.chunks(MOVED_REQUESTS_MAX) {
             let requests = requests.to_vec();
             self.emit(stamp, EventBody::Handoff(HandoffEvent::RequestsMoved { handoff, outlet, to, requests }))?;
+        }
+        for rows in outlet_rows::export(self.tx, outlet)? {
+            self.emit(stamp, EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows }))?;
         }
         self.forget_requests(outlet)?;
         let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;

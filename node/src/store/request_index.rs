@@ -48,7 +48,7 @@ impl RequestIndex {
                 let Ok(event) = codec::decode_event(&stored.bytes) else { continue };
                 // The last merged request may have further events here: its entry stays that of the first.
                 if let Some(request) = event.request.filter(|request| Some(*request) != last_merged) {
-                    index.recent.entry((outlet_of(&event), request.index_key())).or_insert(stored.seq);
+                    index.recent.entry(entry_of(outlet_of_event(&event), &request)).or_insert(stored.seq);
                 }
             }
         }
@@ -61,7 +61,7 @@ impl RequestIndex {
         outlet: Option<OutletId>,
         request: &RequestKey,
     ) -> Result<Option<(NodeId, u64)>, rusqlite::Error> {
-        let (outlet, request) = (key_of(outlet), request.index_key());
+        let (outlet, request) = entry_of(outlet, request);
         let in_memory = |entries: &BTreeMap<Entry, u64>| entries.get(&(outlet, request)).copied();
         if let Some(seq) = in_memory(&self.recent).or_else(|| self.merged_in_transaction.as_ref().and_then(in_memory)) {
             return Ok(Some((self.node, seq)));
@@ -75,7 +75,7 @@ impl RequestIndex {
 
     /// Notes the first event of a request, as part of the running transaction.
     pub fn note(&mut self, outlet: Option<OutletId>, request: &RequestKey, seq: u64) {
-        let entry = (key_of(outlet), request.index_key());
+        let entry = entry_of(outlet, request);
         if self.recent.insert(entry, seq).is_none() {
             self.uncommitted.push(entry);
         }
@@ -146,12 +146,10 @@ pub fn outlet_of_event(event: &Event) -> Option<OutletId> {
     event.actor.terminal().map(|(terminal, _)| terminal.outlet())
 }
 
-fn outlet_of(event: &Event) -> u32 {
-    key_of(outlet_of_event(event))
-}
-
-fn key_of(outlet: Option<OutletId>) -> u32 {
-    outlet.map_or(0, OutletId::get)
+/// Facts that are noted once are no outlet's, whoever's terminal led to them.
+fn entry_of(outlet: Option<OutletId>, request: &RequestKey) -> Entry {
+    let outlet = outlet.filter(|_| !request.is_fact()).map_or(0, OutletId::get);
+    (outlet, request.index_key())
 }
 
 fn request_at(store: &Connection, seq: u64) -> Result<Option<RequestKey>, rusqlite::Error> {

@@ -124,6 +124,11 @@ impl RequestKey {
         RequestKey { id, body_hash: [0; 8] }
     }
 
+    /// Whether it is the key of a fact that is noted once, whichever outlet leads to it, see [`RequestKey::of_fact`].
+    pub fn is_fact(&self) -> bool {
+        self.body_hash == [0; 8]
+    }
+
     /// The integer under which the id is indexed: its first 8 bytes.
     pub fn index_key(&self) -> i64 {
         let mut first = [0; 8];

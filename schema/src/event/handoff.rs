@@ -1,7 +1,7 @@
 //! The move of an outlet from one node to another.
 //!
 //! ```text
-//! hub: Ordered ─▶ old node: RequestsListed*, Released ─▶ hub: RowsMoved*, RequestsMoved*, Arrived ─▶ new node
+//! hub: Ordered ─▶ old node: RequestsListed*, Released ─▶ hub: RequestsMoved*, RowsMoved*, Arrived ─▶ new node
 //!                                                            └▶ Left ─▶ old node
 //! ```
 //!

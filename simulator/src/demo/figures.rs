@@ -148,7 +148,7 @@ mod tests {
             per_second: 250.0,
             p99_ms: 1.0,
             worst_second_p99_ms: 30.0,
-            worst_second_at_s: 0.0,
+            worst_second_at_s: 1.1,
             max_ms: 30.0,
         };
         assert_eq!(seen, expected);
