@@ -96,7 +96,9 @@ pub(super) fn nodes(store: &Connection) -> Result<Vec<MasterEvent>, StorageError
         let (number, name, codes): (u16, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let damaged = || StorageError::Damaged { table: "node", key: i64::from(number) };
         let node = NodeId::new(number).map_err(|_| damaged())?;
-        let prefectures = codes.split(',').map(str::parse).collect::<Result<Vec<PrefectureCode>, _>>();
+        // A node without prefectures gets its outlets by handoff.
+        let codes = codes.split(',').filter(|code| !code.is_empty());
+        let prefectures = codes.map(str::parse).collect::<Result<Vec<PrefectureCode>, _>>();
         nodes.push(MasterEvent::NodeDefined { node, name, prefectures: prefectures.map_err(|_| damaged())? });
     }
     Ok(nodes)

@@ -76,6 +76,8 @@ fn a_node_needs_free_prefectures_and_keeps_those_with_outlets() {
     assert_eq!(refused(define_node(3, &[1301])), "prefecture_taken");
     assert_eq!(refused(define_node(1, &[1305])), "exists_with_other");
     assert_eq!(hub.ask(define(vec![define_node(4, &[])])), done(1, 0), "one that gets its outlets by handoff");
+    assert_eq!(hub.ask(define(vec![define_node(4, &[])])), done(0, 1), "and is read again");
+    assert_eq!(hub.ask(define(vec![define_node(5, &[1306])])), done(1, 0), "beside it");
     assert_eq!(refused(define_node(3, &[1303, 1303])), "invalid_prefectures");
     assert_eq!(refused(define_node(0, &[1303])), "invalid_node");
 }
