@@ -1,16 +1,22 @@
 //! Copies of the state, page by page by SQLite's own backup, and their installation.
 
+use std::fs::File;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::backup::Backup;
+use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::place::Place;
 use crate::raft::state::{Applied, StateError, View};
 
-/// Pages that are copied before the copy looks up.
+/// Pages that an installation copies at once.
 const PAGES_PER_STEP: std::ffi::c_int = 4_096;
+/// Pages that a copy made beside the work brings to disk before it rests: a megabyte, which holds up no other file's flush.
+const PAGES_PER_GENTLE_STEP: std::ffi::c_int = 256;
+/// Longest rest of such a copy between two steps.
+const REST_MAX: Duration = Duration::from_millis(50);
 
 /// The state at one moment: a read transaction of its own, so that applying goes on meanwhile.
 pub(super) struct Frozen {
@@ -37,7 +43,7 @@ impl View for Frozen {
         let mut copy = Connection::open(into).map_err(StateError::storage)?;
         // Whoever keeps the copy brings the file to disk.
         copy.execute_batch("PRAGMA synchronous = OFF").map_err(StateError::storage)?;
-        copy_all(&self.state, &mut copy)?;
+        copy_gently(&self.state, &mut copy, &File::open(into).map_err(StateError::storage)?)?;
         // One file: nothing of it lies in a write-ahead log beside it.
         let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
         copy.query_row("PRAGMA journal_mode = DELETE", [], mode).map_err(StateError::storage)?;
@@ -58,4 +64,19 @@ pub(super) fn install(from: &Path, state: &mut Connection) -> Result<(), StateEr
 fn copy_all(from: &Connection, into: &mut Connection) -> Result<(), StateError> {
     let backup = Backup::new(from, into).map_err(StateError::storage)?;
     backup.run_to_completion(PAGES_PER_STEP, Duration::ZERO, None).map_err(StateError::storage)
+}
+
+/// Copies step by step: each is on disk before the next, and the copy rests as long as its last step took. A whole copy written and
+/// flushed at once makes every commit on that disk wait, and all machines make theirs at the same entry of the log.
+fn copy_gently(from: &Connection, into: &mut Connection, file: &File) -> Result<(), StateError> {
+    let backup = Backup::new(from, into).map_err(StateError::storage)?;
+    loop {
+        let began = Instant::now();
+        let is_done = backup.step(PAGES_PER_GENTLE_STEP).map_err(StateError::storage)? == StepResult::Done;
+        if is_done {
+            return Ok(());
+        }
+        file.sync_data().map_err(StateError::storage)?;
+        thread::sleep(began.elapsed().min(REST_MAX));
+    }
 }
