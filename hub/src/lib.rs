@@ -28,6 +28,7 @@ pub mod personal;
 #[cfg(test)]
 mod province;
 pub mod raft;
+pub mod recovery;
 pub mod replica;
 pub mod reports;
 pub mod rights;

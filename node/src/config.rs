@@ -11,6 +11,7 @@ use jikai_sync::secrets::MasterSource;
 use serde::{Deserialize, Serialize};
 
 use crate::renewal::RenewalSettings;
+use crate::store::FeedRetention;
 
 /// File name inside the data directory.
 pub const CONFIG_FILE: &str = "node.toml";
@@ -81,6 +82,12 @@ pub struct Config {
     pub tls_1_2: bool,
     /// Largest request body. Bytes.
     pub body_bytes_max: usize,
+    /// What the hub told is kept for so long, for a hub that is put back from an older copy. Days, at most 3,650.
+    #[serde(default = "feed_kept_days")]
+    pub feed_kept_days: u32,
+    /// So many of the hub's newest events are kept whatever their age.
+    #[serde(default = "feed_kept_events_min")]
+    pub feed_kept_events_min: u64,
     /// Read-only connections.
     pub readers: usize,
     /// How long a stopping node waits for the hub to confirm its last events. Milliseconds.
@@ -111,9 +118,17 @@ impl Config {
             patience_ms: patience_ms(),
             tls_1_2: false,
             body_bytes_max: 64 * 1024,
+            feed_kept_days: feed_kept_days(),
+            feed_kept_events_min: feed_kept_events_min(),
             readers: 4,
             drain_ms_max: 10_000,
         }
+    }
+
+    /// How much of the received feed is kept.
+    pub fn feed_retention(&self) -> FeedRetention {
+        let age_ms = i64::from(self.feed_kept_days) * 24 * 60 * 60 * 1000;
+        FeedRetention { age_ms, events_min: self.feed_kept_events_min }
     }
 
     /// When the certificate is renewed.
@@ -137,6 +152,9 @@ impl Config {
         }
         check_addresses(&config.public_addresses)
             .with_context(|| format!("{}: read public_addresses", path.display()))?;
+        if config.feed_kept_days > FEED_KEPT_DAYS_MAX {
+            bail!("{}: feed_kept_days is at most {FEED_KEPT_DAYS_MAX}", path.display());
+        }
         Ok(config)
     }
 
@@ -176,6 +194,17 @@ fn strangers_per_second() -> NonZeroU32 {
 
 fn patience_ms() -> u64 {
     10_000
+}
+
+/// Ten years.
+const FEED_KEPT_DAYS_MAX: u32 = 3_650;
+
+fn feed_kept_days() -> u32 {
+    7
+}
+
+fn feed_kept_events_min() -> u64 {
+    FeedRetention::default().events_min
 }
 
 /// A third.

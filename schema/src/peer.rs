@@ -17,6 +17,8 @@ use crate::time::TimeMs;
 pub const PEER_BYTES_MAX: usize = 128 * 1024;
 /// Most batches whose keys are asked for at once.
 pub const KEYS_MAX: usize = 1_000;
+/// Bytes of events in one [`NodeRequest::ReturnFeed`].
+pub const RETURN_BYTES_MAX: usize = 64 * 1024;
 
 /// Most events of another node's log that are asked for at once: those of one request.
 pub const PAST_EVENTS_MAX: u16 = 256;
@@ -65,6 +67,39 @@ pub enum NodeRequest {
         transfer: u64,
         /// Number of the part.
         part: u64,
+    },
+    /// Whether the hub wants its feed back, since it was put back from an older copy.
+    FeedPlace,
+    /// A run of the feed as the node received it, see [`crate::command::FeedReturn`].
+    ReturnFeed {
+        /// Identity of the node's store.
+        incarnation: [u8; 16],
+        /// Generation of the hub that asked for it.
+        generation: u32,
+        /// Position of the first event in the feed.
+        first_seq: u64,
+        /// The events' bytes, together at most [`RETURN_BYTES_MAX`] or one.
+        events: Vec<Vec<u8>>,
+        /// Position behind the last event that the node has received.
+        end_seq: u64,
+        /// Chain of the feed before that position.
+        end_hash: ChainHash,
+    },
+    /// Keys of batches that were defined in what the node returns, at most [`KEYS_MAX`]: nobody else may have them.
+    ReturnKeys {
+        /// The keys.
+        keys: Vec<(BatchNo, PlainKey)>,
+    },
+    /// A run of the node's own log, for a hub that needs it to go on, see [`HubReply::LogWanted`].
+    ReturnLog {
+        /// Identity of the node's store.
+        incarnation: [u8; 16],
+        /// Position of the first event.
+        first_seq: u64,
+        /// Chain before it.
+        prev_hash: ChainHash,
+        /// The events' bytes, together at most [`RETURN_BYTES_MAX`] or one.
+        events: Vec<Vec<u8>>,
     },
 }
 
@@ -138,6 +173,22 @@ pub enum HubReply {
     SlicePart(Vec<u8>),
     /// The part is not ready yet: ask again.
     SlicePending,
+    /// The hub wants its feed back from this place on.
+    FeedWanted {
+        /// Generation of the hub.
+        generation: u32,
+        /// Position in the node's feed that comes next.
+        next_seq: u64,
+        /// Whether it has all that this node has received.
+        complete: bool,
+    },
+    /// The hub has what it told.
+    FeedNotWanted,
+    /// The hub has what it told this node, and needs the node's log from this place on before it can go on.
+    LogWanted {
+        /// Position in the node's log that comes next.
+        next_seq: u64,
+    },
 }
 
 /// The places in both logs at which a slice was read, all in one moment.
@@ -206,6 +257,18 @@ mod tests {
         let (terminal, public_key) = (TerminalId::new(1_301_000_101).unwrap(), [7; 32]);
         let enrolment = Enrolment { terminal, code: "ABCD".into(), public_key, signature: vec![9; 2] };
         let enrol = format!("0101a5dfaeec040441424344{}020909", "07".repeat(32));
+        let returned = NodeRequest::ReturnFeed {
+            incarnation: [1; 16],
+            generation: 2,
+            first_seq: 300,
+            events: vec![vec![9]],
+            end_seq: 301,
+            end_hash: ChainHash::from_bytes([8; 32]),
+        };
+        let returned_golden = format!("0109{}02ac02010109ad02{}", "01".repeat(16), "08".repeat(32));
+        let prev_hash = ChainHash::from_bytes([8; 32]);
+        let log = NodeRequest::ReturnLog { incarnation: [1; 16], first_seq: 300, prev_hash, events: vec![vec![9]] };
+        let log_golden = format!("010b{}ac02{}010109", "01".repeat(16), "08".repeat(32));
         let requests = [
             (NodeRequest::BatchKeys { batches: vec![BatchNo::new(300).unwrap()] }, "010001ac02"),
             (NodeRequest::Enrol(enrolment), enrol.as_str()),
@@ -215,6 +278,10 @@ mod tests {
             (NodeRequest::WhereIs { outlet: OutletId::new(13_010_001).unwrap() }, "0105d1889a06"),
             (NodeRequest::OpenSlice, "0106"),
             (NodeRequest::SlicePart { transfer: 5, part: 300 }, "010705ac02"),
+            (NodeRequest::FeedPlace, "0108"),
+            (returned, returned_golden.as_str()),
+            (NodeRequest::ReturnKeys { keys: Vec::new() }, "010a00"),
+            (log, log_golden.as_str()),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();
@@ -238,6 +305,9 @@ mod tests {
             (HubReply::SliceOpened(head), opened.as_str()),
             (HubReply::SlicePart(vec![7]), "01090107"),
             (HubReply::SlicePending, "010a"),
+            (HubReply::FeedWanted { generation: 2, next_seq: 300, complete: false }, "010b02ac0200"),
+            (HubReply::FeedNotWanted, "010c"),
+            (HubReply::LogWanted { next_seq: 300 }, "010dac02"),
         ];
         for (reply, golden) in replies {
             let bytes = reply.encode().unwrap();

@@ -13,6 +13,7 @@ mod join;
 mod keys;
 mod node;
 mod report;
+mod restore;
 mod run;
 mod staff;
 mod take_over;
@@ -69,6 +70,9 @@ enum Command {
     /// The nodes and their stores.
     #[command(subcommand)]
     Node(node::NodeCommand),
+    /// Get back from the nodes what a copy from which the hub was put back lacks.
+    #[command(after_help = restore::EXAMPLE)]
+    Restore(restore::RestoreArgs),
     /// HAProxy, through which browsers and other systems come.
     #[command(subcommand)]
     FrontDoor(front_door::FrontDoorCommand),
@@ -370,6 +374,7 @@ impl Command {
             Command::Handoff(command) => command.data(),
             Command::Cluster(command) => command.data(),
             Command::Node(command) => command.data(),
+            Command::Restore(args) => &args.data,
             Command::FrontDoor(command) => command.data(),
             Command::Ca(CaCommand::Show(data) | CaCommand::List(data)) => data,
             Command::Ca(CaCommand::Revoke(args)) => &args.data,
@@ -424,6 +429,7 @@ impl Cli {
             Command::Handoff(command) => handoff::handoff(&command),
             Command::Cluster(command) => cluster::cluster(&command),
             Command::Node(command) => node::node(&command),
+            Command::Restore(args) => restore::restore(&args),
             Command::FrontDoor(command) => front_door::front_door(&command),
             Command::Ca(CaCommand::Sign(args)) => ca::sign(&args),
             Command::Ca(CaCommand::Show(args)) => ca::show(&args),

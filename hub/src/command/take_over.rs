@@ -24,7 +24,8 @@ use crate::store;
 pub(super) const EXAMPLE: &str = "Example:
   jikai-hub cluster take-over --data ./hub2 --the-others-are-gone
 Only where a majority of the machines is gone for good. What the others had confirmed and this one had not received is lost at the
-hub: nodes send their part again, events of the centre are gone. Nodes turn away whoever of the others comes back; let them join anew.";
+hub: nodes send their part again, events of the centre are gone. Where nodes may have received some of those, `jikai-hub restore`
+gets them back instead. Nodes turn away whoever of the others comes back; let them join anew.";
 
 #[derive(Debug, Args)]
 pub(super) struct TakeOverArgs {
@@ -45,7 +46,9 @@ pub(super) fn take_over(args: &TakeOverArgs) -> anyhow::Result<()> {
     ensure!(!config.voter_only, "a machine that only votes has no keys of the hub: let one that serves take over");
     let _only_one = Lock::take(data)?;
     let secrets = Secrets::take(&secrets_place(data, &config))?;
-    run_to_end(raise(data, &config, &secrets))?;
+    let machine = MachineNo::new(IdentityFiles::new(data).machine()?)?;
+    let command = |said_at_ms| Command::Cluster(ClusterCommand::RaiseGeneration { machine, said_at_ms });
+    run_to_end(raise(data, &config, &secrets, command))?;
     println!("This machine is the whole hub now. Next:");
     println!("  1. jikai-hub run --data {}", data.display());
     println!("  2. invite new machines, under new numbers: jikai-hub cluster invite");
@@ -53,14 +56,19 @@ pub(super) fn take_over(args: &TakeOverArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The log gets both in one step: that this machine is the only voter, and that the generation is one higher. A machine that took over
-/// without raising it would not be told from the others by any node.
-async fn raise(data: &Path, config: &Config, secrets: &Secrets) -> anyhow::Result<()> {
+/// The log gets both in one step: that this machine is the only voter, and a command by which the generation is one higher. A machine
+/// that took over without raising it would not be told from the others by any node.
+pub(super) async fn raise(
+    data: &Path,
+    config: &Config,
+    secrets: &Secrets,
+    command: impl FnOnce(TimeMs) -> Command,
+) -> anyhow::Result<()> {
     let files = IdentityFiles::new(data);
     let number = files.machine()?;
     let before = generation(&store::open_reader(data)?).context("read the generation")?;
-    let (machine, said_at_ms) = (MachineNo::new(number)?, TimeMs::now());
-    let command = Command::Cluster(ClusterCommand::RaiseGeneration { machine, said_at_ms });
+    let said_at_ms = TimeMs::now();
+    let command = command(said_at_ms);
     let actor = Actor::Staff("@console".into());
     let entry = encode_entry(&[Proposal { at_ms: said_at_ms, actor, request: None, command }])?;
     let (folder, tls) = (data.to_owned(), files.tls(secrets)?);
@@ -74,6 +82,9 @@ async fn raise(data: &Path, config: &Config, secrets: &Secrets) -> anyhow::Resul
     member.stop().await;
     caught_up?;
     let after = generation(&store::open_reader(data)?).context("read the generation")?;
-    ensure!(after > before, "the generation was not raised: was this machine removed from the hub?");
+    ensure!(
+        after > before,
+        "the generation was not raised: was this machine removed from the hub, or does it await its nodes after a restore?"
+    );
     Ok(())
 }

@@ -16,6 +16,7 @@ mod nodes;
 mod own;
 mod personal;
 mod problem;
+mod recovery;
 mod replacement;
 mod reports;
 mod security;
@@ -129,6 +130,8 @@ fn machines() -> OpenApiRouter<App> {
         .routes(routes!(cluster::promote))
         .routes(routes!(cluster::transfer))
         .routes(routes!(cluster::drain, cluster::undrain))
+        .routes(routes!(recovery::show))
+        .routes(routes!(recovery::finish))
 }
 
 /// Sessions, accounts and rights of staff.

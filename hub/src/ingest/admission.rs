@@ -14,8 +14,8 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{NodeGate, as_session_refusal, unavailable};
-use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor};
+use super::{NodeGate, as_session_refusal, recovery, unavailable};
+use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING};
 
 /// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
@@ -46,6 +46,9 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     if let Some(agreement) = gate.sequencer.agreement().filter(|agreement| agreement.yields) {
         let why = format!("the state of this machine differs from the leader's at entry {}", agreement.index);
         return Err(RefusalV1::Unavailable { why });
+    }
+    if recovery::is_on(gate).await? {
+        return recovery::admit(gate, &hello).await;
     }
     let (known, down_head) = match meet(gate, &hello).await {
         Ok((Some(up), down_head)) if up.next_seq == hello.up_head.next_seq => (Some(up), down_head),
@@ -216,6 +219,8 @@ pub(super) async fn check_certificate(gate: &NodeGate, certified: &Certified) ->
                 Outcome::Refused(Refusal::Rule { code, .. }) if code == "certificates_revoked" => {
                     Err(RefusalV1::Revoked { node })
                 }
+                // It may have been recorded after the copy was made; the next session records it.
+                Outcome::Refused(refusal) if refusal.code() == RECOVERING => Ok(()),
                 Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
                 _ => Ok(()),
             }
@@ -250,7 +255,7 @@ fn check_down(down: Cursor, known: &Known) -> Result<(), RefusalV1> {
 }
 
 /// The node's log must not be shorter than what was taken in of it.
-fn check_up(up_head: Cursor, up: Cursor) -> Result<(), RefusalV1> {
+pub(super) fn check_up(up_head: Cursor, up: Cursor) -> Result<(), RefusalV1> {
     if up_head.next_seq < up.next_seq {
         return Err(RefusalV1::Rewound { ours: up.next_seq, theirs: up_head.next_seq });
     }

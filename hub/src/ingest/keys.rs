@@ -1,6 +1,7 @@
 //! Batch keys: encrypted in the state, opened only to seal a batch and to hand them to a node. Never logged.
 
 use jikai_schema::codec;
+use jikai_schema::command::{FeedReturn, NodeBatch};
 use jikai_schema::crypto::KeyRing;
 use jikai_schema::id::{BatchNo, NodeId};
 use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest, PAST_EVENTS_MAX, PlainKey};
@@ -45,12 +46,16 @@ impl KeyVault {
 
     /// A fresh key for a batch, with its wrapped form.
     pub fn make(&self, batch: BatchNo) -> Result<Vec<u8>, KeyError> {
-        let (mut key, mut nonce) = (Zeroizing::new([0; 32]), [0; 12]);
-        SysRng
-            .try_fill_bytes(key.as_mut())
-            .and_then(|()| SysRng.try_fill_bytes(&mut nonce))
-            .map_err(|_| KeyError::Random)?;
-        Ok(wrap(&self.keys, batch, &BatchKey::from_bytes(*key), nonce))
+        let mut key = Zeroizing::new([0; 32]);
+        SysRng.try_fill_bytes(key.as_mut()).map_err(|_| KeyError::Random)?;
+        self.wrap(batch, &BatchKey::from_bytes(*key))
+    }
+
+    /// The wrapped form of a key.
+    pub fn wrap(&self, batch: BatchNo, key: &BatchKey) -> Result<Vec<u8>, KeyError> {
+        let mut nonce = [0; 12];
+        SysRng.try_fill_bytes(&mut nonce).map_err(|_| KeyError::Random)?;
+        Ok(wrap(&self.keys, batch, key, nonce))
     }
 
     /// The key of an imported batch; `None` for one that was not imported.
@@ -79,6 +84,17 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         Ok(NodeRequest::WhereIs { outlet }) => super::directory::where_is(gate, outlet).await,
         Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node).await,
         Ok(NodeRequest::SlicePart { transfer, part }) => super::slices::part(gate, node, transfer, part).await,
+        Ok(NodeRequest::FeedPlace) => super::recovery::place(gate, node).await,
+        Ok(NodeRequest::ReturnFeed { incarnation, generation, first_seq, events, end_seq, end_hash }) => {
+            let run = FeedReturn { node, incarnation, generation, first_seq, events, end_seq, end_hash };
+            super::recovery::take(gate, run).await
+        }
+        Ok(NodeRequest::ReturnLog { incarnation, first_seq, prev_hash, events }) => {
+            let last_hash = events.iter().fold(prev_hash, |hash, bytes| hash.next(bytes));
+            let batch = NodeBatch { node, incarnation, first_seq, prev_hash, last_hash, events };
+            super::recovery::take_log(gate, batch).await
+        }
+        Ok(NodeRequest::ReturnKeys { keys }) => super::recovery::take_keys(gate, node, keys).await,
         Err(error) => Err(format!("the request cannot be read: {error}")),
     };
     let reply = reply.unwrap_or_else(|reason| {

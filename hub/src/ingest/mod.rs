@@ -6,6 +6,7 @@ mod enrolment;
 mod keys;
 mod links;
 mod readable;
+mod recovery;
 mod renewal;
 mod signer;
 mod slices;
@@ -24,6 +25,7 @@ use jikai_sync::transport::{Admission, Future, HubStore, LogError};
 use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use rusqlite::Connection;
 
+use crate::machine::RECOVERING;
 use crate::sequencer::{ProposeError, Sequencer};
 use crate::store::ReadPool;
 
@@ -44,6 +46,7 @@ pub struct NodeGate {
     signer: Option<Arc<Signer>>,
     readers: Readers,
     slices: Arc<Slices>,
+    standstill: recovery::Standstill,
 }
 
 impl NodeGate {
@@ -56,7 +59,8 @@ impl NodeGate {
         links: Arc<Links>,
     ) -> Self {
         let (signer, readers, slices) = (None, Readers::default(), Arc::default());
-        NodeGate { environment, sequencer, pool, vault, links, signer, readers, slices }
+        let standstill = recovery::Standstill::default();
+        NodeGate { environment, sequencer, pool, vault, links, signer, readers, slices, standstill }
     }
 
     /// Renews certificates of nodes too.
@@ -96,6 +100,7 @@ impl NodeGate {
                 // what it sent here, which agrees with what is known.
                 Ok(if next_seq > end.next_seq { end } else { Cursor { next_seq, hash } })
             }
+            Outcome::Refused(refusal) if refusal.code() == RECOVERING => Err(recovery::stand_still(self, node).await),
             Outcome::Refused(refusal) => Err(as_session_refusal(node, refusal)),
             other => Err(RefusalV1::Unavailable { why: format!("unexpected outcome {other:?}") }),
         }

@@ -66,7 +66,7 @@ impl Machine<'_> {
         }
         if let Some(existing) = self.batch_facts(facts.batch)? {
             return match existing == *facts {
-                true => Ok(Outcome::Done { events: 0, existing: 1 }),
+                true => self.keep_key_if_lost(facts.batch, wrapped_key),
                 false => Err(exists_with_other("batch", format!("{}-{}", facts.game, facts.code)).into()),
             };
         }
@@ -86,9 +86,20 @@ impl Machine<'_> {
             return Err(rule("invalid_batch_key", "the batch key is not wrapped").into());
         }
         // After this point the command must succeed.
-        self.tx.prepare_cached("INSERT INTO batch_key VALUES (?1, ?2)")?.execute((facts.batch.get(), wrapped_key))?;
+        // A key that a node returned for a batch that never came back opens nothing.
+        let insert = "INSERT OR REPLACE INTO batch_key VALUES (?1, ?2)";
+        self.tx.prepare_cached(insert)?.execute((facts.batch.get(), wrapped_key))?;
         self.emit(stamp, EventBody::Master(MasterEvent::BatchDefined(facts.clone())))?;
         Ok(Outcome::Done { events: 1, existing: 0 })
+    }
+
+    /// A batch of which a recovery brought the facts back and not the key gets the one of the import that is repeated.
+    fn keep_key_if_lost(&mut self, batch: BatchNo, wrapped_key: &[u8]) -> Result<Outcome, Stop> {
+        if wrapped_key.len() == WRAPPED_KEY_BYTES {
+            let insert = "INSERT OR IGNORE INTO batch_key VALUES (?1, ?2)";
+            self.tx.prepare_cached(insert)?.execute((batch.get(), wrapped_key))?;
+        }
+        Ok(Outcome::Done { events: 0, existing: 1 })
     }
 
     /// Whether two persons have released a package for import.

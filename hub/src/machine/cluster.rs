@@ -252,16 +252,27 @@ impl Machine<'_> {
         // Which runs nodes began in what was lost is not known: each is taken as it comes.
         self.tx.prepare_cached("DELETE FROM node_run")?.execute([])?;
         self.emit(stamp, EventBody::Hub(HubEvent::GenerationRaised { generation, machine }))?;
+        self.retire_others(stamp, machine, &others)?;
+        Ok(Outcome::Done { events: 1, existing: 0 })
+    }
+
+    /// Takes all but one of these machines out for ever.
+    pub(super) fn retire_others(
+        &mut self,
+        stamp: Stamp<'_>,
+        machine: MachineNo,
+        others: &[MachineRow],
+    ) -> Result<(), Stop> {
         let left = others.iter().filter(|row| row.machine != machine.get() && row.state != Some(MachineState::Retired));
         for row in left {
             if let Ok(other) = MachineNo::new(row.machine) {
                 self.retire_now(stamp, other, row.state.is_some())?;
             }
         }
-        Ok(Outcome::Done { events: 1, existing: 0 })
+        Ok(())
     }
 
-    fn usable(&self, machine: MachineNo) -> Result<(), Stop> {
+    pub(super) fn usable(&self, machine: MachineNo) -> Result<(), Stop> {
         let mut statement = self.tx.prepare_cached("SELECT retired FROM machine_number WHERE machine = ?1")?;
         match statement.query_row([machine.get()], |row| row.get(0)).optional()? {
             None => Err(unknown("machine", machine).into()),

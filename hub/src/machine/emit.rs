@@ -75,17 +75,22 @@ impl Machine<'_> {
         let at_ms = stamp.at_ms.clamp_after(self.at_ms);
         let seq = self.feeds.heads.get(&NodeId::HUB).map_or(0, |head| head.seq) + 1;
         let key = EventKey { origin: NodeId::HUB, seq };
-        let audience = body.audience();
         let event = Event { key, at_ms, actor: stamp.actor.clone(), request: stamp.request, body };
         let bytes = codec::encode_event(&event)?;
         self.projection.apply(&event)?;
         self.at_ms = at_ms;
+        self.append(&event, &bytes)
+    }
+
+    /// Appends an event that comes next to the hub's log, and feeds it to its audience.
+    pub(super) fn append(&mut self, event: &Event, bytes: &[u8]) -> Result<(), StorageError> {
+        let (seq, audience) = (event.key.seq, event.body.audience());
         if let EventBody::Master(MasterEvent::NodeDefined { node, .. }) = &event.body
             && !self.feeds.is_registered(*node)
         {
             self.open_feed(*node)?;
         }
-        let head = self.feeds.grow(NodeId::HUB, &bytes);
+        let head = self.feeds.grow(NodeId::HUB, bytes);
         let number = match audience {
             Audience::All => ALL,
             Audience::HubOnly => HUB_ONLY,
@@ -93,11 +98,11 @@ impl Machine<'_> {
         };
         self.tx.prepare_cached("INSERT INTO hub_log VALUES (?1, ?2, ?3, ?4)")?.execute((
             seq as i64,
-            &bytes,
+            bytes,
             head.hash.as_bytes(),
             number,
         ))?;
-        self.feed(audience, seq, &bytes)
+        self.feed(audience, seq, bytes)
     }
 
     fn feed(&mut self, audience: Audience, hub_seq: u64, bytes: &[u8]) -> Result<(), StorageError> {

@@ -101,6 +101,10 @@ impl Machine<'_> {
             HandoffEvent::RequestsListed { outlet, requests, .. } => self.keep_requests(*outlet, requests),
             HandoffEvent::Released { handoff, outlet, to } => {
                 let from = event.key.origin;
+                if self.is_recovering()? {
+                    // What was made of it comes back, or is made at the end.
+                    return Ok(());
+                }
                 if is_awaited {
                     self.hand_over(stamp, (*handoff, *outlet), (from, *to))?;
                 } else {
@@ -123,11 +127,25 @@ impl Machine<'_> {
     }
 
     /// Moves the outlet: rows, requests and balance to the new node, then the leave of the old one.
-    fn hand_over(
+    pub(super) fn hand_over(
         &mut self,
         stamp: Stamp<'_>,
         (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
+    ) -> Result<(), StorageError> {
+        self.move_rows(stamp, (handoff, outlet), to)?;
+        let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
+        let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
+        self.emit(stamp, EventBody::Handoff(arrived))?;
+        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
+    }
+
+    /// Tells the new node what the outlet asked and has.
+    pub(super) fn move_rows(
+        &mut self,
+        stamp: Stamp<'_>,
+        (handoff, outlet): (u64, OutletId),
+        to: NodeId,
     ) -> Result<(), StorageError> {
         self.projection.settle()?;
         // Requests first: once the new node has the rows, it must know what was answered.
@@ -139,15 +157,11 @@ impl Machine<'_> {
         for rows in outlet_rows::export(self.tx, outlet)? {
             self.emit(stamp, EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows }))?;
         }
-        self.forget_requests(outlet)?;
-        let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
-        let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
-        self.emit(stamp, EventBody::Handoff(arrived))?;
-        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
+        self.forget_requests(outlet)
     }
 
     /// Orders those that wait, as many as the window lets.
-    fn start_waiting(&mut self, stamp: Stamp<'_>) -> Result<(), StorageError> {
+    pub(super) fn start_waiting(&mut self, stamp: Stamp<'_>) -> Result<(), StorageError> {
         let (mut last, window): (i64, i64) = self
             .tx
             .prepare_cached("SELECT last_handoff, window FROM handoff_pace")?
@@ -197,18 +211,18 @@ impl Machine<'_> {
         Ok(requests)
     }
 
-    fn forget_requests(&mut self, outlet: OutletId) -> Result<(), StorageError> {
+    pub(super) fn forget_requests(&mut self, outlet: OutletId) -> Result<(), StorageError> {
         self.tx.prepare_cached("DELETE FROM handoff_request WHERE outlet = ?1")?.execute([outlet.get()])?;
         Ok(())
     }
 
-    fn outlets_of(&self, sql: &str) -> Result<Vec<u32>, StorageError> {
+    pub(super) fn outlets_of(&self, sql: &str) -> Result<Vec<u32>, StorageError> {
         let mut statement = self.tx.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
-fn outlet_of(key: u32) -> Result<OutletId, StorageError> {
+pub(super) fn outlet_of(key: u32) -> Result<OutletId, StorageError> {
     OutletId::new(key).map_err(|_| StorageError::Damaged { table: "handoff", key: i64::from(key) })
 }

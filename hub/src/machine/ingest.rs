@@ -3,7 +3,7 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
 use jikai_schema::command::{NodeBatch, Outcome, Refusal};
-use jikai_schema::event::EventKey;
+use jikai_schema::event::{Event, EventKey};
 use jikai_schema::id::NodeId;
 use jikai_schema::projection::ProjectionError;
 use jikai_schema::time::TimeMs;
@@ -142,12 +142,21 @@ impl Machine<'_> {
             }
             Err(error) => return Ok(Some(error.to_string())),
         };
+        let is_awaited = self.is_awaited(&event)?;
+        match self.project(&event)? {
+            None => self.follow_handoff(&event, is_awaited, at_ms).map(|()| None),
+            poison => Ok(poison),
+        }
+    }
+
+    /// Applies an event to the tables; `Some` with the reason where it is poison.
+    pub(super) fn project(&mut self, event: &Event) -> Result<Option<String>, StorageError> {
+        let key = event.key;
         if let Some(reason) = self.poison.get(&key) {
             return Ok(Some(reason.clone()));
         }
-        let is_awaited = self.is_awaited(&event)?;
-        match self.projection.apply(&event) {
-            Ok(()) => self.follow_handoff(&event, is_awaited, at_ms).map(|()| None),
+        match self.projection.apply(event) {
+            Ok(()) => Ok(None),
             Err(error) if error.is_poison() => Ok(Some(error.to_string())),
             Err(ProjectionError::Storage(error)) if error.sqlite_error_code() == Some(CONSTRAINT) => {
                 Err(StorageError::HalfApplied { key, reason: error.to_string() })

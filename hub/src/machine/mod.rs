@@ -23,6 +23,7 @@ mod money;
 mod nodes;
 mod packs;
 mod personal;
+mod recovery;
 mod secrets;
 mod staff;
 mod subject;
@@ -52,6 +53,7 @@ pub use history::{NodeHistory, StoredNodeEvent};
 pub use ingest::NodeCursor;
 pub use nodes::{EpochRow, admitted_run, claimed_run, clone_refused_at_ms};
 pub use personal::PersonalRow;
+pub use recovery::{NodeReturn, RECOVERING, RecoveryNodeRow, RecoveryRow, RecoveryState};
 pub use staff::{
     CODE_FAILURES_MAX, FAILURES_FREE, LoginLock, SessionRow, StaffRow, SupportRow, SupportState, session_no,
 };
@@ -196,6 +198,9 @@ impl<'tx> Machine<'tx> {
             return Err(rule("invalid_actor", "a staff name has 1 to 64 bytes").into());
         }
         let stamp = Stamp { at_ms: proposal.at_ms, actor: &proposal.actor, request: proposal.request };
+        if !matches!(proposal.command, Command::Recovery(_)) && self.is_recovering()? {
+            return Err(recovery::recovering().into());
+        }
         match &proposal.command {
             Command::IngestEvents(batch) => self.ingest_events(proposal.at_ms, batch),
             Command::DefineMaster(definitions) => self.define_master(stamp, definitions),
@@ -221,6 +226,7 @@ impl<'tx> Machine<'tx> {
             Command::Handoff(command) => self.handoff(stamp, command),
             Command::Directory(command) => self.directory(stamp, command),
             Command::Node(command) => self.node(stamp, command),
+            Command::Recovery(command) => self.recovery(stamp, command),
         }
     }
 }

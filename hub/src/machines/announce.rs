@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Machines;
 use crate::config::Link;
+use crate::machine::RECOVERING;
 use jikai_schema::command::{ClusterCommand, Command, Outcome};
 use jikai_schema::event::{Actor, HubLink};
 use jikai_schema::id::MachineNo;
@@ -59,6 +60,8 @@ pub async fn keep_announced(machines: Machines, reached: Reached) {
     loop {
         if belongs(&machines).await {
             match machines.sequencer.propose(Actor::System, Command::Cluster(announce.clone())).await {
+                // Nothing is appended until the nodes have returned what a copy lacks.
+                Ok(Outcome::Refused(refusal)) if refusal.code() == RECOVERING => {}
                 Ok(Outcome::Refused(refusal)) => {
                     return tracing::error!(%refusal, "where this machine is reached was refused");
                 }

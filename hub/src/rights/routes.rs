@@ -142,6 +142,8 @@ pub const ROUTES: &[Route] = &[
     noted(whole(POST, "/v1/cluster/machines/{machine}/lead", (Change, Machines))),
     whole(PUT, "/v1/cluster/machines/{machine}/draining", (Change, Machines)),
     whole(DELETE, "/v1/cluster/machines/{machine}/draining", (Change, Machines)),
+    whole(GET, "/v1/cluster/recovery", (See, Machines)),
+    whole(POST, "/v1/cluster/recovery/end", (Change, Machines)),
     whole(GET, "/metrics", (See, Metrics)),
 ];
 

@@ -54,6 +54,10 @@ const TABLES: &[KeyedTable] = &[
     table("node_run", "node"),
     table("node_claim", "node"),
     table("node_clone", "node, run"),
+    table("recovery", "only_row"),
+    table("recovery_node", "node"),
+    table("recovery_event", "hub_seq, node"),
+    table("recovery_handoff", "handoff, outlet"),
 ];
 
 /// Digests every table whole, as `state` sees them now: in one read transaction if the caller opened one.

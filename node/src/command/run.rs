@@ -35,8 +35,8 @@ use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, Joining, ReadPool, StoreIdentity};
 use crate::uplink::{
-    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, Runs, UplinkStore, fetch_keys, keep_acked, keep_contact,
-    keep_gauges, keep_reached,
+    Contact, HubAcked, HubGeneration, HubRoutes, LinkState, Returning, Runs, UplinkStore, fetch_keys, keep_acked,
+    keep_contact, keep_gauges, keep_reached, return_feed,
 };
 use crate::writer::{Clock, Writer};
 
@@ -79,7 +79,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
     let directory = DirectoryBoard::load(&connection, &config.environment)?;
-    let (writer, writing) = Writer::start(connection, keys.clone(), clock.clone())?;
+    let (writer, writing) = Writer::start_keeping(connection, keys.clone(), clock.clone(), config.feed_retention())?;
     let (pool, tls) = (ReadPool::open(data, config.readers.max(1))?, own_tls(data, &secrets, &config)?);
     let (hub_acked, ordered) = (HubAcked::load(data), Arc::new(Notify::new()));
     let (link, link_state) = watch::channel(last_link(data, is_new, clock(), &hub_acked));
@@ -98,9 +98,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         Renewal::open((data.to_owned(), secrets.clone()), identity.node, asking.clone(), present, clock.clone())?;
     let (certificate, asked) = (renewal.current(), renewal::listen(data, stopping.clone()));
     let renewing = tokio::spawn(keep_renewed(renewal, config.renewal_settings(), asked, stopping.clone()));
-    let fetching =
-        fetch_keys(requester.clone(), writer.clone(), pool.clone(), keys.clone(), link_state.clone(), stopping.clone());
-    let fetching = tokio::spawn(fetching);
+    let asked_for = (requester.clone(), writer.clone(), pool.clone(), keys.clone());
+    let fetching = exchange(asked_for, identity.incarnation, link_state.clone(), stopping.clone());
     let contact = tokio::spawn(keep_contact(data.to_owned(), link_state.clone(), clock.clone(), stopping.clone()));
     let acked = tokio::spawn(keep_acked(hub_acked, stopping.clone()));
     tokio::spawn(keep_gauges(uplink.status(), stopping.clone()));
@@ -178,6 +177,21 @@ fn open_sessions(
     let sessions = Arc::new(Sessions::new(config.terminal_requests_per_second, config.terminal_requests_burst));
     let live = sessions.load(store, now_ms)?;
     Ok((sessions, live))
+}
+
+/// What the node asks of the hub and tells it beside the logs.
+fn exchange(
+    (requester, writer, pool, keys): (Requester, Writer, ReadPool, Arc<Keyring>),
+    incarnation: [u8; 16],
+    link: watch::Receiver<LinkState>,
+    cancelled: CancellationToken,
+) -> JoinHandle<()> {
+    let returning = Returning { requester: requester.clone(), pool: pool.clone(), keys: keys.clone(), incarnation };
+    let returning = return_feed(returning, link.clone(), cancelled.clone());
+    let fetching = fetch_keys(requester, writer, pool, keys, link, cancelled);
+    tokio::spawn(async move {
+        tokio::join!(fetching, returning);
+    })
 }
 
 /// Waits for the thread that writes; `had_ended`: it was gone before anybody asked it to stop.

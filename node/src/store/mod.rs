@@ -4,6 +4,7 @@ mod identity;
 mod joining;
 mod log;
 mod pool;
+mod received;
 mod request_index;
 
 use std::path::Path;
@@ -15,6 +16,7 @@ pub use identity::{DownCursor, StoreIdentity};
 pub use joining::Joining;
 pub use log::{LogHead, OwnLog, StoredEvent, append};
 pub use pool::{PoolError, ReadPool};
+pub use received::{FeedRetention, ReceivedFeed};
 pub use request_index::{RequestIndex, outlet_of_event, take_moved};
 
 const NODE_MIGRATIONS: &[Migration] = &[
@@ -23,6 +25,7 @@ const NODE_MIGRATIONS: &[Migration] = &[
     include_str!("0003_down_at.sql"),
     include_str!("0004_request_index.sql"),
     include_str!("0007_joining.sql"),
+    include_str!("0008_received_feed.sql"),
 ];
 
 /// File name of the store inside the data directory.

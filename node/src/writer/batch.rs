@@ -20,7 +20,10 @@ use super::{CommitTimes, Core, DownBatch, Reply, Request, StartError, WriteError
 use crate::decide::{AnsweredRequests, Asked, DecideError, Decision, Refusal, decide};
 use crate::keyring::Keyring;
 use crate::session::Ended;
-use crate::store::{DownCursor, LogHead, OwnLog, RequestIndex, StoreIdentity, append, outlet_of_event, take_moved};
+use crate::store::{
+    DownCursor, FeedRetention, LogHead, OwnLog, ReceivedFeed, RequestIndex, StoreIdentity, append, outlet_of_event,
+    take_moved,
+};
 
 /// Where the time of events comes from: the wall clock, or a test's.
 pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
@@ -44,6 +47,7 @@ impl Core {
             catalog: Catalog::default(),
             names,
             times: CommitTimes::default(),
+            feed_kept: FeedRetention::default(),
         })
     }
 
@@ -156,6 +160,7 @@ impl Core {
         culprit: &mut Option<(u64, String)>,
     ) -> Result<DownCursor, WriteError> {
         let catalog = std::mem::take(&mut self.catalog);
+        let (feed_kept, now_ms) = (self.feed_kept, (self.clock)());
         let outcome = run_transaction(&mut self.store, &mut self.times, |store| {
             let cursor = DownCursor::load(store)?;
             if batch.first_seq != cursor.next_seq || batch.prev_hash != cursor.hash {
@@ -171,6 +176,8 @@ impl Core {
                     Some(reason) => Applied::Poison(reason.clone()),
                     None => apply_hub_event(&mut projection, bytes)?,
                 };
+                let at_ms = if let Applied::Whole(at_ms) = &applied { *at_ms } else { latest_at_ms };
+                ReceivedFeed(store).keep(seq, at_ms, bytes)?;
                 match applied {
                     Applied::Whole(at_ms) => latest_at_ms = latest_at_ms.max(at_ms),
                     Applied::Poison(reason) => quarantine(store, seq, &reason, bytes)?,
@@ -183,6 +190,7 @@ impl Core {
             let catalog = projection.flush()?;
             let next = DownCursor { next_seq: batch.first_seq + batch.events.len() as u64, hash: batch.last_hash };
             next.save(store)?;
+            ReceivedFeed(store).forget(&feed_kept, now_ms, next.next_seq, batch.events.len())?;
             DownCursor::save_latest_at_ms(store, latest_at_ms)?;
             Ok((next, catalog, latest_at_ms, BatchNames::load(store)?))
         });

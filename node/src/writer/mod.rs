@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::decide::{Caller, Refusal, Verb};
 use crate::keyring::Keyring;
-use crate::store::{DownCursor, LogHead, RequestIndex};
+use crate::store::{DownCursor, FeedRetention, LogHead, RequestIndex};
 
 pub use batch::Clock;
 pub(crate) use batch::repeat;
@@ -145,6 +145,8 @@ pub struct Core {
     /// would be told in other words.
     names: SharedNames,
     times: CommitTimes,
+    /// How much of the received feed is kept.
+    feed_kept: FeedRetention,
 }
 
 /// Where the time of the commits since the start went.
@@ -178,7 +180,17 @@ impl Writer {
         keys: Arc<Keyring>,
         clock: Clock,
     ) -> Result<(Writer, std::thread::JoinHandle<()>), StartError> {
-        let core = Core::new(store, keys, clock)?;
+        Writer::start_keeping(store, keys, clock, FeedRetention::default())
+    }
+
+    /// The same; so much of the received feed is kept.
+    pub fn start_keeping(
+        store: Connection,
+        keys: Arc<Keyring>,
+        clock: Clock,
+        feed_kept: FeedRetention,
+    ) -> Result<(Writer, std::thread::JoinHandle<()>), StartError> {
+        let core = Core { feed_kept, ..Core::new(store, keys, clock)? };
         let names = core.names.clone();
         let (tasks, queue) = mpsc::channel(QUEUE_MAX);
         let (published, watched) = watch::channel(core.head);

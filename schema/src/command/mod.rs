@@ -9,6 +9,7 @@ mod handoff;
 mod node;
 mod outcome;
 mod personal;
+mod recovery;
 mod secrets;
 mod staff;
 
@@ -22,6 +23,7 @@ pub use handoff::{HandoffCommand, MOVES_MAX, OutletMove, WINDOW_MAX};
 pub use node::NodeCommand;
 pub use outcome::{Outcome, Refusal};
 pub use personal::PersonalCommand;
+pub use recovery::{FeedReturn, RecoveryCommand};
 pub use secrets::{Reseal, ResealedFactor, ResealedKey, ResealedPersonal};
 pub use staff::{Factor, NewStaff, SessionTag, StaffCommand};
 
@@ -145,6 +147,8 @@ pub enum Command {
     Directory(DirectoryCommand),
     /// The stores of nodes.
     Node(NodeCommand),
+    /// Getting back from the nodes what a copy of the hub lacks.
+    Recovery(RecoveryCommand),
 }
 
 /// One deposit to credit.

@@ -156,7 +156,13 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
 
 fn with_stores(mut bodies: Vec<(&'static str, EventBody)>) -> Vec<(&'static str, EventBody)> {
     bodies.extend(stores().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
-    bodies
+    bodies.into_iter().chain(recovered().into_iter().map(|(name, event)| (name, EventBody::Hub(event)))).collect()
+}
+
+fn recovered() -> [(&'static str, HubEvent); 2] {
+    let (began_at_ms, left_out) = (TimeMs::from_ms(1_790_000_000_000), vec![node()]);
+    let recovered = HubEvent::FeedRecovered { began_at_ms, recovered: 9, lost: 2, conflicts: 1, left_out };
+    [("hub_events_lost", HubEvent::EventsLost { from_seq: 7, to_seq: 8 }), ("hub_feed_recovered", recovered)]
 }
 
 fn stores() -> [(&'static str, NodeEvent); 2] {

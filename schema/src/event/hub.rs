@@ -5,7 +5,8 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::Audience;
-use crate::id::MachineNo;
+use crate::id::{MachineNo, NodeId};
+use crate::time::TimeMs;
 
 /// Most links of one machine.
 pub const HUB_LINKS_MAX: usize = 8;
@@ -84,6 +85,27 @@ pub enum HubEvent {
         /// Which machine took over.
         machine: MachineNo,
     },
+    /// A hub that was put back from a copy lacks its own events from this one on: no node had received them. One stands at each of
+    /// their places, so that the others keep theirs.
+    EventsLost {
+        /// Its own position.
+        from_seq: u64,
+        /// The last one in a row.
+        to_seq: u64,
+    },
+    /// A hub that was put back from a copy has got back from its nodes what they had received.
+    FeedRecovered {
+        /// When a person said that it was put back. UTC, milliseconds.
+        began_at_ms: TimeMs,
+        /// Events that came back.
+        recovered: u64,
+        /// Events that nobody had.
+        lost: u64,
+        /// Events that nodes had received differently: what most of them had was taken.
+        conflicts: u64,
+        /// Nodes that were not waited for.
+        left_out: Vec<NodeId>,
+    },
 }
 
 impl MachineState {
@@ -125,7 +147,9 @@ impl HubEvent {
             | HubEvent::LeaseTaken { .. }
             | HubEvent::MachineLost { .. }
             | HubEvent::MachineReturned { .. }
-            | HubEvent::GenerationRaised { .. } => Audience::HubOnly,
+            | HubEvent::GenerationRaised { .. }
+            | HubEvent::EventsLost { .. }
+            | HubEvent::FeedRecovered { .. } => Audience::HubOnly,
         }
     }
 
@@ -152,6 +176,13 @@ impl HubEvent {
             HubEvent::GenerationRaised { generation, machine } => {
                 serde_json::json!({"kind": "hub_generation_raised", "generation": generation, "machine": machine})
             }
+            HubEvent::EventsLost { from_seq, to_seq } => {
+                serde_json::json!({"kind": "hub_events_lost", "from_seq": from_seq, "to_seq": to_seq})
+            }
+            HubEvent::FeedRecovered { began_at_ms, recovered, lost, conflicts, left_out } => serde_json::json!({
+                "kind": "hub_feed_recovered", "began_at_ms": began_at_ms.ms(), "recovered": recovered, "lost": lost,
+                "conflicts": conflicts, "left_out": left_out.iter().map(|node| node.get()).collect::<Vec<_>>(),
+            }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 80] = [
+pub const KINDS: [&str; 82] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -22,6 +22,8 @@ pub const KINDS: [&str; 80] = [
     "game_defined",
     "handoff_cancelled",
     "handoff_ordered",
+    "hub_events_lost",
+    "hub_feed_recovered",
     "hub_generation_raised",
     "hub_lease_taken",
     "hub_machine_defined",

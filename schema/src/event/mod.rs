@@ -149,6 +149,7 @@ impl EventBody {
         match self {
             EventBody::Staff(StaffEvent::ConfirmationOffered { .. } | StaffEvent::Confirmed { .. }) => 2,
             EventBody::Node(_) => 4,
+            EventBody::Hub(HubEvent::EventsLost { .. } | HubEvent::FeedRecovered { .. }) => 4,
             EventBody::Hub(_) => 3,
             EventBody::Handoff(_) => 4,
             EventBody::Ticket(TicketEvent::Scratched { .. } | TicketEvent::ImpossibleTicketPresented { .. }) => 3,

@@ -53,8 +53,10 @@ impl Projection<'_> {
                 self.post_positive(event, *outlet, *balance, ledger::handoff_in(*to, *outlet, *balance))
             }
             HandoffEvent::Left { outlet, from, to, balance, .. } => self.leave(event, *outlet, (*from, *to), *balance),
-            HandoffEvent::Returned { outlet, .. } => {
-                self.write("DELETE FROM handoff WHERE outlet = ?1", [outlet.get()])
+            // A later order stays, should the word come twice.
+            HandoffEvent::Returned { handoff, outlet, .. } => {
+                let delete = "DELETE FROM handoff WHERE outlet = ?1 AND handoff = ?2";
+                self.write(delete, params![outlet.get(), *handoff as i64])
             }
             // The new node's index of requests and the hub's list are their own; the fact itself is the trail.
             HandoffEvent::RequestsListed { .. } | HandoffEvent::RequestsMoved { .. } => Ok(()),

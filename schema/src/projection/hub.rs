@@ -38,7 +38,9 @@ impl Projection<'_> {
             | HubEvent::LeaseTaken { .. }
             | HubEvent::MachineLost { .. }
             | HubEvent::MachineReturned { .. }
-            | HubEvent::GenerationRaised { .. } => Ok(()),
+            | HubEvent::GenerationRaised { .. }
+            | HubEvent::EventsLost { .. }
+            | HubEvent::FeedRecovered { .. } => Ok(()),
         }
     }
 

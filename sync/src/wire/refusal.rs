@@ -180,7 +180,7 @@ impl RefusalV1 {
                 "This store is a copy, or was restored: go on with the one that has the newer certificate, or revoke all of them and enrol anew."
             }
             RefusalV1::HubBehind { .. } => {
-                "The hub lacks what it told its nodes: bring its newest copy and log back, or call the maintainers."
+                "The hub lacks what it told its nodes: bring its newest copy and log back, or have it get back what they received (jikai-hub restore)."
             }
             RefusalV1::Draining => "Nothing: the node goes to another machine of the hub by itself.",
             RefusalV1::Cloned { .. } => {

@@ -1,5 +1,6 @@
 //! A hub and a node with outlets, stock, staff and a terminal that is logged in, all of them reached as anybody would.
 
+mod pair;
 mod staff;
 mod terminal;
 
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::https::{Request, Server};
 use crate::process::{Process, done, wait_until};
+pub use pair::{Pair, free_address};
 pub use staff::Person;
 pub use terminal::Terminal;
 
@@ -42,6 +44,16 @@ impl Hub {
         let process = Process::run("jikai-hub", data);
         let server = Server::new(process.address("http"), "hub.jikai", &read(&data.join("ca/ca.pem")));
         Hub { process, server, data: data.to_owned(), one_time_password }
+    }
+
+    /// Starts it again on its directory.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(data: &Path) -> Hub {
+        let process = Process::run("jikai-hub", data);
+        let server = Server::new(process.address("http"), "hub.jikai", &read(&data.join("ca/ca.pem")));
+        Hub { process, server, data: data.to_owned(), one_time_password: String::new() }
     }
 
     /// Runs a command of `jikai-hub` on its data directory.

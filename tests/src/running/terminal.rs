@@ -53,6 +53,11 @@ impl Terminal {
         &self.id[..8]
     }
 
+    /// The API of its node.
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
     /// What the node answers to the session that was opened last.
     pub fn ask(&self, method: &str, path: &str) -> Answer {
         self.server.ask(&self.request(method, path))

@@ -34,12 +34,14 @@ use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_ce
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::jobs::{DirectorySigner, keep_jobs};
 use crate::keys;
+use crate::machine::RecoveryRow;
 use crate::machine_log::take_over;
 use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state, keep_announced};
 use crate::member::{Member, Seat};
 use crate::personal::PersonalVault;
 use crate::raft::cluster::Cluster;
 use crate::raft::network::Identity;
+use crate::recovery::keep_recovering;
 use crate::sequencer::{Clock, Sequencer};
 use crate::staff::{Factors, Passwords};
 use crate::store::{self, ReadPool, claim_environment_of};
@@ -132,6 +134,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let mut parts = JoinSet::new();
     parts.spawn(drain_nodes(endpoint.drain(), machines.clone(), own_state.clone(), stopping.clone()));
     parts.spawn(following);
+    parts.spawn(keep_recovering(machines.clone(), sequencer.clone(), app.pool.clone(), stopping.clone()));
     parts.spawn(keep_jobs(machines, sequencer.clone(), app.pool.clone(), signer, stopping.clone()));
     parts.spawn(endpoint.run(stopping.clone()));
     parts.spawn(keep_up(app.metrics.clone(), steady, stopping.clone()));
@@ -161,9 +164,12 @@ pub(super) fn open_secrets(data: &Path, files: &IdentityFiles, config: &Config) 
 
 /// Brings what a rotation left under older keys under the newest; before anybody is served, so that nothing changes meanwhile.
 async fn reseal(member: &Member, sequencer: &Sequencer, data: &Path, secrets: &Secrets) -> anyhow::Result<()> {
-    // One that does not belong to a hub yet has none to wait for.
-    if is_member(member) && member.wait_for_leader().await {
-        keys::reseal(sequencer, &store::open_reader(data)?, secrets.ring(), &Actor::System, false).await?;
+    let state = store::open_reader(data)?;
+    if RecoveryRow::is_on(&state)? {
+        tracing::info!("secrets that lie under older keys stay so until the recovery is over and the hub starts again");
+        // One that does not belong to a hub yet has none to wait for.
+    } else if is_member(member) && member.wait_for_leader().await {
+        keys::reseal(sequencer, &state, secrets.ring(), &Actor::System, false).await?;
     } else {
         tracing::warn!("the hub has no leader yet: it answers what only reads until it has one");
     }

@@ -11,6 +11,8 @@ mod handoff;
 mod ingest;
 mod master;
 mod nodes;
+mod recovery;
+mod recovery_handoffs;
 mod secrets;
 mod staff;
 mod stock;

@@ -1,0 +1,92 @@
+//! Real processes: a hub whose directory was put back from an older copy gets back from its nodes what they had received of it.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use jikai_tests::process::{done, wait_until};
+use jikai_tests::running::{Pair, Terminal};
+use serde_json::{Value, json};
+
+fn restore(pair: &Pair, more: &[&str]) -> String {
+    done("jikai-hub", &[&["restore", "--data", pair.hub_data().to_str().unwrap()], more].concat())
+}
+
+fn recovery(pair: &Pair) -> Value {
+    pair.hub().get("/v1/cluster/recovery")
+}
+
+fn wait_until_over(pair: &Pair) -> Value {
+    wait_until("the recovery to be over", || recovery(pair)["state"] == "over");
+    recovery(pair)
+}
+
+/// Takes over the packs on their way to the terminal's outlet, one at most.
+fn receive_one(terminal: &Terminal, key: &str) {
+    let packs = terminal.ask("GET", "/v1/packs").json();
+    let sent = packs["packs"].as_array().unwrap().iter().find(|pack| pack["state"] == "in_transit");
+    let pack = sent.unwrap_or_else(|| panic!("no pack is on its way: {packs}"))["pack"].clone();
+    let answer = terminal.server().ask(&terminal.mutation("/v1/packs/receive", key).json(&json!({ "packs": [pack] })));
+    assert_eq!(answer.status, 200, "{}", answer.json());
+}
+
+/// The sums that a person would compare: they do not hang on how often a lease was taken.
+fn sums(pair: &Pair) -> Vec<String> {
+    ["/v1/reports/ledger", "/v1/reports/deposits", "/v1/reports/stock", "/v1/reports/sales"]
+        .iter()
+        .map(|path| {
+            let mut answer = pair.hub().get(path);
+            answer.as_object_mut().unwrap().retain(|key, _| key != "applied_index" && key != "as_of_ms");
+            answer.to_string()
+        })
+        .collect()
+}
+
+#[test]
+fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
+    let mut pair = Pair::start();
+    pair.settle();
+    pair.kill_hub();
+    pair.copy_hub();
+    pair.start_hub();
+    pair.import_later();
+    pair.settle();
+    for terminal in &pair.terminals {
+        receive_one(terminal, "restore-0001");
+    }
+    let (tables, before) = (pair.digest(), sums(&pair));
+    pair.kill_hub();
+    pair.put_back();
+    let told = restore(&pair, &[]);
+    assert!(told.contains("awaits what its nodes had received"), "{told}");
+    pair.start_hub();
+    let over = wait_until_over(&pair);
+    let kinds = &over["kinds"];
+    assert!(kinds["batch_defined"] == 1 && kinds["deposit_credited"].as_u64() > Some(1), "{over}");
+    assert!(kinds["pack_shipped"].as_u64() > Some(1) && over["conflicts"] == 0 && over["quarantined"] == 0, "{over}");
+    assert_eq!(over["batches_without_key"], json!([]), "the nodes had its key");
+    assert_eq!(over["batches_without_approval"], json!([1]));
+    assert_eq!(over["generation"], 2);
+    assert_eq!(pair.digest(), tables, "the tables are not as they were");
+    assert_eq!(sums(&pair), before);
+    let status = restore(&pair, &["--status"]);
+    assert!(status.contains("node    1  returned") && status.contains("batches without an approval"), "{status}");
+    // Who enters everything again changes nothing but what was lost: the packs that were never shipped.
+    pair.import_later();
+    assert_eq!(pair.digest(), tables);
+    assert_eq!(sums(&pair), before);
+    for terminal in &pair.terminals {
+        receive_one(terminal, "restore-0002");
+    }
+    pair.settle();
+    pair.kill_hub();
+    done("jikai-hub", &["audit", "verify", "--data", pair.hub_data().to_str().unwrap()]);
+    nothing_lost(&mut pair);
+}
+
+/// A hub that lacks nothing ends at once.
+fn nothing_lost(pair: &mut Pair) {
+    restore(pair, &[]);
+    pair.start_hub();
+    let over = wait_until_over(pair);
+    assert_eq!((&over["recovered"], &over["lost"], &over["generation"]), (&json!(0), &json!(0), &json!(3)), "{over}");
+    pair.digest();
+}
