@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use jikai_tests::https::Server;
 use jikai_tests::process::{done, wait_until};
 use jikai_tests::running::{Pair, Terminal};
 use serde_json::{Value, json};
@@ -20,11 +21,11 @@ fn wait_until_over(pair: &Pair) -> Value {
 }
 
 /// Takes over the packs on their way to the terminal's outlet, one at most.
-fn receive_one(terminal: &Terminal, key: &str) {
-    let packs = terminal.ask("GET", "/v1/packs").json();
+fn receive_one(terminal: &Terminal, server: &Server, key: &str) {
+    let packs = server.ask(&terminal.request("GET", "/v1/packs")).json();
     let sent = packs["packs"].as_array().unwrap().iter().find(|pack| pack["state"] == "in_transit");
     let pack = sent.unwrap_or_else(|| panic!("no pack is on its way: {packs}"))["pack"].clone();
-    let answer = terminal.server().ask(&terminal.mutation("/v1/packs/receive", key).json(&json!({ "packs": [pack] })));
+    let answer = server.ask(&terminal.mutation("/v1/packs/receive", key).json(&json!({ "packs": [pack] })));
     assert_eq!(answer.status, 200, "{}", answer.json());
 }
 
@@ -50,8 +51,13 @@ fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
     pair.import_later();
     pair.settle();
     for terminal in &pair.terminals {
-        receive_one(terminal, "restore-0001");
+        receive_one(terminal, terminal.server(), "restore-receive-01");
     }
+    // An outlet moves meanwhile, and goes on at its new node.
+    let moved = &pair.terminals[0];
+    let said = pair.hub().command(&["handoff", "start"], &["--outlet", moved.outlet(), "--to", "2"]);
+    assert!(said.contains("Nothing moves any more."), "{said}");
+    receive_one(moved, &pair.nodes[1].server, "restore-receive-02");
     let (tables, before) = (pair.digest(), sums(&pair));
     pair.kill_hub();
     pair.put_back();
@@ -60,6 +66,7 @@ fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
     pair.start_hub();
     let over = wait_until_over(&pair);
     let kinds = &over["kinds"];
+    assert_eq!((&kinds["outlet_arrived"], &kinds["outlet_left"]), (&json!(1), &json!(1)), "{over}");
     assert!(kinds["batch_defined"] == 1 && kinds["deposit_credited"].as_u64() > Some(1), "{over}");
     assert!(kinds["pack_shipped"].as_u64() > Some(1) && over["conflicts"] == 0 && over["quarantined"] == 0, "{over}");
     assert_eq!(over["batches_without_key"], json!([]), "the nodes had its key");
@@ -73,9 +80,7 @@ fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
     pair.import_later();
     assert_eq!(pair.digest(), tables);
     assert_eq!(sums(&pair), before);
-    for terminal in &pair.terminals {
-        receive_one(terminal, "restore-0002");
-    }
+    receive_one(&pair.terminals[1], &pair.nodes[1].server, "restore-receive-03");
     pair.settle();
     pair.kill_hub();
     done("jikai-hub", &["audit", "verify", "--data", pair.hub_data().to_str().unwrap()]);

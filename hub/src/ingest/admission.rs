@@ -151,6 +151,10 @@ pub(super) async fn check_store(gate: &NodeGate, hello: &Hello) -> Result<(), Re
 
 /// The run of an admitted store follows the one that is known, or it is on a copy: that is remembered, and told.
 pub(super) async fn begin_run(gate: &NodeGate, hello: &Hello, mark: Mark) -> Result<(), RefusalV1> {
+    // Nothing is written meanwhile; behind the recovery the node greets anew.
+    if recovery::is_on(gate).await? {
+        return Ok(());
+    }
     let (node, Mark { run, after, .. }) = (hello.node, mark);
     let known = gate.read(move |store| Ok((machine::admitted_run(store, node)?, others_serve(store)?))).await;
     let (known, others_serve) = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
