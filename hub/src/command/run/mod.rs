@@ -141,9 +141,8 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     parts.spawn(take_over(data.to_owned(), sequencer.clone(), stopping.clone()));
     parts.spawn(daily(data.to_owned(), secrets, app.config.environment.clone(), stopping.clone()));
     parts.spawn(keep_certified(certificate, app.config.clone(), TimeMs::now, stopping.clone()));
-    let failed = sequencer.failed();
+    let (failed, peer) = (sequencer.failed(), member.cluster.local_address().ok());
     drop(sequencer);
-    let peer = member.cluster.local_address().ok();
     let served = tokio::select! {
         served = serve_centre(app, server, (sync, peer), failed.clone()) => served,
         panicked = first_panic(&mut parts) => Err(panicked),
