@@ -191,16 +191,18 @@ fn quiet_before(fault: Fault) -> Duration {
     if fault == Fault::Membership { LONG_QUIET } else { QUIET }
 }
 
+/// Compares the worst second of the change with the worst one of an undisturbed time of about that length: the worst of several seconds
+/// is beyond the p99 of all of them anyway.
 fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
-    let is_met = during.worst_second_p99_ms < 2.0 * normal.p99_ms;
+    let is_met = during.worst_second_p99_ms < 2.0 * normal.worst_second_p99_ms;
     let met = if is_met { "met" } else { "MISSED" };
     format!(
-        "p99_ms_normal {} (worst second {}), p99_ms_during {} (worst second, {} s after the begin): {met}; max_ms_normal {}, \
-         max_ms_during {}",
-        normal.p99_ms,
-        normal.worst_second_p99_ms,
+        "p99_ms_during {} (worst second, {} s after the begin), p99_ms_normal {} (worst second; {} over all): {met}; \
+         max_ms_normal {}, max_ms_during {}",
         during.worst_second_p99_ms,
         during.worst_second_at_s,
+        normal.worst_second_p99_ms,
+        normal.p99_ms,
         normal.max_ms,
         during.max_ms
     )
