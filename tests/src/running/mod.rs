@@ -44,6 +44,17 @@ impl Hub {
         Hub { process, server, data: data.to_owned(), one_time_password }
     }
 
+    /// Starts it again, where it listened before: nodes are told once where it is.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        let address = |name| format!("\"{}\"", self.process.address(name));
+        let addresses = [("listen", &*address("http")), ("sync_listen", &*address("sync"))];
+        change_settings(&self.data.join("hub.toml"), &addresses);
+        self.process = Process::run("jikai-hub", &self.data);
+    }
+
     /// Runs a command of `jikai-hub` on its data directory.
     pub fn command(&self, words: &[&str], more: &[&str]) -> String {
         done("jikai-hub", &[words, &["--data", text(&self.data)], more].concat())
@@ -78,6 +89,8 @@ pub struct Node {
     pub server: Server,
     /// Its data directory.
     pub data: PathBuf,
+    number: u16,
+    authority: String,
 }
 
 impl Node {
@@ -95,16 +108,25 @@ impl Node {
     /// When it does not start.
     pub fn start_as(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
         Node::make(data, hub, number);
-        let number = number.to_string();
         let (request, certificate) = (data.join("node.csr"), data.join("signed.pem"));
-        hub.command(&["ca", "sign"], &["--csr", text(&request), "--node", &number, "--out", text(&certificate)]);
+        let of_node = ["--csr", text(&request), "--node", &number.to_string(), "--out", text(&certificate)];
+        hub.command(&["ca", "sign"], &of_node);
         let authority = hub.data.join("ca/ca.pem");
         let enrol = ["enrol", "--data", text(data), "--certificate", text(&certificate), "--ca", text(&authority)];
         done("jikai-node", &enrol);
         change_settings(&data.join("node.toml"), settings);
-        let process = Process::run("jikai-node", data);
-        let server = Server::new(process.address("http"), &format!("node-{number}.jikai"), &read(&authority));
-        Node { process, server, data: data.to_owned() }
+        let (process, authority) = (Process::run("jikai-node", data), read(&authority));
+        let server = server_of(&process, number, &authority);
+        Node { process, server, data: data.to_owned(), number, authority }
+    }
+
+    /// Starts it again. It listens elsewhere then.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.process = Process::run("jikai-node", &self.data);
+        self.server = server_of(&self.process, self.number, &self.authority);
     }
 
     /// Makes the data directory of a node, without a certificate.
@@ -181,9 +203,15 @@ impl Running {
 
     /// Waits until both have each other's log.
     pub fn settle(&self) {
+        self.settle_with(&self.node);
+    }
+
+    /// Waits until the hub and a node have each other's log.
+    pub fn settle_with(&self, node: &Node) {
+        let place = usize::from(node.number) - 1;
         wait_until("hub and node to agree", || {
-            let (node, hub) = (self.node.health(), self.hub.get("/v1/nodes"));
-            let (up, line) = (&node["up"], &hub["nodes"][0]);
+            let (node, hub) = (node.health(), self.hub.get("/v1/nodes"));
+            let (up, line) = (&node["up"], &hub["nodes"][place]);
             let number = |value: &Value| value.as_u64();
             up["acked_seq"] == up["head_seq"]
                 && number(&line["up_next"]) == number(&up["head_seq"]).map(|seq| seq + 1)
@@ -221,6 +249,10 @@ impl Running {
         }
         picture
     }
+}
+
+fn server_of(process: &Process, number: u16, authority: &str) -> Server {
+    Server::new(process.address("http"), &format!("node-{number}.jikai"), authority)
 }
 
 /// Seconds that are left pass by themselves.
