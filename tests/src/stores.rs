@@ -93,6 +93,7 @@ impl Store {
 }
 
 fn number(store: &Connection, sql: &str) -> i64 {
-    let found = store.prepare_cached(sql).and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional());
+    let found =
+        store.prepare_cached(sql).and_then(|mut statement| statement.query_row([], |row| row.get(0)).optional());
     found.unwrap_or_else(|error| panic!("{sql}: {error}")).unwrap_or(0)
 }

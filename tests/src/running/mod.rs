@@ -173,12 +173,20 @@ impl Running {
     /// # Panics
     /// When any of that fails.
     pub fn start() -> Running {
+        Running::start_with(&[])
+    }
+
+    /// The same with further settings of the hub.
+    ///
+    /// # Panics
+    /// When any of that fails.
+    pub fn start_with(more_of_hub: Settings<'_>) -> Running {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let at = |name: &str| folder.path().join(name);
         let world = at("world");
         let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
         let imports = done("jikai-sim", &generate);
-        let hub_settings = [GENEROUS, ("account_per_second", "1000000")];
+        let hub_settings = [&[GENEROUS, ("account_per_second", "1000000")], more_of_hub].concat();
         let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &hub_settings);
         for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
             hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());

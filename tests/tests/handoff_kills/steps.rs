@@ -83,7 +83,7 @@ impl Step {
     pub fn reach(self, scene: &mut Scene) -> Option<Hold> {
         match self {
             Step::Ordered => {
-                scene.process(Role::OldNode).pause();
+                scene.pause(Role::OldNode);
                 scene.order();
                 assert_eq!(scene.running.hub.get("/v1/handoffs")["under_way"][0]["state"], "ordered");
                 assert_eq!(scene.store(Role::OldNode).number("SELECT count(*) FROM handoff"), 0);
@@ -98,15 +98,15 @@ impl Step {
             Step::Moved => {
                 released(scene)?;
                 let old = scene.store(Role::OldNode).hold();
-                scene.process(Role::NewNode).pause();
-                scene.process(Role::Hub).resume();
+                scene.pause(Role::NewNode);
+                scene.resume(Role::Hub);
                 wait_until_moved_at_hub(scene);
                 assert_eq!(scene.store(Role::NewNode).number(&outlet_rows(scene)), 0);
                 Some(Hold { held: vec![old], paused: vec![Role::NewNode] })
             }
             Step::RowsAtNewNode => rows_at_new_node(scene),
             Step::LeftFirst => {
-                scene.process(Role::NewNode).pause();
+                scene.pause(Role::NewNode);
                 scene.order();
                 let left = scene.store(Role::OldNode);
                 wait_until("the leave of the old node", || left.number(&outlet_rows(scene)) == 0);
@@ -116,7 +116,7 @@ impl Step {
             Step::ArrivedFirst => {
                 released(scene)?;
                 let old = scene.store(Role::OldNode).hold();
-                scene.process(Role::Hub).resume();
+                scene.resume(Role::Hub);
                 let new = scene.store(Role::NewNode);
                 let arrived = balance_at(scene, Role::NewNode);
                 wait_until("the arrival", || new.number(&arrived) > 0);
@@ -129,7 +129,7 @@ impl Step {
                 let (node, old) = (scene.number(Role::OldNode), scene.store(Role::OldNode));
                 let released = old.number("SELECT max(seq) FROM own_log");
                 let held = old.hold();
-                scene.process(Role::OldNode).resume();
+                scene.resume(Role::OldNode);
                 let hub = scene.store(Role::Hub);
                 let taken_in = format!("SELECT next_seq > {released} FROM node_cursor WHERE node = {node}");
                 wait_until("the release at the hub", || hub.number(&taken_in) == 1);
@@ -141,6 +141,11 @@ impl Step {
 
 fn outlet_rows(scene: &Scene) -> String {
     format!("SELECT count(*) FROM outlet WHERE outlet = {}", scene.outlet())
+}
+
+/// 1 once the outlet was let go of.
+fn release(scene: &Scene) -> String {
+    format!("SELECT released FROM handoff WHERE outlet = {}", scene.outlet())
 }
 
 fn balance_at(scene: &Scene, role: Role) -> String {
@@ -163,32 +168,36 @@ fn order_at_old_node(scene: &mut Scene) -> Option<Held> {
 /// The release is in the old node's log; the hub is halted.
 fn released(scene: &mut Scene) -> Option<()> {
     let held = order_at_old_node(scene)?;
-    scene.process(Role::Hub).pause();
+    scene.pause(Role::Hub);
     drop(held);
-    let (outlet, old) = (scene.outlet(), scene.store(Role::OldNode));
-    let released = format!("SELECT released FROM handoff WHERE outlet = {outlet}");
+    let (released, old) = (release(scene), scene.store(Role::OldNode));
     wait_until("the release at the old node", || old.number(&released) == 1);
     let at_hub = scene.store(Role::Hub).number(&released);
     assert_eq!(at_hub, 0, "the hub has heard of it");
     Some(())
 }
 
-/// The hub's log holds the release; its state is held, so that it cannot apply it.
+/// The hub's log holds the release; its state is held, so that it cannot apply it. Where an entry of somebody else's (a job's) came
+/// first, the release waits behind that one.
 fn in_log_of_hub(scene: &mut Scene) -> Option<Hold> {
     let old = order_at_old_node(scene)?;
-    let (outlet, store) = (scene.outlet(), scene.store(Role::OldNode));
+    let (released, store) = (release(scene), scene.store(Role::OldNode));
     let state = scene.store(Role::Hub).hold();
     drop(old);
-    wait_until("the release at the old node", || {
-        store.number(&format!("SELECT released FROM handoff WHERE outlet = {outlet}")) == 1
-    });
+    wait_until("the release at the old node", || store.number(&released) == 1);
     let event: String = store.newest_event().iter().map(|byte| format!("{byte:02x}")).collect();
     let log = Store::of_hub_log(&scene.running.hub.data);
-    wait_until("the release in the hub's log", || {
-        log.number(&format!("SELECT count(*) FROM entry WHERE instr(payload, x'{event}') > 0")) == 1
+    let applied = scene.store(Role::Hub).number("SELECT log_index FROM replicated");
+    let of_release = format!("SELECT count(*) FROM entry WHERE instr(payload, x'{event}') > 0");
+    let newer = format!("SELECT count(*) FROM entry WHERE log_index > {applied}");
+    let mut is_in_log = false;
+    wait_until("an entry in the hub's log", || {
+        let is_newer = log.number(&newer) > 0;
+        is_in_log = is_newer && log.number(&of_release) == 1;
+        is_newer
     });
-    assert_eq!(scene.store(Role::Hub).number(&format!("SELECT released FROM handoff WHERE outlet = {outlet}")), 0);
-    Some(Hold { held: vec![state], paused: Vec::new() })
+    assert_eq!(scene.store(Role::Hub).number(&released), 0, "the hub has applied it");
+    is_in_log.then(|| Hold { held: vec![state], paused: Vec::new() })
 }
 
 fn wait_until_moved_at_hub(scene: &Scene) {
@@ -203,16 +212,16 @@ fn rows_at_new_node(scene: &mut Scene) -> Option<Hold> {
     let (rows, balance) = (outlet_rows(scene), balance_at(scene, Role::NewNode));
     let is_so = format!("SELECT ({rows}) AND coalesce(({balance}), 0) = 0");
     let held = scene.store(Role::NewNode).hold_where(&is_so, &format!("SELECT coalesce(({balance}), 0) > 0"))?;
-    scene.process(Role::Hub).pause();
+    scene.pause(Role::Hub);
     Some(Hold { held: vec![held], paused: vec![Role::Hub] })
 }
 
 /// The release is in the old node's log, and the hub, which lost it on the way, has taken the order back.
 fn cancelled(scene: &mut Scene) -> Option<Hold> {
     released(scene)?;
-    scene.process(Role::OldNode).pause();
+    scene.pause(Role::OldNode);
     // With it goes what it was sent and has not read.
-    scene.process(Role::Hub).kill();
+    scene.kill(Role::Hub, true);
     scene.restart(Role::Hub);
     scene.cancel();
     Some(Hold { held: Vec::new(), paused: vec![Role::OldNode] })
