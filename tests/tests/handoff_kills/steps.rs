@@ -213,7 +213,11 @@ fn rows_at_new_node(scene: &mut Scene) -> Option<Hold> {
     let is_so = format!("SELECT ({rows}) AND coalesce(({balance}), 0) = 0");
     let held = scene.store(Role::NewNode).hold_where(&is_so, &format!("SELECT coalesce(({balance}), 0) > 0"))?;
     scene.pause(Role::Hub);
-    Some(Hold { held: vec![held], paused: vec![Role::Hub] })
+    let new = scene.number(Role::NewNode);
+    wait_until("the new node to serve nobody", || !scene.serves(new));
+    // The arrival may lie in its memory already; it dies with it.
+    scene.pause(Role::NewNode);
+    Some(Hold { held: vec![held], paused: vec![Role::Hub, Role::NewNode] })
 }
 
 /// The release is in the old node's log, and the hub, which lost it on the way, has taken the order back.
