@@ -35,7 +35,9 @@ impl Scene {
 
     /// Halts it, the hub with all of its machines.
     pub fn pause(&mut self, role: Role) {
-        self.note_leader();
+        if role == Role::Hub {
+            self.note_leader();
+        }
         self.each(role, |process| process.pause());
     }
 
@@ -69,7 +71,7 @@ impl Scene {
 
     /// Kills it (SIGKILL); of several machines of the hub the one that leads, and the others go on.
     pub fn kill(&mut self, role: Role, is_paused: bool) {
-        if !is_paused {
+        if role == Role::Hub && !is_paused {
             self.note_leader();
         }
         let number = self.number(role);
