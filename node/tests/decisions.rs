@@ -344,3 +344,26 @@ async fn a_suspended_outlet_may_send_packs_back_and_one_served_elsewhere_only_lo
         assert_eq!(counter.ask(owner(1), verb).await, "done");
     }
 }
+
+#[tokio::test]
+async fn an_outlet_whose_rows_are_here_is_decided_for_by_nobody_until_it_has_arrived() {
+    use jikai_schema::event::HandoffEvent;
+    let mut counter = Counter::open().await;
+    assert_eq!(counter.ask(owner(1), receives(&[1])).await, "done");
+    let (handoff, outlet, from, to) = (1, outlet(1), NodeId::new(2).unwrap(), node());
+    let class = format!(
+        r#"{{"table":"outlet_class","columns":["outlet","class"],"rows":[[{{"Integer":{}}},{{"Integer":2}}]]}}"#,
+        outlet.get()
+    );
+    let rows = vec![serde_json::from_str(&class).unwrap()];
+    let opens = counter.opens(owner(1));
+    counter.hub(EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows })).await;
+    for verb in [opens, receives(&[3]), sells(&[(1, 4)]), pays(1, 2), Verb::CloseSession] {
+        assert_eq!(counter.ask(owner(1), verb).await, "outlet_arriving");
+    }
+    assert_eq!(counter.ask(owner(2), pays(1, 2)).await, "try_later", "a ticket of its pack at another outlet");
+    let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance: Money::ZERO };
+    counter.hub(EventBody::Handoff(arrived)).await;
+    assert_eq!(counter.ask(owner(1), sells(&[(1, 4)])).await, "done");
+    assert_eq!(counter.ask(owner(2), pays(1, 2)).await, "done");
+}

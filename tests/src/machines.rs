@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::https::{Request, Server};
 use crate::process::{Process, done, wait_until};
+use crate::running::Hub;
 
 /// One machine of the hub.
 pub struct Machine {
@@ -36,6 +37,13 @@ impl Machines {
         done("jikai-hub", &[words.as_slice(), settings].concat());
         let process = Some(Process::run("jikai-hub", &data));
         Machines { folder: folder.to_owned(), all: vec![Machine { number: 1, data, process }] }
+    }
+
+    /// Machines beside a running hub, which is the first one and stays in the caller's hands. It must have been made with an address of
+    /// its own for the others (`peer_listen`, see [`free_peer_address`]).
+    pub fn beside(hub: &Hub) -> Machines {
+        let folder = hub.data.parent().expect("its data lie in a folder").to_owned();
+        Machines { folder, all: vec![Machine { number: 1, data: hub.data.clone(), process: None }] }
     }
 
     /// Invites, makes and starts a further machine, which belongs to the hub once it is added.
@@ -142,7 +150,10 @@ impl Machines {
 }
 
 /// An address that is free now: the machines must find each other at the same one after a restart.
-fn free_peer_address() -> String {
+///
+/// # Panics
+/// When there is none.
+pub fn free_peer_address() -> String {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port is free");
     socket.local_addr().expect("it is bound").to_string()
 }

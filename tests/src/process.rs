@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
 use crate::province::binaries;
 
 /// Nothing that a test waits for takes so long, also on a busy machine.
@@ -65,6 +67,27 @@ impl Process {
     /// When that does not happen.
     pub fn wait_for_log(&self, text: &str) {
         wait_until(&format!("`{text}` in the log"), || self.log().contains(text));
+    }
+
+    /// Halts it where it is (SIGSTOP) until [`Process::resume`]; returns once all of its threads stand.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn pause(&self) {
+        self.send(Signal::STOP);
+        waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).expect("it is a child of this test");
+    }
+
+    /// Lets it go on (SIGCONT).
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn resume(&self) {
+        self.send(Signal::CONT);
+    }
+
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Kills it (SIGKILL).

@@ -190,11 +190,11 @@ pub fn decide(projection: &mut Projection<'_>, asked: &Asked<'_>, verb: &Verb) -
     }
 }
 
-/// Refuses an outlet that was let go of: from then on another node decides for it, and nobody until it has arrived there.
+/// Refuses an outlet that was let go of: from then on another node decides for it, and nobody until all of it has arrived there.
 fn check_outlet_here(projection: &mut Projection<'_>, asked: &Asked<'_>) -> Result<(), DecideError> {
     let outlet = asked.caller.outlet();
     if let Some(way) = projection.handoff(outlet)?.filter(|way| way.released) {
-        return Err(Refusal::OutletMoved(way.to).into());
+        return Err(if way.is_arriving() { Refusal::OutletArriving } else { Refusal::OutletMoved(way.to) }.into());
     }
     if projection.outlet(outlet)?.is_none()
         && let Some(to) = projection.moved_to(outlet, asked.node)?

@@ -105,6 +105,9 @@ pub enum Refusal {
     /// The outlet moved to another node, or is on its way there.
     #[error("this outlet is served by node {0} now")]
     OutletMoved(NodeId),
+    /// Rows of the outlet are here, and it has not arrived yet.
+    #[error("this outlet is on its way to this node")]
+    OutletArriving,
 }
 
 impl Refusal {
@@ -135,6 +138,7 @@ impl Refusal {
             Refusal::LoginOutdated => "login_outdated",
             Refusal::OutletElsewhere => "outlet_elsewhere",
             Refusal::OutletMoved(_) => "outlet_moved",
+            Refusal::OutletArriving => "outlet_arriving",
         }
     }
 
@@ -167,6 +171,7 @@ impl Refusal {
             Refusal::OperatorDisabled => "Ask the owner of the outlet.",
             Refusal::LoginOutdated => "Log in again with a new challenge.",
             Refusal::OutletElsewhere => "Connect to the node that serves this outlet.",
+            Refusal::OutletArriving => "Try again in a second with the same Idempotency-Key.",
             Refusal::OutletMoved(_) => {
                 "Send the request with the same Idempotency-Key and session to that node; wait a moment if it does not know the outlet yet."
             }

@@ -56,9 +56,9 @@ async fn release_all(node: NodeId, writer: &Writer, pool: &ReadPool, moved: &Arc
         tracing::info!(outlets = outlets.len(), "outlets were let go of: they move to other nodes");
     }
     if !ordered.is_empty() {
-        // By what the store says: the hub may have taken some back meanwhile.
+        // By what the store says: the hub may have taken some back meanwhile, or others may have come back.
         let moved = moved.clone();
-        let read = pool.read(move |store| moved.read(store, node)).await.map_err(|error| words(&error))?;
+        let read = pool.read(move |store| moved.read_released(store, node)).await.map_err(|error| words(&error))?;
         read.map_err(|error| words(&error))?;
     }
     Ok(())

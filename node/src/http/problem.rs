@@ -88,6 +88,7 @@ impl Problem {
             Refusal::ShipmentUnknown(_) => StatusCode::NOT_FOUND,
             Refusal::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Refusal::OutletElsewhere | Refusal::OutletMoved(_) => StatusCode::MISDIRECTED_REQUEST,
+            Refusal::OutletArriving => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::CONFLICT,
         };
         let node = match refusal {

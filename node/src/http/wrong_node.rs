@@ -53,7 +53,10 @@ pub(super) async fn check_here(app: &App, outlet: OutletId) -> Result<(), Proble
 }
 
 fn known(store: &Connection, outlet: OutletId, here: NodeId) -> Result<Known, rusqlite::Error> {
-    let mut statement = store.prepare_cached("SELECT node FROM outlet WHERE outlet = ?1")?;
+    // One whose rows are coming is not here before it has arrived.
+    let sql =
+        "SELECT node FROM outlet WHERE outlet = ?1 AND outlet NOT IN (SELECT outlet FROM handoff WHERE node = to_node)";
+    let mut statement = store.prepare_cached(sql)?;
     let node: Option<u16> = statement.query_row([outlet.get()], |row| row.get(0)).optional()?;
     let sql = "SELECT node FROM node WHERE instr(prefectures, ?1) > 0 ORDER BY node <> ?2, node LIMIT 1";
     let mut statement = store.prepare_cached(sql)?;

@@ -124,6 +124,7 @@ impl Sessions {
             "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
              FROM session JOIN operator USING (operator) WHERE closed_at_ms IS NULL AND expires_at_ms > ?1 \
              AND session.terminal BETWEEN ?2 AND ?3 \
+             AND session.terminal / 100 NOT IN (SELECT outlet FROM handoff WHERE node = to_node) \
              AND terminal NOT IN (SELECT terminal FROM terminal_revoked) \
              AND operator NOT IN (SELECT operator FROM operator_disabled) \
              AND token_tag NOT IN (SELECT token_tag FROM session_end)",

@@ -15,12 +15,19 @@ use crate::outlet_rows::{self, RowSet};
 pub struct HandoffRow {
     /// Number of the handoff.
     pub handoff: u64,
-    /// Who serves it, or did until it was released.
+    /// Who serves it, or did until it was released; at the node to which it comes, that one: see [`HandoffRow::is_arriving`].
     pub node: NodeId,
     /// Who shall.
     pub to: NodeId,
     /// Whether the node decides nothing for it any more.
     pub released: bool,
+}
+
+impl HandoffRow {
+    /// Whether this is the mark of the new node: rows of the outlet are there, and it has not arrived yet.
+    pub fn is_arriving(&self) -> bool {
+        self.node == self.to
+    }
 }
 
 impl Projection<'_> {
@@ -43,9 +50,17 @@ impl Projection<'_> {
                 let row = HandoffRow { handoff: *handoff, node: event.key.origin, to: *to, released: true };
                 self.note_handoff(*outlet, row)
             }
-            HandoffEvent::RowsMoved { outlet, to, rows, .. } => self.take_rows(*outlet, *to, rows),
+            HandoffEvent::RowsMoved { handoff, outlet, to, rows } => {
+                self.take_rows(*outlet, *to, rows)?;
+                // Rows come in several transactions, and whoever dies starts again between two of them: nobody decides for the outlet
+                // until the last has come. The hub has the row of the release.
+                let values = params![outlet.get(), *handoff as i64, to.get()];
+                self.write("INSERT INTO handoff VALUES (?1, ?2, ?3, ?3, 1) ON CONFLICT DO NOTHING", values)
+            }
             HandoffEvent::Arrived { outlet, to, balance, .. } => {
                 self.outlet_known(*outlet)?;
+                let mark = "DELETE FROM handoff WHERE outlet = ?1 AND node = ?2 AND to_node = ?2";
+                self.write(mark, params![outlet.get(), to.get()])?;
                 self.write(
                     "DELETE FROM outlet_moved WHERE outlet = ?1 AND node = ?2",
                     params![outlet.get(), to.get()],

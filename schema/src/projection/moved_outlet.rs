@@ -242,3 +242,25 @@ fn a_node_releases_only_what_it_serves_and_rows_of_other_tables_are_refused() {
         assert!(province.hub(EventBody::Handoff(moved)).unwrap_err().is_poison(), "{json}");
     }
 }
+
+#[test]
+fn between_its_first_row_and_its_arrival_the_outlet_is_marked_at_the_new_node_and_at_the_hub_as_released() {
+    let mut province = Province::new();
+    let (handoff, outlet, from, to) = (1, outlet(1), node(1), node(2));
+    province.handoff(HandoffEvent::Ordered { handoff, outlet, from, to });
+    province.nodes_word(EventBody::Handoff(HandoffEvent::Released { handoff, outlet, to }));
+    let way = |store: &Connection| Projection::new(store).handoff(outlet).unwrap();
+    let of_release = way(&province.hub);
+    for rows in outlet_rows::export(&province.hub, outlet).unwrap() {
+        province.handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows });
+        let mark = way(&province.nodes[1]).expect("a row has come");
+        assert!(mark.released && mark.is_arriving(), "{mark:?}");
+        assert_eq!(way(&province.hub), of_release, "the hub's row is the old node's");
+        assert!(!of_release.unwrap().is_arriving());
+    }
+    let balance = Projection::new(&province.hub).account(AccountId::outlet(from, outlet)).unwrap().balance;
+    province.handoff(HandoffEvent::Arrived { handoff, outlet, from, to, balance });
+    assert_eq!((way(&province.nodes[1]), way(&province.hub)), (None, of_release));
+    province.handoff(HandoffEvent::Left { handoff, outlet, from, to, balance });
+    province.assert_slices_are_equal();
+}

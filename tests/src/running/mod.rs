@@ -46,14 +46,25 @@ impl Hub {
         Hub { process, server, data: data.to_owned(), one_time_password }
     }
 
-    /// Starts it again on its directory.
+    /// Starts it on a directory that is there, whatever it listens on.
     ///
     /// # Panics
     /// When it does not start.
-    pub fn restart(data: &Path) -> Hub {
+    pub fn start_on(data: &Path) -> Hub {
         let process = Process::run("jikai-hub", data);
         let server = Server::new(process.address("http"), "hub.jikai", &read(&data.join("ca/ca.pem")));
         Hub { process, server, data: data.to_owned(), one_time_password: String::new() }
+    }
+
+    /// Starts it again, where it listened before: nodes are told once where it is.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        let address = |name| format!("\"{}\"", self.process.address(name));
+        let addresses = [("listen", &*address("http")), ("sync_listen", &*address("sync"))];
+        change_settings(&self.data.join("hub.toml"), &addresses);
+        self.process = Process::run("jikai-hub", &self.data);
     }
 
     /// Runs a command of `jikai-hub` on its data directory.
@@ -90,6 +101,8 @@ pub struct Node {
     pub server: Server,
     /// Its data directory.
     pub data: PathBuf,
+    number: u16,
+    authority: String,
 }
 
 impl Node {
@@ -107,16 +120,25 @@ impl Node {
     /// When it does not start.
     pub fn start_as(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
         Node::make(data, hub, number);
-        let number = number.to_string();
         let (request, certificate) = (data.join("node.csr"), data.join("signed.pem"));
-        hub.command(&["ca", "sign"], &["--csr", text(&request), "--node", &number, "--out", text(&certificate)]);
+        let of_node = ["--csr", text(&request), "--node", &number.to_string(), "--out", text(&certificate)];
+        hub.command(&["ca", "sign"], &of_node);
         let authority = hub.data.join("ca/ca.pem");
         let enrol = ["enrol", "--data", text(data), "--certificate", text(&certificate), "--ca", text(&authority)];
         done("jikai-node", &enrol);
         change_settings(&data.join("node.toml"), settings);
-        let process = Process::run("jikai-node", data);
-        let server = Server::new(process.address("http"), &format!("node-{number}.jikai"), &read(&authority));
-        Node { process, server, data: data.to_owned() }
+        let (process, authority) = (Process::run("jikai-node", data), read(&authority));
+        let server = server_of(&process, number, &authority);
+        Node { process, server, data: data.to_owned(), number, authority }
+    }
+
+    /// Starts it again. It listens elsewhere then.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn restart(&mut self) {
+        self.process = Process::run("jikai-node", &self.data);
+        self.server = server_of(&self.process, self.number, &self.authority);
     }
 
     /// Makes the data directory of a node, without a certificate.
@@ -163,12 +185,20 @@ impl Running {
     /// # Panics
     /// When any of that fails.
     pub fn start() -> Running {
+        Running::start_with(&[])
+    }
+
+    /// The same with further settings of the hub.
+    ///
+    /// # Panics
+    /// When any of that fails.
+    pub fn start_with(more_of_hub: Settings<'_>) -> Running {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let at = |name: &str| folder.path().join(name);
         let world = at("world");
         let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
         let imports = done("jikai-sim", &generate);
-        let hub_settings = [GENEROUS, ("account_per_second", "1000000")];
+        let hub_settings = [&[GENEROUS, ("account_per_second", "1000000")], more_of_hub].concat();
         let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &hub_settings);
         for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
             hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());
@@ -193,9 +223,15 @@ impl Running {
 
     /// Waits until both have each other's log.
     pub fn settle(&self) {
+        self.settle_with(&self.node);
+    }
+
+    /// Waits until the hub and a node have each other's log.
+    pub fn settle_with(&self, node: &Node) {
+        let place = usize::from(node.number) - 1;
         wait_until("hub and node to agree", || {
-            let (node, hub) = (self.node.health(), self.hub.get("/v1/nodes"));
-            let (up, line) = (&node["up"], &hub["nodes"][0]);
+            let (node, hub) = (node.health(), self.hub.get("/v1/nodes"));
+            let (up, line) = (&node["up"], &hub["nodes"][place]);
             let number = |value: &Value| value.as_u64();
             up["acked_seq"] == up["head_seq"]
                 && number(&line["up_next"]) == number(&up["head_seq"]).map(|seq| seq + 1)
@@ -233,6 +269,10 @@ impl Running {
         }
         picture
     }
+}
+
+fn server_of(process: &Process, number: u16, authority: &str) -> Server {
+    Server::new(process.address("http"), &format!("node-{number}.jikai"), authority)
 }
 
 /// Seconds that are left pass by themselves.

@@ -85,7 +85,7 @@ impl Pair {
 
     /// Starts it again.
     pub fn start_hub(&mut self) {
-        self.hub = Some(Hub::restart(&self.hub_data()));
+        self.hub = Some(Hub::start_on(&self.hub_data()));
     }
 
     /// Copies the stopped hub's directory.
