@@ -94,6 +94,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
         let left_s = (not_after_ms.ms() - now_ms.ms()).div_euclid(1_000);
         metrics::gauge!("jikai_node_certificate_expires_in_s", "node" => node.to_string()).set(left_s as f64);
     }
+    let gone: Vec<String> = page.totals.iter().map(|row| format!("node=\"{}\"", row.node)).collect();
     for line in page.rows {
         let (link, node) = (app.links.view(line.node, now_ms), line.node.to_string());
         metrics::gauge!("jikai_node_up_next", "node" => node.clone()).set(line.up_next as f64);
@@ -103,7 +104,10 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
         metrics::gauge!("jikai_node_lag_ms", "node" => node.clone()).set(link.lag_ms as f64);
         metrics::gauge!("jikai_node_connected", "node" => node).set(if link.connected { 1.0 } else { 0.0 });
     }
-    Ok(app.metrics.render())
+    let text = app.metrics.render();
+    // What was measured of a node that is none any more would stand still for ever, and look like one that was lost.
+    let is_kept = |line: &&str| !gone.iter().any(|label| line.contains(label.as_str()));
+    Ok(if gone.is_empty() { text } else { text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect() })
 }
 
 /// Counts requests by route and status, and their time.

@@ -9,6 +9,7 @@ use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fleet::RetiredView;
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
@@ -63,6 +64,8 @@ impl From<EpochRow> for EpochView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct NodesView {
     nodes: Vec<NodeView>,
+    /// Nodes that were taken out of use, by number.
+    retired: Vec<RetiredView>,
     applied_index: u64,
 }
 
@@ -89,7 +92,8 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
         }
     };
     let nodes = page.rows.into_iter().map(view).collect();
-    Ok(Json(NodesView { nodes, applied_index: page.applied.get() }))
+    let retired = page.totals.into_iter().map(RetiredView::from).collect();
+    Ok(Json(NodesView { nodes, retired, applied_index: page.applied.get() }))
 }
 
 /// A node to register.

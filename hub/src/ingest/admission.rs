@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{NodeGate, as_session_refusal, recovery, unavailable};
-use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING};
+use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING, RetiredRow};
 
 /// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
@@ -206,13 +206,18 @@ pub(super) async fn note_clone(gate: &NodeGate, node: NodeId, run: [u8; 16]) {
     }
 }
 
-/// A certificate that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
+/// A certificate of a node that was taken out of use, that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
 /// certificates were remembered, or while the hub stood still) is remembered now, so that it can be revoked; unless all of the
 /// node's were.
 pub(super) async fn check_certificate(gate: &NodeGate, certified: &Certified) -> Result<(), RefusalV1> {
-    let serial = certified.serial.clone();
-    let row = gate.read(move |store| CertificateRow::read(store, &serial)).await;
-    match row.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })? {
+    let (node, serial) = (certified.node, certified.serial.clone());
+    let read =
+        gate.read(move |store| Ok((RetiredRow::is_retired(store, node)?, CertificateRow::read(store, &serial)?)));
+    let (is_retired, row) = read.await.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    if is_retired {
+        return Err(RefusalV1::Retired { node });
+    }
+    match row {
         Some(row) if row.revoked.is_some() => Err(RefusalV1::Revoked { node: certified.node }),
         Some(row) if row.superseded_by.is_some() => Err(RefusalV1::Renewed { node: certified.node }),
         Some(_) => Ok(()),
