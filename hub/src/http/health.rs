@@ -6,13 +6,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jikai_schema::id::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::consistency::check_state;
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::{CertificateRow, applied_position};
+use crate::machine::{CertificateRow, RetiredRow, applied_position};
 use crate::machines::OwnState;
 use crate::raft::digests::Agreement;
 
@@ -69,8 +70,21 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: expiry.warnings(now_ms).into_iter().chain(app.sequencer.agreement().and_then(doubt)).collect(),
+        warnings: warnings(&app, expiry.warnings(now_ms)).await?,
     }))
+}
+
+/// What a person must look after: also nodes that cannot read what their feed goes on with.
+async fn warnings(app: &App, mut warnings: Vec<String>) -> Result<Vec<String>, Problem> {
+    warnings.extend(app.sequencer.agreement().and_then(doubt));
+    let stopped = app.links.stopped();
+    if !stopped.is_empty() {
+        let gone = app.pool.read(|store| RetiredRow::all(store)).await??;
+        let is_there = |node: &NodeId| gone.iter().all(|row| row.node != *node);
+        let stopped = stopped.into_iter().filter(|(node, _)| is_there(node));
+        warnings.extend(stopped.map(|(node, why)| format!("upgrade node {node}, whose feed is stopped: {why}")));
+    }
+    Ok(warnings)
 }
 
 /// That another machine has another state, where this one is not the one to give way.
@@ -102,6 +116,8 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
         metrics::gauge!("jikai_node_down_acked", "node" => node.clone()).set(link.down_acked as f64);
         metrics::gauge!("jikai_node_quarantined", "node" => node.clone()).set(line.quarantined as f64);
         metrics::gauge!("jikai_node_lag_ms", "node" => node.clone()).set(link.lag_ms as f64);
+        let is_stopped = if link.feed_stopped.is_some() { 1.0 } else { 0.0 };
+        metrics::gauge!("jikai_node_feed_stopped", "node" => node.clone()).set(is_stopped);
         metrics::gauge!("jikai_node_connected", "node" => node).set(if link.connected { 1.0 } else { 0.0 });
     }
     let text = app.metrics.render();

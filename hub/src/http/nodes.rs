@@ -34,6 +34,8 @@ pub(super) struct NodeView {
     quarantined: u64,
     /// Why the last session ended, where a reason was given.
     refused: Option<String>,
+    /// Why nothing more of its feed is sent to it: it is to be upgraded. What its outlets do is taken in all the same.
+    feed_stopped: Option<String>,
     /// Epoch of its store: 1 for the first, one more for each that took its place.
     epoch: u32,
     /// Stores that took the place of earlier ones.
@@ -86,6 +88,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
             lag_ms: link.lag_ms,
             quarantined: line.quarantined,
             refused: link.refused,
+            feed_stopped: link.feed_stopped,
             epoch: line.replacements.last().map_or(1, |row| row.epoch),
             replacements: line.replacements.into_iter().map(EpochView::from).collect(),
             clone_refused_at_ms: line.clone_refused_at_ms.map(TimeMs::ms),

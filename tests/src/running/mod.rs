@@ -188,7 +188,8 @@ impl Running {
         let world = at("world");
         let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
         let imports = done("jikai-sim", &generate);
-        let hub_settings = [GENEROUS, ("account_per_second", "1000000")];
+        // A busy machine takes long over the printed batch.
+        let hub_settings = [GENEROUS, ("account_per_second", "1000000"), ("patience_ms", "600000")];
         let hub = Hub::start_in(environment, &at("hub"), Some(&world.join("printer.pub")), &hub_settings);
         for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
             hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());

@@ -24,7 +24,7 @@ pub(super) const REMOVE_EXAMPLE: &str = "Examples:
 Its number is given to no other node; its log and what it did stay. A dead node is replaced, not removed: node replace.";
 
 #[derive(Debug, Args)]
-pub(super) struct AddArgs {
+pub(in crate::command) struct AddArgs {
     #[command(flatten)]
     pub(super) data: DataArg,
     /// Its number, 1 to 4095; one that no node ever had.
@@ -75,7 +75,7 @@ pub(super) async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct RemoveArgs {
+pub(in crate::command) struct RemoveArgs {
     #[command(flatten)]
     pub(super) data: DataArg,
     /// Its number.

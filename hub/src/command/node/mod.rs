@@ -110,6 +110,9 @@ fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     println!("node {}  {}  epoch {}", node["node"], text(&node["name"]), node["epoch"]);
     println!("connected: {}   lag: {} ms   next event: {}", node["connected"], node["lag_ms"], node["up_next"]);
+    if let Some(stopped) = node["feed_stopped"].as_str() {
+        println!("ITS FEED IS STOPPED, upgrade it: {stopped}");
+    }
     if let Some(refused) = node["refused"].as_str() {
         println!("refused: {refused}");
     }
