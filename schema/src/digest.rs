@@ -37,6 +37,7 @@ const OUTLET_DAY: &str = "outlet_day >> 19 & 134217727 IN (SELECT outlet FROM ou
 const TABLES: &[SliceTable] = &[
     table("division", "code", EVERYWHERE),
     table("node", "node", EVERYWHERE),
+    table("node_retired", "node", EVERYWHERE),
     table("hub_machine", "machine", EVERYWHERE),
     table("hub_link", "machine, name", EVERYWHERE),
     table("node_address", "node, place", EVERYWHERE),

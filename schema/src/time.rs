@@ -33,11 +33,18 @@ impl TimeMs {
         self.0
     }
 
-    /// The stamp of the next event of a log: the clock, or one millisecond after the last event where the clock
+    /// The stamp of a node's next event: the clock, or one millisecond after the last event where the clock
     /// stands still or went back.
     #[must_use]
     pub fn clamp_after(self, last: TimeMs) -> TimeMs {
         TimeMs(self.0.max(last.0.saturating_add(1)))
+    }
+
+    /// The stamp of the hub's next event: the clock, or that of the last event where the clock went back. Facts that were decided
+    /// together share one: their order is that of their positions. So many of them do not push the log ahead of the clock.
+    #[must_use]
+    pub fn clamp_to(self, last: TimeMs) -> TimeMs {
+        TimeMs(self.0.max(last.0))
     }
 
     /// The minute of its business day, 0 to 1439.
@@ -237,9 +244,11 @@ mod tests {
     }
 
     #[test]
-    fn event_times_grow_when_the_clock_goes_back() {
+    fn event_times_do_not_go_back_with_the_clock_and_those_of_a_node_grow() {
         let last = TimeMs::from_ms(1_000);
         assert_eq!(TimeMs::from_ms(400).clamp_after(last), TimeMs::from_ms(1_001));
         assert_eq!(TimeMs::from_ms(5_000).clamp_after(last), TimeMs::from_ms(5_000));
+        assert_eq!(TimeMs::from_ms(400).clamp_to(last), last);
+        assert_eq!(TimeMs::from_ms(5_000).clamp_to(last), TimeMs::from_ms(5_000));
     }
 }

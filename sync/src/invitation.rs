@@ -1,7 +1,8 @@
-//! What a new store needs to take the place of a node's lost one, sealed under a code that a person carries apart from the file.
+//! What a store needs to be the first one of a new node, or to take the place of a lost one, sealed under a code that a person carries
+//! apart from the file.
 //!
-//! The hub writes it, the node reads it. The identity of the new store stands in it: the hub has let it, and none other, follow
-//! the old one's log.
+//! The hub writes it, the node reads it. The identity of the new store stands in it: the hub has let it, and none other, begin the
+//! node's log or follow the old store's.
 
 use std::net::SocketAddr;
 

@@ -300,7 +300,7 @@ impl World {
                     self.ended.push(refusal);
                     return true;
                 }
-                Action::Acked(_) | Action::Agreed | Action::Admit(..) => {}
+                Action::Acked(_) | Action::Agreed | Action::FeedStopped(_) | Action::Admit(..) => {}
             }
         }
         false
@@ -330,7 +330,7 @@ impl World {
                     self.ended.push(refusal);
                     return true;
                 }
-                Action::Acked(_) | Action::Agreed | Action::LocateUp(_) => {}
+                Action::Acked(_) | Action::Agreed | Action::FeedStopped(_) | Action::LocateUp(_) => {}
             }
         }
         false

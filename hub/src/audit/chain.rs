@@ -106,8 +106,8 @@ pub enum Flaw {
         /// As the event says.
         own: i64,
     },
-    /// Time stands still or goes back.
-    #[error("it was decided at {at_ms} ms, not after the event before it ({before_ms} ms)")]
+    /// Time goes back.
+    #[error("it was decided at {at_ms} ms, before the event in front of it ({before_ms} ms)")]
     Time {
         /// Its stamp.
         at_ms: i64,

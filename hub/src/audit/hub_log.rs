@@ -143,7 +143,7 @@ impl<'a> HubWalk<'a> {
         } else if own != stored {
             self.walk.stop_at(at, Flaw::Audience { stored, own });
         } else if let Some(before) = before
-            && event.at_ms <= before
+            && event.at_ms < before
         {
             self.walk.stop_at(at, Flaw::Time { at_ms: event.at_ms.ms(), before_ms: before.ms() });
         }

@@ -45,7 +45,7 @@ pub(super) struct Span {
 
 impl Range {
     /// The positions in a log of `end` events; `stamp` reads the time of one, `None` where the event cannot be read.
-    /// Times grow within a log.
+    /// Times do not go back within a log.
     pub(super) fn span<E>(&self, end: u64, mut stamp: impl FnMut(u64) -> Result<Option<TimeMs>, E>) -> Result<Span, E> {
         let first = match self.from {
             None => 1,

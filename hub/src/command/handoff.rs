@@ -117,26 +117,63 @@ pub(super) fn handoff(command: &HandoffCommand) -> anyhow::Result<()> {
 }
 
 async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
-    let query = match (args.fill, args.empty) {
-        (Some(node), _) => format!("fill={node}"),
-        (None, Some(node)) => format!("empty={node}"),
+    let aim = match (args.fill, args.empty) {
+        (Some(node), _) => Whole::Fill(node),
+        (None, Some(node)) => Whole::Empty(node),
         (None, None) => bail!("name the node: --fill NODE or --empty NODE"),
     };
-    let view = client.get(&format!("/v1/handoffs/plan?{query}")).await?;
+    let view = planned(client, aim).await?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&view)?);
         return Ok(());
     }
+    show(&view);
+    let plan = view["plan"].as_str().context("the hub named no plan")?;
+    let (data, (name, node)) = (args.data.data.display(), aim.words());
+    println!("So be it: jikai-hub handoff start --data {data} --{name} {node} --plan {plan}");
+    Ok(())
+}
+
+/// What a plan is for that concerns a whole node.
+#[derive(Clone, Copy)]
+pub(super) enum Whole {
+    /// It gets its share.
+    Fill(u16),
+    /// It gives all its outlets away.
+    Empty(u16),
+}
+
+impl Whole {
+    fn words(self) -> (&'static str, u16) {
+        match self {
+            Whole::Fill(node) => ("fill", node),
+            Whole::Empty(node) => ("empty", node),
+        }
+    }
+}
+
+/// The plan as the hub makes it now.
+pub(super) async fn planned(client: &Client, aim: Whole) -> anyhow::Result<Value> {
+    let (name, node) = aim.words();
+    client.get(&format!("/v1/handoffs/plan?{name}={node}")).await
+}
+
+/// Shows a plan.
+pub(super) fn show(view: &Value) {
     println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
     for node in view["nodes"].as_array().into_iter().flatten() {
         println!("{:>5}  {:>12}  {:>12}", node["node"], node["outlets_now"], node["outlets_then"]);
     }
-    let plan = view["plan"].as_str().context("the hub named no plan")?;
-    let (data, aim) = (args.data.data.display(), query.replace('=', " "));
-    println!(
-        "{} outlets would move. So be it: jikai-hub handoff start --data {data} --{aim} --plan {plan}",
-        view["moves"]
-    );
+    println!("{} outlets would move.", view["moves"]);
+}
+
+/// Moves the outlets of a plan that was shown.
+pub(super) async fn begin(client: &Client, aim: Whole, shown: &Value, window: u16) -> anyhow::Result<()> {
+    let (name, node) = aim.words();
+    let mut body = json!({ "plan": shown["plan"], "window": window });
+    body[name] = json!(node);
+    let started = client.post("/v1/handoffs", JSON, body.to_string().into_bytes()).await?;
+    println!("{} outlets move, {} are there already or on their way.", started["moves"], started["existing"]);
     Ok(())
 }
 
@@ -152,6 +189,11 @@ async fn start(client: &Client, args: &StartArgs) -> anyhow::Result<()> {
     if args.no_wait {
         return Ok(());
     }
+    until_arrived(client).await
+}
+
+/// Returns when nothing moves any more.
+pub(super) async fn until_arrived(client: &Client) -> anyhow::Result<()> {
     loop {
         let view = client.get("/v1/handoffs").await?;
         if view["waiting"] == 0 && view["under_way"].as_array().is_none_or(Vec::is_empty) {

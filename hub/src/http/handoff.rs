@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
-use crate::handoff::{Aim, Plan};
+use crate::handoff::{Aim, Plan, never_came};
 
 /// Outlets on their way at once, unless it is told.
 const WINDOW: u16 = 50;
@@ -129,7 +129,7 @@ pub(super) struct StartedView {
     existing: u64,
 }
 
-/// Moves outlets, some at a time. Errors: 404; 409 `plan_changed`, `outlet_on_its_way`; 422 `invalid_aim`, `invalid_moves`,
+/// Moves outlets, some at a time. Errors: 404; 409 `plan_changed`, `outlet_on_its_way`, `node_never_came`; 422 `invalid_aim`, `invalid_moves`,
 /// `invalid_window`, `outlet_twice`.
 #[utoipa::path(post, path = "/v1/handoffs", request_body = StartBody,
     responses((status = 200, body = StartedView), (status = 401, body = Problem), (status = 403, body = Problem),
@@ -156,6 +156,12 @@ pub(super) async fn start(
     };
     if moves.is_empty() {
         return Ok(Json(StartedView { moves: 0, existing: 0 }));
+    }
+    let named = moves.clone();
+    if let Some(node) = app.pool.read(move |state| never_came(state, &named)).await?? {
+        let hint = "Start it first: `jikai-node init --join`, then `jikai-node run`; GET /v1/nodes shows when it is connected.";
+        let detail = format!("Node {node} has never come: outlets that moved there would be served by nobody.");
+        return Err(Problem::new(StatusCode::CONFLICT, "node_never_came", detail, hint));
     }
     let command = HandoffCommand::Move { moves, window: body.window.unwrap_or(WINDOW) };
     match caller.propose(&app, Command::Handoff(command)).await? {

@@ -6,13 +6,14 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jikai_schema::id::NodeId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::consistency::check_state;
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::{CertificateRow, applied_position};
+use crate::machine::{CertificateRow, RetiredRow, applied_position};
 use crate::machines::OwnState;
 use crate::raft::digests::Agreement;
 
@@ -69,8 +70,21 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: expiry.warnings(now_ms).into_iter().chain(app.sequencer.agreement().and_then(doubt)).collect(),
+        warnings: warnings(&app, expiry.warnings(now_ms)).await?,
     }))
+}
+
+/// What a person must look after: also nodes that cannot read what their feed goes on with.
+async fn warnings(app: &App, mut warnings: Vec<String>) -> Result<Vec<String>, Problem> {
+    warnings.extend(app.sequencer.agreement().and_then(doubt));
+    let stopped = app.links.stopped();
+    if !stopped.is_empty() {
+        let gone = app.pool.read(|store| RetiredRow::all(store)).await??;
+        let is_there = |node: &NodeId| gone.iter().all(|row| row.node != *node);
+        let stopped = stopped.into_iter().filter(|(node, _)| is_there(node));
+        warnings.extend(stopped.map(|(node, why)| format!("upgrade node {node}, whose feed is stopped: {why}")));
+    }
+    Ok(warnings)
 }
 
 /// That another machine has another state, where this one is not the one to give way.
@@ -94,6 +108,7 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
         let left_s = (not_after_ms.ms() - now_ms.ms()).div_euclid(1_000);
         metrics::gauge!("jikai_node_certificate_expires_in_s", "node" => node.to_string()).set(left_s as f64);
     }
+    let gone: Vec<String> = page.totals.iter().map(|row| format!("node=\"{}\"", row.node)).collect();
     for line in page.rows {
         let (link, node) = (app.links.view(line.node, now_ms), line.node.to_string());
         metrics::gauge!("jikai_node_up_next", "node" => node.clone()).set(line.up_next as f64);
@@ -101,9 +116,14 @@ pub(super) async fn metrics(State(app): State<App>) -> Result<String, Problem> {
         metrics::gauge!("jikai_node_down_acked", "node" => node.clone()).set(link.down_acked as f64);
         metrics::gauge!("jikai_node_quarantined", "node" => node.clone()).set(line.quarantined as f64);
         metrics::gauge!("jikai_node_lag_ms", "node" => node.clone()).set(link.lag_ms as f64);
+        let is_stopped = if link.feed_stopped.is_some() { 1.0 } else { 0.0 };
+        metrics::gauge!("jikai_node_feed_stopped", "node" => node.clone()).set(is_stopped);
         metrics::gauge!("jikai_node_connected", "node" => node).set(if link.connected { 1.0 } else { 0.0 });
     }
-    Ok(app.metrics.render())
+    let text = app.metrics.render();
+    // What was measured of a node that is none any more would stand still for ever, and look like one that was lost.
+    let is_kept = |line: &&str| !gone.iter().any(|label| line.contains(label.as_str()));
+    Ok(if gone.is_empty() { text } else { text.lines().filter(is_kept).flat_map(|line| [line, "\n"]).collect() })
 }
 
 /// Counts requests by route and status, and their time.

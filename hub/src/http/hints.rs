@@ -51,7 +51,7 @@ fn unknown(kind: &str) -> &'static str {
         "change" => "GET /v1/changes lists them.",
         "staff" => "GET /v1/staff lists the accounts.",
         "machine" => "GET /v1/cluster lists them.",
-        "node" => "GET /v1/nodes lists them; `jikai-hub import node` registers one.",
+        "node" => "GET /v1/nodes lists them; `jikai-hub node add` adds one.",
         "parameter" => "GET /v1/parameters lists them.",
         "support" => "GET /v1/support lists them.",
         "terminal" => "GET /v1/terminals lists them; a device is known once it was enrolled or imported.",
@@ -95,6 +95,16 @@ fn rule(code: &str) -> &'static str {
         "not_waiting" => "Ask anew (POST /v1/support).",
         "certificates_revoked" => "Have the node make a new request (`jikai-node request`), and sign that.",
         "certificate_not_good" => "`jikai-hub ca list` shows which are good.",
+        "node_exists" => {
+            "Choose another number (`GET /v1/nodes` shows them); a store that is lost is replaced: `jikai-hub node replace`."
+        }
+        "node_retired" => "Choose a number that was never given; `GET /v1/nodes` lists those that are out of use.",
+        "node_serves_outlets" => {
+            "Move them first: `jikai-hub node remove --drain`, or `jikai-hub handoff plan --empty NODE`, then `handoff start`. A dead node is replaced, not removed."
+        }
+        "node_in_handoff" => {
+            "Wait until they have arrived (`jikai-hub handoff status`), or take back what waits: `jikai-hub handoff cancel`."
+        }
         "no_epoch" | "same_store" => "Ask again: another store is drawn each time.",
         "outlet_suspended" => "Put the outlet in use first, or choose another one.",
         "batch_stopped" | "sale_transition" => "Propose the sale of the batch first (POST /v1/changes, kind sale).",
@@ -109,7 +119,11 @@ mod tests {
     use super::*;
 
     /// Refusals that a person meets at the API, not in a file.
-    const PERSONAL: [&str; 15] = [
+    const PERSONAL: [&str; 19] = [
+        "node_exists",
+        "node_retired",
+        "node_serves_outlets",
+        "node_in_handoff",
         "same_person",
         "own_account",
         "not_own_account",

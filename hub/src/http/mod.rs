@@ -5,6 +5,7 @@ mod changes;
 mod cluster;
 mod consistency;
 mod events;
+mod fleet;
 mod front;
 mod grants;
 mod guard;
@@ -12,6 +13,7 @@ mod handoff;
 mod health;
 mod hints;
 mod imports;
+mod invited;
 mod nodes;
 mod own;
 mod personal;
@@ -78,6 +80,8 @@ pub fn router(app: App) -> Router {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::register))
         .routes(routes!(replacement::replace))
+        .routes(routes!(fleet::add))
+        .routes(routes!(fleet::remove))
         .routes(routes!(imports::batch))
         .routes(routes!(health::metrics))
         .routes(routes!(certificates::list, certificates::sign))

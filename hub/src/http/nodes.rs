@@ -9,6 +9,7 @@ use jikai_schema::time::TimeMs;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::fleet::RetiredView;
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
@@ -33,6 +34,8 @@ pub(super) struct NodeView {
     quarantined: u64,
     /// Why the last session ended, where a reason was given.
     refused: Option<String>,
+    /// Why nothing more of its feed is sent to it: it is to be upgraded. What its outlets do is taken in all the same.
+    feed_stopped: Option<String>,
     /// Epoch of its store: 1 for the first, one more for each that took its place.
     epoch: u32,
     /// Stores that took the place of earlier ones.
@@ -63,6 +66,8 @@ impl From<EpochRow> for EpochView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct NodesView {
     nodes: Vec<NodeView>,
+    /// Nodes that were taken out of use, by number.
+    retired: Vec<RetiredView>,
     applied_index: u64,
 }
 
@@ -83,13 +88,15 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
             lag_ms: link.lag_ms,
             quarantined: line.quarantined,
             refused: link.refused,
+            feed_stopped: link.feed_stopped,
             epoch: line.replacements.last().map_or(1, |row| row.epoch),
             replacements: line.replacements.into_iter().map(EpochView::from).collect(),
             clone_refused_at_ms: line.clone_refused_at_ms.map(TimeMs::ms),
         }
     };
     let nodes = page.rows.into_iter().map(view).collect();
-    Ok(Json(NodesView { nodes, applied_index: page.applied.get() }))
+    let retired = page.totals.into_iter().map(RetiredView::from).collect();
+    Ok(Json(NodesView { nodes, retired, applied_index: page.applied.get() }))
 }
 
 /// A node to register.

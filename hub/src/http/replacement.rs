@@ -5,27 +5,17 @@ use std::net::SocketAddr;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use jikai_schema::command::{AccessCommand, Command, NodeCommand, Outcome, Refusal};
-use jikai_schema::event::MachineState;
+use jikai_schema::command::{Command, NodeCommand, Outcome, Refusal};
 use jikai_schema::id::NodeId;
-use jikai_sync::identity::{KeyAndRequest, certified_by_pem};
-use jikai_sync::invitation::{SealedStore, StoreInvitation, StoreTerms};
 use jikai_sync::wire::Cursor;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::guard::Caller;
+use super::invited::{Invited, check_hosts};
 use super::problem::Problem;
 use crate::app::App;
-use crate::identity::IdentityFiles;
-use crate::machine::MachineRow;
 use crate::reports::is_registered;
-use crate::staff::InvitationCode;
-
-/// Most further names of a node.
-const HOSTS_MAX: usize = 16;
-/// Most addresses of the hub.
-const ADDRESSES_MAX: usize = 16;
 
 /// Why, and how.
 #[derive(Deserialize, ToSchema)]
@@ -72,9 +62,7 @@ pub(super) async fn replace(
 ) -> Result<Json<ReplacementView>, Problem> {
     let node = NodeId::new(node).ok().filter(|node| !node.is_hub());
     let node = node.ok_or_else(|| Problem::invalid("node", "A node has a number from 1 to 4095."))?;
-    if body.hosts.len() > HOSTS_MAX || body.hosts.iter().any(|host| !(1..=253).contains(&host.len())) {
-        return Err(Problem::invalid("hosts", format!("At most {HOSTS_MAX} names of 1 to 253 bytes can be given.")));
-    }
+    check_hosts(&body.hosts)?;
     if !app.pool.read(move |store| is_registered(store, node)).await?? {
         return Err(Refusal::Unknown { kind: "node".to_string(), id: node.to_string() }.into());
     }
@@ -84,60 +72,15 @@ pub(super) async fn replace(
         let detail = format!("Node {node} is connected: its store works.");
         return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
     }
-    let hub = addresses(&app, body.hub).await?;
-    let (certificate, key) = certificate(&app, node, body.hosts).await?;
-    let incarnation = *uuid::Uuid::new_v4().as_bytes();
-    let code = InvitationCode::draw().ok_or_else(|| Problem::internal(&"the system gives no random numbers"))?;
+    let invited = Invited::draw(&app, node, body.hosts, body.hub).await?;
     // Whatever can fail here has been done: from the command on the old store is shut out.
-    let replace = NodeCommand::Replace { node, incarnation, reason: body.reason };
+    let replace = NodeCommand::Replace { node, incarnation: invited.incarnation, reason: body.reason };
     let (epoch, up) = match caller.propose(&app, Command::Node(replace)).await? {
         Outcome::Replaced { epoch, next_seq, hash } => (epoch, Cursor { next_seq, hash }),
         other => return Err(Problem::internal(&format!("unexpected outcome {other:?}"))),
     };
-    let certified = certified_by_pem(&certificate).map_err(|error| Problem::internal(&error))?;
-    let (serial, not_after_ms) = (certified.serial, certified.not_after_ms);
-    caller.ask(&app, Command::Access(AccessCommand::RecordCertificate { node, serial, not_after_ms })).await?;
-    let authority = IdentityFiles::new(&app.data).authority_pem().map_err(|error| Problem::internal(&error))?;
-    let environment = app.config.environment.clone();
-    let terms = StoreTerms { node, epoch, environment, hub, authority, up };
-    let sealed = SealedStore::new(certificate, &key, incarnation);
-    let made = StoreInvitation::make(terms, &sealed, &code, app.sequencer.now_ms());
-    let invitation = made.map_err(|error| Problem::internal(&error))?;
-    let invitation = serde_json::to_value(&invitation).map_err(|error| Problem::internal(&error))?;
+    let (invitation, code) = invited.seal(&app, &caller, epoch, up).await?;
     tracing::warn!(%node, epoch, next_seq = up.next_seq, "a node's store was shut out; another takes its place");
     let (node, next_seq) = (node.get(), up.next_seq);
-    Ok(Json(ReplacementView { node, epoch, next_seq, invitation, code: code.to_string() }))
-}
-
-/// A new key of the node, and its certificate.
-async fn certificate(
-    app: &App,
-    node: NodeId,
-    hosts: Vec<String>,
-) -> Result<(String, jikai_sync::identity::Key), Problem> {
-    let made = KeyAndRequest::for_node(node).map_err(|error| Problem::internal(&error))?;
-    let (files, secrets) = (IdentityFiles::new(&app.data), app.secrets.clone());
-    let terms = app.config.signing_terms(app.sequencer.now_ms());
-    let sign = move || {
-        files.sign_node(&secrets, &made.request_pem, node, &hosts, terms).map(|certificate| (certificate, made.key))
-    };
-    let signed = tokio::task::spawn_blocking(sign).await.map_err(|error| Problem::internal(&error))?;
-    signed.map_err(|error| Problem::invalid("hosts", jikai_sync::causes::with_causes(error.as_ref())))
-}
-
-/// Where the new store finds the hub.
-async fn addresses(app: &App, given: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Problem> {
-    let mut hub = given;
-    if hub.is_empty() {
-        let machines = app.pool.read(|store| MachineRow::list(store)).await??;
-        let serving = machines.into_iter().filter(|row| row.state == Some(MachineState::Serving) && !row.voter_only);
-        hub.extend(serving.flat_map(|row| row.links).map(|link| link.address));
-        hub.truncate(ADDRESSES_MAX);
-    }
-    match (1..=ADDRESSES_MAX).contains(&hub.len()) {
-        true => Ok(hub),
-        false => {
-            Err(Problem::invalid("hub", format!("Name 1 to {ADDRESSES_MAX} addresses at which nodes reach the hub.")))
-        }
-    }
+    Ok(Json(ReplacementView { node, epoch, next_seq, invitation, code }))
 }

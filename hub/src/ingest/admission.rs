@@ -8,14 +8,14 @@ use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::id::NodeId;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::identity::Certified;
-use jikai_sync::transport::{Admission, HubStore};
+use jikai_sync::transport::Admission;
 use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1, Welcome};
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{NodeGate, as_session_refusal, recovery, unavailable};
-use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING};
+use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING, RetiredRow};
 
 /// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ struct Known {
     down_hash: Option<ChainHash>,
 }
 
-/// Checks, in this order: environment, schema version, registration, epoch, store, both logs, what the node can read. The first contact of a
+/// Checks, in this order: environment, schema version, registration, epoch, store, both logs. The first contact of a
 /// node registers its store.
 pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, RefusalV1> {
     let node = hello.node;
@@ -66,7 +66,8 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     };
     check_up(hello.up_head, up)?;
     let down = hello.down;
-    check_readable(gate, node, hello.event_version, down).await?;
+    // An event that it cannot read stops its feed in front of it, not the session: its outlets' facts are taken in.
+    gate.readers.told(node, hello.event_version);
     gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
     // A node that has met a later one refuses this machine: it was left behind.
@@ -74,12 +75,6 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     let hub_generation = hub_generation.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
-}
-
-/// The feed must go on with an event that the node can read; later ones stop the session when it comes to them.
-async fn check_readable(gate: &NodeGate, node: NodeId, event_version: u8, down: Cursor) -> Result<(), RefusalV1> {
-    gate.readers.told(node, event_version);
-    gate.read_down(node, down.next_seq, 1, 1).await.map(drop)
 }
 
 /// Waits until this machine holds what any machine had answered before. Where nobody leads, an election may be on its way: a node
@@ -206,13 +201,18 @@ pub(super) async fn note_clone(gate: &NodeGate, node: NodeId, run: [u8; 16]) {
     }
 }
 
-/// A certificate that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
+/// A certificate of a node that was taken out of use, that was revoked, or whose newer one is in use, opens no session. One that is not known here (signed before
 /// certificates were remembered, or while the hub stood still) is remembered now, so that it can be revoked; unless all of the
 /// node's were.
 pub(super) async fn check_certificate(gate: &NodeGate, certified: &Certified) -> Result<(), RefusalV1> {
-    let serial = certified.serial.clone();
-    let row = gate.read(move |store| CertificateRow::read(store, &serial)).await;
-    match row.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })? {
+    let (node, serial) = (certified.node, certified.serial.clone());
+    let read =
+        gate.read(move |store| Ok((RetiredRow::is_retired(store, node)?, CertificateRow::read(store, &serial)?)));
+    let (is_retired, row) = read.await.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    if is_retired {
+        return Err(RefusalV1::Retired { node });
+    }
+    match row {
         Some(row) if row.revoked.is_some() => Err(RefusalV1::Revoked { node: certified.node }),
         Some(row) if row.superseded_by.is_some() => Err(RefusalV1::Renewed { node: certified.node }),
         Some(_) => Ok(()),

@@ -19,6 +19,7 @@ struct Link {
     down_acked: u64,
     heard_at_ms: TimeMs,
     refused: Option<String>,
+    feed_stopped: Option<String>,
 }
 
 /// One link as reports show it.
@@ -32,6 +33,8 @@ pub struct LinkView {
     pub lag_ms: i64,
     /// The last reason that was given for refusing or ending a session, since one was opened.
     pub refused: Option<String>,
+    /// Why nothing more of its feed is sent to it, until it opens the next session.
+    pub feed_stopped: Option<String>,
 }
 
 /// The links of all nodes.
@@ -58,6 +61,7 @@ impl Links {
             down_acked,
             heard_at_ms: now_ms,
             refused: None,
+            feed_stopped: None,
         };
     }
 
@@ -93,6 +97,17 @@ impl Links {
         link.heard_at_ms = now_ms;
     }
 
+    /// The node cannot read what its feed goes on with. It shows until the node opens the next session.
+    pub(super) fn feed_stopped(&self, node: NodeId, why: String) {
+        self.links.lock().entry(node).or_default().feed_stopped = Some(why);
+    }
+
+    /// The nodes whose feed is stopped, and why.
+    pub fn stopped(&self) -> Vec<(NodeId, String)> {
+        let links = self.links.lock();
+        links.iter().filter_map(|(node, link)| Some((*node, link.feed_stopped.clone()?))).collect()
+    }
+
     /// A session was refused beside the one that may be open. It shows until the node opens the next one.
     pub(super) fn refused(&self, node: NodeId, refused: String) {
         self.links.lock().entry(node).or_default().refused = Some(refused);
@@ -111,6 +126,7 @@ impl Links {
             (true, true) => 0,
             (true, false) => since(link.newest_at_ms.unwrap_or(link.heard_at_ms)),
         };
-        LinkView { connected: link.connected, down_acked: link.down_acked, lag_ms, refused: link.refused.clone() }
+        let Link { connected, down_acked, refused, feed_stopped, .. } = link.clone();
+        LinkView { connected, down_acked, lag_ms, refused, feed_stopped }
     }
 }

@@ -155,6 +155,12 @@ impl HubStore for NodeGate {
         })
     }
 
+    fn feed_stopped(&self, node: NodeId, refusal: &RefusalV1) {
+        tracing::error!(%node, %refusal, hint = refusal.hint(), "a node's feed is stopped in front of what it cannot read");
+        metrics::counter!("jikai_feeds_stopped_total").increment(1);
+        self.links.feed_stopped(node, refusal.to_string());
+    }
+
     fn down_acked(&self, node: NodeId, cursor: Cursor) {
         self.links.down_acked(node, cursor.next_seq - 1, self.sequencer.now_ms());
     }

@@ -373,9 +373,9 @@ async fn a_node_tells_where_terminals_reach_it_and_asks_where_an_outlet_is() {
 }
 
 #[tokio::test]
-async fn a_node_that_cannot_read_the_next_event_of_its_feed_is_told_so_at_the_greeting() {
+async fn the_feed_of_a_node_stops_in_front_of_what_it_cannot_read_and_its_own_log_is_taken_in() {
     let hub = Running::set_up().await;
-    let (gate, log) = (gate(&hub), NodeLog::new(1));
+    let (gate, mut log) = (gate(&hub), NodeLog::new(1));
     let head = |sql: &'static str| hub.pool.read(move |store| store.query_row(sql, [], |row| row.get::<_, i64>(0)));
     let before = head("SELECT seq FROM feed_head WHERE node = 1").await.unwrap().unwrap() as u64;
     let all = gate.read_down(log.node, 1, usize::MAX >> 1, usize::MAX).await.unwrap();
@@ -383,15 +383,23 @@ async fn a_node_that_cannot_read_the_next_event_of_its_feed_is_told_so_at_the_gr
     let addresses = vec!["node1.example:443".to_string()];
     assert_eq!(asked(&gate, 1, NodeRequest::Reached { addresses }).await, HubReply::Noted);
     let at_the_news = Cursor { next_seq: before + 1, hash: place };
-    let old = |down| Hello { event_version: 3, down, ..hello(&log) };
-    let refusal = refused(&gate, old(at_the_news)).await;
+    let old = |log: &NodeLog, down| Hello { event_version: 3, down, ..hello(log) };
+    gate.admit(old(&log, at_the_news)).await.unwrap();
+    let refusal = gate.read_down(log.node, before + 1, 1, 1).await.unwrap_err();
     assert_eq!(refusal, RefusalV1::SchemaTooOld { ours: 4, theirs: 3 });
     assert!(!refusal.is_fence() && refusal.hint().contains("Upgrade the node"));
-    gate.admit(old(Cursor::START)).await.unwrap();
+    gate.feed_stopped(log.node, &refusal);
+    assert_eq!(gate.links.stopped(), [(log.node, refusal.to_string())]);
+    let (node, incarnation) = (log.node, log.incarnation);
+    let batch = verified(log.batch(vec![check_in(1, 13_010_001)]));
+    assert_eq!(gate.ingest(node, incarnation, batch).await.unwrap().next_seq, 2);
+    gate.admit(old(&log, Cursor::START)).await.unwrap();
+    assert_eq!(gate.links.stopped(), [], "a session that was not told so yet");
     let readable = gate.read_down(log.node, 1, usize::MAX >> 1, usize::MAX).await.unwrap();
     assert_eq!(readable.len() as u64, before, "what it can read it gets, up to there");
     let refusal = gate.read_down(log.node, before + 1, 9, usize::MAX).await.unwrap_err();
     assert_eq!(refusal, RefusalV1::SchemaTooOld { ours: 4, theirs: 3 });
-    gate.admit(Hello { down: at_the_news, ..hello(&log) }).await.unwrap();
+    let upgraded = Hello { down: at_the_news, ..hello(&log) };
+    gate.admit(upgraded).await.unwrap();
     assert_eq!(gate.read_down(log.node, before + 1, 9, usize::MAX).await.unwrap().len(), 1, "after its upgrade");
 }

@@ -254,14 +254,24 @@ impl Machine<'_> {
             return Ok(NOTHING);
         }
         // After this point the command must succeed.
+        self.fence_certificates(stamp, node, reason)?;
+        Ok(DONE)
+    }
+
+    /// Revokes all certificates of a node, and any that nobody has recorded. What it needs was checked.
+    pub(super) fn fence_certificates(
+        &mut self,
+        stamp: Stamp<'_>,
+        node: NodeId,
+        reason: &str,
+    ) -> Result<(), StorageError> {
         let update = "UPDATE certificate SET revoked = ?2 WHERE node = ?1 AND revoked IS NULL";
-        self.tx.prepare_cached(update)?.execute((node.get(), reason))?;
+        let count = self.tx.prepare_cached(update)?.execute((node.get(), reason))? as u32;
         let fence = "INSERT OR REPLACE INTO certificate_fence VALUES (?1, ?2)";
         self.tx.prepare_cached(fence)?.execute((node.get(), reason))?;
         self.revoked = true;
         let reason = reason.to_string();
-        self.emit(stamp, EventBody::Access(AccessEvent::NodeCertificatesRevoked { node, count, reason }))?;
-        Ok(DONE)
+        self.emit(stamp, EventBody::Access(AccessEvent::NodeCertificatesRevoked { node, count, reason }))
     }
 }
 

@@ -8,7 +8,7 @@ use jikai_schema::event::{Audience, Event, EventBody, EventKey, MasterEvent};
 use jikai_schema::id::NodeId;
 use rusqlite::Connection;
 
-use super::{Machine, Stamp, StorageError};
+use super::{Machine, RetiredRow, Stamp, StorageError};
 
 const ALL: i64 = -1;
 const HUB_ONLY: i64 = -2;
@@ -24,6 +24,8 @@ struct Head {
 pub(super) struct Feeds {
     heads: BTreeMap<NodeId, Head>,
     grown: BTreeSet<NodeId>,
+    /// Nodes that are none any more. Their feeds go on, as the log filtered by audience, so that every chain follows one rule.
+    retired: BTreeSet<NodeId>,
 }
 
 impl Feeds {
@@ -38,7 +40,8 @@ impl Feeds {
             let head = Head { seq: row.get::<_, i64>(1)? as u64, hash: ChainHash::from_bytes(row.get(2)?) };
             heads.insert(node, head);
         }
-        Ok(Feeds { heads, grown: BTreeSet::new() })
+        let retired = RetiredRow::all(store)?.into_iter().map(|row| row.node).collect();
+        Ok(Feeds { heads, grown: BTreeSet::new(), retired })
     }
 
     /// Writes the heads that moved; gives those of the nodes.
@@ -58,7 +61,11 @@ impl Feeds {
     }
 
     pub(super) fn is_registered(&self, node: NodeId) -> bool {
-        !node.is_hub() && self.heads.contains_key(&node)
+        !node.is_hub() && self.heads.contains_key(&node) && !self.retired.contains(&node)
+    }
+
+    pub(super) fn retire(&mut self, node: NodeId) {
+        self.retired.insert(node);
     }
 
     fn grow(&mut self, node: NodeId, bytes: &[u8]) -> Head {
@@ -72,7 +79,7 @@ impl Feeds {
 impl Machine<'_> {
     /// Decides one event. What it needs was checked: from here on only the store can fail.
     pub(super) fn emit(&mut self, stamp: Stamp<'_>, body: EventBody) -> Result<(), StorageError> {
-        let at_ms = stamp.at_ms.clamp_after(self.at_ms);
+        let at_ms = stamp.at_ms.clamp_to(self.at_ms);
         let seq = self.feeds.heads.get(&NodeId::HUB).map_or(0, |head| head.seq) + 1;
         let key = EventKey { origin: NodeId::HUB, seq };
         let event = Event { key, at_ms, actor: stamp.actor.clone(), request: stamp.request, body };

@@ -152,6 +152,7 @@ impl Machine<'_> {
         if node.is_hub() {
             return Err(rule("invalid_node", "node 0 is the hub").into());
         }
+        self.check_not_retired(node)?;
         let distinct = prefectures.windows(2).all(|pair| pair[0] != pair[1]);
         if prefectures.len() > PREFECTURES_MAX || !distinct {
             return Err(rule("invalid_prefectures", "a node serves at most 64 prefectures, each named once").into());

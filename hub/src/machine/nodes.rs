@@ -9,10 +9,11 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::access::{DONE, NOTHING, check_reason};
 use super::error::Stop;
+use super::fleet::NewNode;
 use super::{Machine, NodeCursor, Stamp, StorageError, rule, unknown};
 
 /// The first store of a node.
-const EPOCH_FIRST: u32 = 1;
+pub(super) const EPOCH_FIRST: u32 = 1;
 /// Most copies of a node's store that are remembered; a person has long been called by then.
 const CLONES_MAX: i64 = 1_000;
 
@@ -88,6 +89,10 @@ impl Machine<'_> {
                 self.claim_run(*node, *incarnation, *after, *run)
             }
             NodeCommand::NoteClone { node, run } => self.note_clone(stamp, *node, *run),
+            NodeCommand::Add { node, name, prefectures, incarnation } => {
+                self.add_node(stamp, &NewNode { node: *node, name, prefectures, incarnation: *incarnation })
+            }
+            NodeCommand::Retire { node, reason } => self.retire_node(stamp, *node, reason),
         }
     }
 

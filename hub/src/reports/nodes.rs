@@ -5,7 +5,7 @@ use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
 use super::{Page, ReportError, at_once};
-use crate::machine::{EpochRow, clone_refused_at_ms};
+use crate::machine::{EpochRow, RetiredRow, clone_refused_at_ms};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub fn is_registered(store: &Connection, node: NodeId) -> Result<bool, rusqlite:
     store.prepare_cached(sql)?.query_row([node.get()], |row| row.get(0))
 }
 
-/// All registered nodes.
-pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> {
+/// All registered nodes, and beside them those that were taken out of use.
+pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, Vec<RetiredRow>>, ReportError> {
     at_once(store, |store, applied| {
         let sql = "SELECT node.node, name, coalesce(next_seq, 1), coalesce(feed_head.seq, 0), \
                    (SELECT count(*) FROM quarantine WHERE quarantine.node = node.node) \
@@ -55,6 +55,6 @@ pub fn nodes(store: &mut Connection) -> Result<Page<NodeLine, ()>, ReportError> 
                 clone_refused_at_ms: clone_refused_at_ms(store, node)?,
             });
         }
-        Ok(Page { rows, totals: (), applied, next: None })
+        Ok(Page { rows, totals: RetiredRow::all(store)?, applied, next: None })
     })
 }

@@ -136,7 +136,7 @@ async fn commands_that_queue_together_share_an_entry_and_keep_their_order() {
     let entries = hub.sequencer.applied().get() - before;
     assert!(entries < 200, "{entries} entries for 200 commands");
     let ordered = hub.pool.read(|store| -> Result<bool, rusqlite::Error> {
-        let mut statement = store.prepare("SELECT deposit FROM deposit WHERE deposit >= 100 ORDER BY at_ms")?;
+        let mut statement = store.prepare("SELECT subject FROM transfer WHERE subject >= 100 ORDER BY transfer")?;
         let numbers: Vec<i64> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(numbers.iter().copied().eq(100..300))
     });

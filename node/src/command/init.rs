@@ -65,7 +65,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a store that takes the place of a lost one. Its slice comes when it first runs.
+/// Makes the first store of a new node, or one that takes the place of a lost one. Its slice comes when it first runs.
 fn join(args: &InitArgs, path: &Path) -> anyhow::Result<()> {
     let data = &args.data.data;
     let text = std::fs::read_to_string(path).with_context(|| format!("read the invitation {}", path.display()))?;
@@ -73,10 +73,12 @@ fn join(args: &InitArgs, path: &Path) -> anyhow::Result<()> {
     invitation.crypto_suite.choose()?;
     let sealed = invitation.open(&read_code(args)?, TimeMs::now())?;
     let node = NodeId::new(invitation.node).context("read the node's number in the invitation")?;
+    check_addresses(&args.public_address).context("read --public-address")?;
     let hub = if args.hub.is_empty() { invitation.hub.clone() } else { args.hub.clone() };
     let config = Config {
         crypto_suite: invitation.crypto_suite,
         master_key: args.master_key.clone(),
+        public_addresses: args.public_address.clone(),
         ..Config::new(node.get(), invitation.environment.clone(), hub, args.listen, args.ack)
     };
     let hint = "the certificate of the invitation is not good here: check the clock, or have the node replaced anew";

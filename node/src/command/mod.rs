@@ -96,7 +96,7 @@ struct InitArgs {
     /// Stores of different environments never talk to each other.
     #[arg(long, value_parser = ["production", "training", "test"], required_unless_present = "join", conflicts_with = "join")]
     environment: Option<String>,
-    /// Take the place of a node's lost store, with what `jikai-hub node replace` wrote.
+    /// Make the first store of a new node, or take the place of a lost one, with what `jikai-hub node add` or `node replace` wrote.
     #[arg(long)]
     join: Option<PathBuf>,
     /// File with the code of the invitation; without it the code is asked for.

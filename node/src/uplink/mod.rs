@@ -41,11 +41,74 @@ pub struct LinkState {
     pub down_next_seq: u64,
     /// When the link was open last; means nothing while it is open.
     pub left_at_ms: TimeMs,
+    /// Where the hub's feed stopped because this build cannot read what comes next.
+    pub feed_stop: Option<FeedStop>,
+}
+
+/// A place at which the hub's feed stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedStop {
+    /// Position that comes next.
+    pub place: u64,
+    /// Since when.
+    pub since_ms: TimeMs,
+    /// Whether the session that is open was told so.
+    pub is_told: bool,
 }
 
 impl LinkState {
-    /// When the hub was heard last.
+    /// When the hub was heard last. One whose feed is stopped does not say who was put out of use since.
     pub fn contact_at_ms(&self, now_ms: TimeMs) -> TimeMs {
-        if self.connected { now_ms } else { self.left_at_ms }
+        match (self.connected, self.feed_stop) {
+            (false, _) => self.left_at_ms,
+            (true, Some(FeedStop { since_ms, is_told: true, .. })) => since_ms,
+            (true, _) => now_ms,
+        }
+    }
+
+    /// A session was opened.
+    fn opened(&mut self) {
+        (self.connected, self.refused, self.fenced) = (true, None, false);
+        if let Some(stop) = &mut self.feed_stop {
+            stop.is_told = false;
+        }
+    }
+
+    /// The session is told that the feed stops at the place where it stands. One that is told so again counts from the first time.
+    fn stop_feed(&mut self, now_ms: TimeMs) {
+        let place = self.down_next_seq;
+        let known = self.feed_stop.filter(|known| known.place == place);
+        let since_ms = known.map_or(now_ms, |known| known.since_ms);
+        self.feed_stop = Some(FeedStop { place, since_ms, is_told: true });
+    }
+
+    /// The feed was applied up to here, which may have been on its way when the session was told.
+    fn fed(&mut self, next_seq: u64, now_ms: TimeMs) {
+        self.down_next_seq = next_seq;
+        if let Some(stop) = &mut self.feed_stop {
+            (stop.place, stop.since_ms) = (next_seq, now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_feed_counts_as_a_hub_that_is_not_heard_also_over_sessions() {
+        let at = TimeMs::from_ms;
+        let mut link = LinkState { connected: true, down_next_seq: 7, ..LinkState::default() };
+        assert_eq!(link.contact_at_ms(at(100)), at(100));
+        link.stop_feed(at(100));
+        link.fed(9, at(101));
+        assert_eq!(link.contact_at_ms(at(500)), at(101));
+        link.opened();
+        assert_eq!(link.contact_at_ms(at(600)), at(600), "this hub may have another feed");
+        link.stop_feed(at(601));
+        assert_eq!(link.contact_at_ms(at(700)), at(101));
+        link.fed(10, at(800));
+        link.stop_feed(at(801));
+        assert_eq!(link.contact_at_ms(at(900)), at(800));
     }
 }

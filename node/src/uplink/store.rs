@@ -139,7 +139,7 @@ impl UplinkStore {
         if bodies.iter().any(changes_directory) {
             self.directory.publish(self.read(SignedDirectory::load).await?);
         }
-        self.link.send_modify(|state| state.down_next_seq = next_seq);
+        self.link.send_modify(|state| state.fed(next_seq, (self.clock)()));
         Ok(Cursor { next_seq, hash })
     }
 }
@@ -225,17 +225,22 @@ impl NodeStore for UplinkStore {
     }
 
     fn connected(&self) {
+        self.link.send_modify(LinkState::opened);
+    }
+
+    /// The session goes on, so nothing is fenced; but the time that a node may be cut off runs, also over sessions.
+    fn feed_stopped(&self, refusal: &RefusalV1) {
+        tracing::error!(%refusal, hint = refusal.hint(), "the hub's feed is stopped");
         self.link.send_modify(|state| {
-            state.connected = true;
-            state.refused = None;
-            state.fenced = false;
+            state.stop_feed((self.clock)());
+            state.refused = Some(refusal.to_string());
         });
     }
 
     fn disconnected(&self, refusal: Option<&RefusalV1>) {
         self.link.send_modify(|state| {
             if state.connected {
-                state.left_at_ms = (self.clock)();
+                state.left_at_ms = state.contact_at_ms((self.clock)());
             }
             state.connected = false;
             // It stands until a session opens. That another store runs as this node passes by itself only for the moment.

@@ -1,10 +1,10 @@
-//! Commands about the stores of nodes.
+//! Commands about nodes and their stores.
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::NodeId;
+use crate::id::{NodeId, PrefectureCode};
 
-/// What is asked about a node's store.
+/// What is asked about a node, or its store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeCommand {
     /// Let another store take the place of the one that the node has.
@@ -45,5 +45,23 @@ pub enum NodeCommand {
         node: NodeId,
         /// The run.
         run: [u8; 16],
+    },
+    /// Add a node, as a definition would, with the one store that may open its log. Refused for a number that was ever given.
+    Add {
+        /// Its number.
+        node: NodeId,
+        /// Display name.
+        name: String,
+        /// Prefectures whose new outlets it serves; none: it gets outlets by handoff.
+        prefectures: Vec<PrefectureCode>,
+        /// Identity of its first store, drawn by the proposer.
+        incarnation: [u8; 16],
+    },
+    /// Take a node out of use for ever. Refused while it serves outlets, or some are on their way from or to it.
+    Retire {
+        /// Which node.
+        node: NodeId,
+        /// Why. 1 to 200 bytes on one line.
+        reason: String,
     },
 }

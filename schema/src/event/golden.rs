@@ -156,7 +156,15 @@ fn bodies() -> Vec<(&'static str, EventBody)> {
 
 fn with_stores(mut bodies: Vec<(&'static str, EventBody)>) -> Vec<(&'static str, EventBody)> {
     bodies.extend(stores().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
-    bodies.into_iter().chain(recovered().into_iter().map(|(name, event)| (name, EventBody::Hub(event)))).collect()
+    bodies.extend(recovered().into_iter().map(|(name, event)| (name, EventBody::Hub(event))));
+    bodies.extend(fleet().into_iter().map(|(name, event)| (name, EventBody::Node(event))));
+    bodies
+}
+
+fn fleet() -> [(&'static str, NodeEvent); 2] {
+    let (node, hash) = (node(), crate::chain::ChainHash::from_bytes([4; 32]));
+    let retired = NodeEvent::Retired { node, next_seq: 300, hash, reason: "shut".into() };
+    [("node_invited", NodeEvent::Invited { node }), ("node_retired", retired)]
 }
 
 fn recovered() -> [(&'static str, HubEvent); 2] {

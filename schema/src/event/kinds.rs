@@ -1,7 +1,7 @@
 //! Names of all kinds of events, as views call them.
 
 /// Every kind that [`EventView`](super::EventView) writes, in alphabetical order.
-pub const KINDS: [&str; 82] = [
+pub const KINDS: [&str; 84] = [
     "access_refused",
     "batch_defined",
     "batch_sale_changed",
@@ -37,8 +37,10 @@ pub const KINDS: [&str; 82] = [
     "node_certificates_revoked",
     "node_clone_refused",
     "node_defined",
+    "node_invited",
     "node_reached",
     "node_replaced",
+    "node_retired",
     "operator_defined",
     "operator_disabled",
     "outlet_arrived",

@@ -63,7 +63,7 @@ pub struct EventKey {
 pub struct Event {
     /// Log and position.
     pub key: EventKey,
-    /// When it was decided; grows strictly within a log.
+    /// When it was decided; never goes back within a log. A node's grow; the hub's facts that were decided together share one.
     pub at_ms: TimeMs,
     /// Who caused it.
     pub actor: Actor,

@@ -1,4 +1,4 @@
-//! Facts about the stores of nodes: replaced, copied.
+//! Facts about nodes and their stores: invited, replaced, copied, taken out of use.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,12 +27,34 @@ pub enum NodeEvent {
         /// Which node.
         node: NodeId,
     },
+    /// The first store of a new node was invited: no other one may open its log.
+    Invited {
+        /// Which node.
+        node: NodeId,
+    },
+    /// The node was taken out of use: it is no node any more, its stores open no session, and its number is given to no other.
+    Retired {
+        /// Which node.
+        node: NodeId,
+        /// Position that would have come next: what its store holds from here on never reached the hub.
+        next_seq: u64,
+        /// Chain before it.
+        hash: ChainHash,
+        /// Why, in a person's words. 1 to 200 bytes.
+        reason: String,
+    },
 }
 
 impl NodeEvent {
-    /// The hub's own business: the old store would not listen, and the new one begins behind it.
+    /// Stores are the hub's own business: an old one would not listen, and a new one begins behind it. That a node is none any more
+    /// concerns everybody who knows it.
     pub(super) fn audience(&self) -> Audience {
-        Audience::HubOnly
+        match self {
+            NodeEvent::Replaced { .. } | NodeEvent::CloneRefused { .. } | NodeEvent::Invited { .. } => {
+                Audience::HubOnly
+            }
+            NodeEvent::Retired { .. } => Audience::All,
+        }
     }
 
     /// As other programs read it.
@@ -43,6 +65,10 @@ impl NodeEvent {
                 "reason": reason,
             }),
             NodeEvent::CloneRefused { node } => serde_json::json!({"kind": "node_clone_refused", "node": node}),
+            NodeEvent::Invited { node } => serde_json::json!({"kind": "node_invited", "node": node}),
+            NodeEvent::Retired { node, next_seq, hash, reason } => serde_json::json!({
+                "kind": "node_retired", "node": node, "next_seq": next_seq, "hash": hash.to_string(), "reason": reason,
+            }),
         }
     }
 }

@@ -15,6 +15,7 @@ mod master;
 mod money;
 #[cfg(test)]
 mod moved_outlet;
+mod node;
 mod outlet_day;
 mod pack_row;
 mod packs;
@@ -81,7 +82,8 @@ impl ProjectionError {
 
 /// Most money that one fact may name: 100 million yuan, far above any prize, pack or deposit. It keeps the sums per outlet,
 /// game and day, which are added up unread, within 63 bits: 9 × 10⁸ facts of one row would be needed to leave them, ten
-/// times the milliseconds of a day, and the stamps of a log grow by one at least. Fen.
+/// times the milliseconds of a day, and the stamps of a node's log grow by one at least. What the hub credits is bounded by the
+/// checked balance of the bank's account. Fen.
 pub const FACT_FEN_MAX: i64 = 10_000_000_000;
 
 /// Rows of one transaction, read through and written once.
@@ -129,12 +131,13 @@ impl<'store> Projection<'store> {
             EventBody::Session(body) => self.apply_session(event, body),
             // Rows about staff and secrets are the hub's own; the fact itself is the trail.
             EventBody::Staff(_) | EventBody::Secrets(_) => Ok(()),
-            EventBody::Personal(_) | EventBody::Machine(_) | EventBody::Node(_) => Ok(()),
+            EventBody::Personal(_) | EventBody::Machine(_) => Ok(()),
             EventBody::Access(body) => self.apply_access(body),
             EventBody::Change(body) => self.apply_change(event, body),
             EventBody::Hub(body) => self.apply_hub(body),
             EventBody::Handoff(body) => self.apply_handoff(event, body),
             EventBody::Directory(body) => self.apply_directory(body),
+            EventBody::Node(body) => self.apply_node(event.at_ms, body),
         }
     }
 

@@ -124,6 +124,16 @@ impl HubSession {
         self.read_on();
     }
 
+    /// Answers [`Action::ReadLog`]: the feed goes on with what the node cannot read. Nothing more of it is sent, and the session goes on:
+    /// what the node's outlets do is taken in. A node of the first version of the wire has no word for it.
+    pub fn feed_stopped(&mut self, refusal: RefusalV1, now_ms: i64) {
+        let State::Open { down, .. } = &mut self.state else { return };
+        down.stop();
+        if self.peer.version() > WireVersion::V1 {
+            self.peer.send(Stream::Up, &Frame::FeedStopped(refusal), now_ms);
+        }
+    }
+
     /// Answers [`Action::Deliver`]: the node's log is committed up to here.
     pub fn delivered(&mut self, cursor: Cursor, now_ms: i64) {
         let State::Open { up, .. } = &mut self.state else { return };

@@ -91,7 +91,7 @@ pub enum Action {
     LocateUp(Welcome),
     /// Hub: the node's log agrees with the hub's place in it; it may be given what it asks for.
     Agreed,
-    /// Read the own log from here, at most so many events and bytes. → `log_read`
+    /// Read the own log from here, at most so many events and bytes. → `log_read`; at the hub also `feed_stopped`
     ReadLog {
         /// First position wanted.
         from_seq: u64,
@@ -104,6 +104,8 @@ pub enum Action {
     Deliver(VerifiedBatch),
     /// The peer has made everything before this place durable.
     Acked(Cursor),
+    /// Node: the hub sends no more of its feed in this session, which goes on.
+    FeedStopped(RefusalV1),
     /// Send what is queued, then end the session.
     Close(RefusalV1),
 }

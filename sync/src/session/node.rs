@@ -108,6 +108,7 @@ impl NodeSession {
                 }
                 self.read_on();
             }
+            (Stream::Up, Frame::FeedStopped(refusal), State::Open(_)) => self.peer.act(Action::FeedStopped(refusal)),
             (Stream::Down, Frame::Batch(batch), _) => match self.down.receive(&batch)? {
                 Received::New(batch) => self.peer.act(Action::Deliver(batch)),
                 Received::Repeated(cursor) => self.peer.send(Stream::Down, &Frame::Ack(cursor), now_ms),
@@ -228,5 +229,6 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::KeepAlive => "keep-alive",
         Frame::Greeting(_) => "greeting",
         Frame::Mark(_) => "mark",
+        Frame::FeedStopped(_) => "end of the feed",
     }
 }

@@ -34,6 +34,11 @@ impl Peer {
         }
     }
 
+    /// What both ends have agreed on.
+    pub(super) fn version(&self) -> WireVersion {
+        self.version
+    }
+
     /// Ends the session unless [`Peer::greeted`] is called in time, whatever else comes.
     pub(super) fn expect_greeting(&mut self, now_ms: i64) {
         self.greeting_due_ms = Some(now_ms + GREETING_MS_MAX);

@@ -22,6 +22,8 @@ pub struct BatchSender {
     next: Cursor,
     head_seq: u64,
     reading: bool,
+    /// Nothing more is sent: the receiver cannot read what comes next.
+    stopped: bool,
     in_flight: VecDeque<InFlight>,
     in_flight_bytes: usize,
 }
@@ -35,7 +37,8 @@ struct InFlight {
 impl BatchSender {
     /// Sends from `acked` on, up to `head_seq` and beyond as the log grows.
     pub fn new(acked: Cursor, head_seq: u64) -> Self {
-        BatchSender { acked, next: acked, head_seq, reading: false, in_flight: VecDeque::new(), in_flight_bytes: 0 }
+        let (next, in_flight) = (acked, VecDeque::new());
+        BatchSender { acked, next, head_seq, reading: false, stopped: false, in_flight, in_flight_bytes: 0 }
     }
 
     /// The log has grown to this position.
@@ -46,11 +49,16 @@ impl BatchSender {
     /// What to read next, if the window has room: position, most events, most bytes.
     pub fn wants(&mut self) -> Option<(u64, usize, usize)> {
         let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BODY_BYTES <= WINDOW_BYTES;
-        if self.reading || !room || self.next.next_seq > self.head_seq {
+        if self.reading || self.stopped || !room || self.next.next_seq > self.head_seq {
             return None;
         }
         self.reading = true;
         Some((self.next.next_seq, BATCH_EVENTS_MAX, BATCH_BYTES_MAX))
+    }
+
+    /// Answers what was wanted: the log goes on with what the receiver cannot read. What is on its way is acknowledged still.
+    pub fn stop(&mut self) {
+        (self.reading, self.stopped) = (false, true);
     }
 
     /// Packs records that were read into a batch, as many as fit; the rest is read again. Records that do not continue the
@@ -161,6 +169,20 @@ mod tests {
         let first = sender.in_flight[0].end;
         assert_eq!(sender.acked(first), Ok(true));
         assert!(sender.wants().is_some());
+    }
+
+    #[test]
+    fn a_log_that_is_stopped_sends_nothing_more_and_takes_acknowledgements_still() {
+        let mut sender = BatchSender::new(Cursor::START, 2);
+        sender.wants();
+        sender.pack(&[record(1)]).unwrap();
+        sender.wants();
+        sender.stop();
+        sender.log_grew(9);
+        assert_eq!((sender.wants(), sender.is_settled()), (None, false));
+        let end = sender.in_flight[0].end;
+        assert_eq!((sender.acked(end), sender.is_settled()), (Ok(true), true));
+        assert_eq!(sender.wants(), None);
     }
 
     #[test]

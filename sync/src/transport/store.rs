@@ -53,6 +53,8 @@ pub trait NodeStore: Send + Sync + 'static {
     fn met_hub(&self, generation: u32, up: Cursor) -> Future<'_, Result<(), LogError>>;
     /// A session was opened.
     fn connected(&self);
+    /// The hub sends no more of its feed in this session: the node cannot read what comes next. The own log goes on to it.
+    fn feed_stopped(&self, _refusal: &RefusalV1) {}
     /// The session ended; `refusal` says why where the peer or the protocol gave a reason.
     fn disconnected(&self, refusal: Option<&RefusalV1>);
 }
@@ -98,8 +100,8 @@ pub trait HubStore: Send + Sync + 'static {
         incarnation: [u8; 16],
         batch: VerifiedBatch,
     ) -> Future<'_, Result<Cursor, RefusalV1>>;
-    /// Events of the node's feed from a position on, those that it can read (`Hello::event_version`): one that it cannot ends the
-    /// session with [`RefusalV1::SchemaTooOld`], in front of it.
+    /// Events of the node's feed from a position on, those that it can read (`Hello::event_version`): one that it cannot
+    /// stops the feed with [`RefusalV1::SchemaTooOld`], in front of it, until the node comes anew. Any other refusal ends the session.
     fn read_down(
         &self,
         node: NodeId,
@@ -107,6 +109,8 @@ pub trait HubStore: Send + Sync + 'static {
         events_max: usize,
         bytes_max: usize,
     ) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>>;
+    /// Nothing more of its feed is sent to the node in this session, see [`HubStore::read_down`].
+    fn feed_stopped(&self, _node: NodeId, _refusal: &RefusalV1) {}
     /// The node has applied its feed up to this place.
     fn down_acked(&self, node: NodeId, cursor: Cursor);
     /// A session of this certificate is open, and both ends agree about the node's log: the node has what it showed.

@@ -137,6 +137,7 @@ mod tests {
             "05".to_string(),
             format!("06047465737403{}ac02{sevens}01{}04", "01".repeat(18), "00".repeat(32)),
             format!("07{}01{}{}", "01".repeat(16), "02".repeat(16), "03".repeat(16)),
+            "08120504".to_string(),
         ];
         let frames = [
             Frame::Hello(hello.clone()),
@@ -147,6 +148,7 @@ mod tests {
             Frame::KeepAlive,
             Frame::Greeting(Greeting { hello, event_version: 4 }),
             Frame::Mark(Mark { run: [1; 16], after: Some([2; 16]), process: [3; 16] }),
+            Frame::FeedStopped(RefusalV1::SchemaTooOld { ours: 5, theirs: 4 }),
         ];
         frames.into_iter().zip(golden.map(|text| &*Box::leak(text.into_boxed_str()))).collect()
     }

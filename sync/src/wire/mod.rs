@@ -132,4 +132,6 @@ pub enum Frame {
     Greeting(Greeting),
     /// Before the [`Greeting`], from a node that tells its runs apart.
     Mark(Mark),
+    /// From the hub, on the up stream: no more of the feed is sent in this session, because the node cannot read what comes next.
+    FeedStopped(RefusalV1),
 }

@@ -145,12 +145,20 @@ pub enum RefusalV1 {
         /// Which node.
         node: NodeId,
     },
+    /// The node was taken out of use.
+    #[error("node {node} was taken out of use at the hub")]
+    Retired {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
     /// As a peer of this version of the wire can read it: what it does not know is told in words.
     pub(crate) fn in_words_of(self, version: WireVersion) -> Self {
         match (&self, version) {
+            // One that it takes for a fence: the store must not go on serving.
+            (RefusalV1::Retired { node }, WireVersion::V1) => RefusalV1::Revoked { node: *node },
             (RefusalV1::SchemaTooOld { .. } | RefusalV1::Cloned { .. }, WireVersion::V1) => {
                 RefusalV1::Unavailable { why: format!("{self}. {}", self.hint()) }
             }
@@ -186,6 +194,9 @@ impl RefusalV1 {
             RefusalV1::Cloned { .. } => {
                 "Stop this process, and find out who copied the store; the original goes on. If the original is lost, have the hub replace the node."
             }
+            RefusalV1::Retired { .. } => {
+                "Stop this node: other nodes serve its outlets, and its number is not used again. A node in this place gets another one."
+            }
             RefusalV1::HubSuperseded { .. } => {
                 "Stop this machine of the hub: another one took over without it. Then join it anew."
             }
@@ -205,6 +216,7 @@ impl RefusalV1 {
                 | RefusalV1::Revoked { .. }
                 | RefusalV1::Renewed { .. }
                 | RefusalV1::Cloned { .. }
+                | RefusalV1::Retired { .. }
         )
     }
 
@@ -221,7 +233,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 20] {
+    fn refusals() -> [(RefusalV1, &'static str); 21] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -245,6 +257,7 @@ mod tests {
             (RefusalV1::HubSuperseded { ours: 2, theirs: 1 }, "110201"),
             (RefusalV1::SchemaTooOld { ours: 4, theirs: 3 }, "120403"),
             (RefusalV1::Cloned { node }, "1300"),
+            (RefusalV1::Retired { node }, "1400"),
         ]
     }
 
@@ -262,7 +275,8 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19], "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned");
+        let named = "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned, Retired";
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19, 20], "{named}");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 
@@ -273,6 +287,8 @@ mod tests {
         let RefusalV1::Unavailable { why } = too_old.in_words_of(WireVersion::V1) else { panic!("not in words") };
         assert!(why.contains("version 4") && why.contains("Upgrade the node"), "{why}");
         assert_eq!(RefusalV1::Draining.in_words_of(WireVersion::V1), RefusalV1::Draining);
+        let node = NodeId::HUB;
+        assert_eq!(RefusalV1::Retired { node }.in_words_of(WireVersion::V1), RefusalV1::Revoked { node });
     }
 
     #[test]

@@ -76,6 +76,10 @@ pub struct End {
     pub tries: watch::Sender<u32>,
     /// Newest acknowledgement.
     pub acked: watch::Sender<u64>,
+    /// At a hub: the last event of its feed that the node can read.
+    pub readable: watch::Sender<u64>,
+    /// How often a session was told that the feed stops.
+    pub stops: watch::Sender<u32>,
     /// At a hub: sessions that were refused beside the node's own.
     pub knocks: watch::Sender<u32>,
     /// Above 0: every certificate is revoked.
@@ -107,6 +111,8 @@ impl End {
             event_version: watch::Sender::new(0),
             tries: watch::Sender::new(0),
             acked: watch::Sender::new(0),
+            readable: watch::Sender::new(u64::MAX),
+            stops: watch::Sender::new(0),
             knocks: watch::Sender::new(0),
             revocations: watch::Sender::new(0),
             generation: watch::Sender::new(u32::from(claims.is_hub())),
@@ -187,6 +193,10 @@ impl NodeStore for End {
         self.open.send_replace(true);
         self.opened.send_modify(|opened| *opened += 1);
     }
+    fn feed_stopped(&self, refusal: &RefusalV1) {
+        assert!(matches!(refusal, RefusalV1::SchemaTooOld { ours: 9, theirs: 4 }), "{refusal}");
+        self.stops.send_modify(|stops| *stops += 1);
+    }
     fn disconnected(&self, refusal: Option<&RefusalV1>) {
         self.left(refusal);
     }
@@ -220,7 +230,14 @@ impl HubStore for End {
         }
     }
     fn read_down(&self, _: NodeId, from: u64, _: usize, _: usize) -> Future<'_, Result<Vec<LogRecord>, RefusalV1>> {
-        Box::pin(std::future::ready(Ok(self.read(from))))
+        let (readable, mut records) = (*self.readable.borrow(), self.read(from));
+        records.retain(|record| record.seq <= readable);
+        let too_new = records.is_empty() && from > readable;
+        let read = if too_new { Err(RefusalV1::SchemaTooOld { ours: 9, theirs: 4 }) } else { Ok(records) };
+        Box::pin(std::future::ready(read))
+    }
+    fn feed_stopped(&self, _: NodeId, _: &RefusalV1) {
+        self.stops.send_modify(|stops| *stops += 1);
     }
     fn down_acked(&self, _: NodeId, cursor: Cursor) {
         self.acked.send_replace(cursor.next_seq - 1);

@@ -45,3 +45,26 @@ async fn ends_that_share_no_version_open_nothing() {
     check(&[V2, V1], &[V3], None).await;
     check(&[V3, V2], &[V1], None).await;
 }
+
+#[tokio::test]
+async fn a_feed_that_a_node_cannot_read_on_in_stops_and_what_the_node_decides_is_taken_in() {
+    for (speaks, is_told) in [(V2, true), (V1, false)] {
+        let authority = authority();
+        let (hub, edge) = (End::new(NodeId::HUB, 40), End::new(node(3), 30));
+        hub.readable.send_replace(25);
+        let hub_tls = hub_identity(&authority).speaking(&[V2, V1]);
+        let node_tls = node_identity(&authority, &authority, 3).speaking(&[speaks]);
+        let (_running, _) = connect(&hub, &hub_tls, &edge, &node_tls);
+        edge.received(25).await;
+        hub.received(30).await;
+        reaches(&hub.stops, |stops| *stops == 1).await;
+        // Both logs grow: the node's goes on, the feed does not.
+        hub.sent.send_replace(60);
+        edge.sent.send_replace(50);
+        hub.received(50).await;
+        reaches(&edge.acked, |acked| *acked == 50).await;
+        assert_eq!(*edge.received.borrow(), 25, "none is skipped");
+        assert_eq!((*edge.stops.borrow(), *hub.stops.borrow()), (u32::from(is_told), 1));
+        assert_eq!((*edge.opened.borrow(), *edge.tries.borrow()), (1, 0), "one session");
+    }
+}

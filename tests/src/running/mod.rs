@@ -36,7 +36,16 @@ impl Hub {
     /// # Panics
     /// When it does not start.
     pub fn start(data: &Path, printer_key: Option<&Path>, settings: Settings<'_>) -> Hub {
-        let mut arguments = vec!["init", "--data", text(data), "--administrator", "admin"];
+        Hub::start_in("test", data, printer_key, settings)
+    }
+
+    /// The same in this environment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_in(environment: &str, data: &Path, printer_key: Option<&Path>, settings: Settings<'_>) -> Hub {
+        let mut arguments =
+            vec!["init", "--data", text(data), "--administrator", "admin", "--environment", environment];
         arguments.extend(printer_key.iter().flat_map(|key| ["--printer-key", text(key)]));
         let words = done("jikai-hub", &arguments);
         let one_time_password = word_behind(&words, "with the one-time password");
@@ -144,9 +153,12 @@ impl Node {
     /// Makes the data directory of a node, without a certificate.
     pub fn make(data: &Path, hub: &Hub, number: u16) {
         let (address, number) = (hub.process.address("sync").to_string(), number.to_string());
+        let settings = read(&hub.data.join("hub.toml"));
+        let environment = settings.lines().find_map(|line| line.strip_prefix("environment = "));
+        let environment = environment.expect("a hub has an environment").trim_matches('"');
         done(
             "jikai-node",
-            &["init", "--data", text(data), "--node", &number, "--hub", &address, "--environment", "test"],
+            &["init", "--data", text(data), "--node", &number, "--hub", &address, "--environment", environment],
         );
     }
 
@@ -177,7 +189,7 @@ pub struct Running {
 }
 
 /// One request costs a test nothing but its answer.
-const GENEROUS: (&str, &str) = ("strangers_per_second", "1000000");
+pub const GENEROUS: (&str, &str) = ("strangers_per_second", "1000000");
 
 impl Running {
     /// Starts hub and node, imports a world, makes staff, enrols a terminal and logs everybody in.
@@ -185,21 +197,23 @@ impl Running {
     /// # Panics
     /// When any of that fails.
     pub fn start() -> Running {
-        Running::start_with(&[])
+        Running::start_with("test", &[])
     }
 
-    /// The same with further settings of the hub.
+    /// The same in this environment, with further settings of the hub.
     ///
     /// # Panics
     /// When any of that fails.
-    pub fn start_with(more_of_hub: Settings<'_>) -> Running {
+    pub fn start_with(environment: &str, more_of_hub: Settings<'_>) -> Running {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let at = |name: &str| folder.path().join(name);
         let world = at("world");
         let generate = ["generate", "--terminals", "4", "--nodes", "1", "--games", "G0201", "--out", text(&world)];
         let imports = done("jikai-sim", &generate);
-        let hub_settings = [&[GENEROUS, ("account_per_second", "1000000")], more_of_hub].concat();
-        let hub = Hub::start(&at("hub"), Some(&world.join("printer.pub")), &hub_settings);
+        // A busy machine takes long over the printed batch.
+        let usual = [GENEROUS, ("account_per_second", "1000000"), ("patience_ms", "600000")];
+        let hub_settings = [&usual, more_of_hub].concat();
+        let hub = Hub::start_in(environment, &at("hub"), Some(&world.join("printer.pub")), &hub_settings);
         for line in imports.lines().filter_map(|line| line.strip_prefix("jikai-hub import --data HUB ")) {
             hub.command(&["import"], &line.split(' ').collect::<Vec<_>>());
         }

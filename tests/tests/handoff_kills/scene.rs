@@ -68,7 +68,7 @@ impl Scene {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         // The packs of a whole batch are taken in within the patience, also on a busy machine.
         let peer = format!("\"{}\"", free_peer_address());
-        let running = Running::start_with(&[("patience_ms", "60000"), ("peer_listen", &peer)]);
+        let running = Running::start_with("test", &[("peer_listen", &peer)]);
         running.hub.command(&["import"], &["node", "--id", "2", "--name", "节点2"]);
         let more = [("strangers_per_second", "1000000"), ("terminal_requests_per_second", "1000000")];
         let second = Node::start_as(&folder.path().join("node2"), &running.hub, 2, &more);

@@ -86,7 +86,9 @@ impl FilterArgs {
     fn check_log(&self, data: &Path) -> anyhow::Result<()> {
         let Some(log) = self.log.filter(|log| *log != 0) else { return Ok(()) };
         let store = open_reader(data)?;
-        let mut statement = store.prepare("SELECT node FROM node UNION SELECT node FROM node_cursor ORDER BY 1")?;
+        let nodes =
+            "SELECT node FROM node UNION SELECT node FROM node_cursor UNION SELECT node FROM node_retired ORDER BY 1";
+        let mut statement = store.prepare(nodes)?;
         let nodes = statement.query_map([], |row| row.get(0))?.collect::<Result<Vec<u16>, _>>()?;
         if !nodes.contains(&log) {
             let known: String = nodes.iter().map(|node| format!(", {node}")).collect();

@@ -79,7 +79,7 @@ impl Question {
             .replace("{operator}", "1301000101")
             .replace("{number}", &self.number().to_string())
             .replace("{serial}", "0a")
-            .replace("{node}", "1")
+            .replace("{node}", if self.comes_and_goes() { "7" } else { "1" })
             .replace("{machine}", "1")
             .replace("{kind}", "outlets")
             .replace("{outlet}", "13010001")
@@ -92,6 +92,11 @@ impl Question {
             ("GET", "/v1/reports/ledger") => format!("{path}?by={}", self.about),
             _ => path,
         }
+    }
+
+    /// About a node that the first who may adds, and takes out of use.
+    fn comes_and_goes(&self) -> bool {
+        self.route.path.ends_with("/addition") || self.route.path.ends_with("/removal")
     }
 
     /// Of the open change, or of the support that was asked for.
@@ -120,6 +125,8 @@ impl Question {
             ("POST", "/v1/cluster/machines/{machine}") => json!({ "peer_address": "127.0.0.1:7402" }),
             ("POST", "/v1/handoffs") => json!({ "fill": 1 }),
             ("POST", "/v1/nodes") => json!({ "id": 3, "name": "node 3", "prefectures": [1303] }),
+            ("POST", "/v1/nodes/{node}/addition") => json!({ "name": "node 7", "hub": ["127.0.0.1:7400"] }),
+            ("POST", "/v1/nodes/{node}/removal") => json!({ "reason": "lease 7" }),
             ("POST", "/v1/nodes/{node}/replacement") => json!({ "reason": "disk 7", "hub": ["127.0.0.1:7400"] }),
             ("POST", "/v1/certificates") => {
                 json!({ "node": 1, "request": KeyAndRequest::for_node(node(1)).unwrap().request_pem, "hosts": [] })

@@ -2,7 +2,7 @@
 
 use jikai_schema::codec;
 use jikai_schema::command::Outcome;
-use jikai_schema::event::{Actor, Event, EventBody, EventKey, HubEvent, MasterEvent, PackEvent};
+use jikai_schema::event::{Actor, Event, EventBody, EventKey, HubEvent, MasterEvent, NodeEvent, PackEvent};
 use jikai_schema::id::{MachineNo, NodeId};
 
 use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState};
@@ -115,6 +115,7 @@ impl Machine<'_> {
                 let row = (facts.batch.get(), facts.game.packed(), facts.code.get());
                 self.tx.prepare_cached(insert)?.execute(row)?;
             }
+            EventBody::Node(NodeEvent::Retired { node, .. }) => self.feeds.retire(*node),
             // The code that enrolled it is used up.
             EventBody::Master(MasterEvent::TerminalDefined { terminal, .. }) => {
                 let delete = "DELETE FROM enrolment WHERE terminal = ?1";
@@ -135,8 +136,8 @@ impl Machine<'_> {
         let next = "SELECT min(hub_seq) FROM recovery_event WHERE hub_seq > ?1";
         let next: Option<i64> = self.tx.prepare_cached(next)?.query_row([seq as i64], |row| row.get(0))?;
         let to_seq = next.map_or(seq, |next| next as u64 - 1);
-        // Behind the one before; the next one that came back is later, since it was.
-        let at_ms = self.at_ms.clamp_after(self.at_ms);
+        // With the stamp of the one before: the next one that came back is not earlier, but may share it.
+        let at_ms = self.at_ms;
         let key = EventKey { origin: NodeId::HUB, seq };
         let body = EventBody::Hub(HubEvent::EventsLost { from_seq: seq, to_seq });
         let event = Event { key, at_ms, actor: Actor::System, request: None, body };

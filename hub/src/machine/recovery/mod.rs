@@ -227,7 +227,8 @@ impl Machine<'_> {
                       VALUES (1, ?1, ?2, ?3, ?4, 1, ?4)";
         self.tx.prepare_cached(insert)?.execute((generation, machine.get(), began_at_ms.ms(), head_seq))?;
         let awaited = "INSERT INTO recovery_node (node, state, next_seq, hash) \
-                       SELECT c.node, 1, h.seq + 1, h.hash FROM node_cursor c JOIN feed_head h ON h.node = c.node ORDER BY c.node";
+                       SELECT c.node, 1, h.seq + 1, h.hash FROM node_cursor c JOIN feed_head h ON h.node = c.node \
+                       WHERE c.node NOT IN (SELECT node FROM node_retired) ORDER BY c.node";
         self.tx.execute(awaited, [])?;
         Ok(Outcome::Done { events: 0, existing: 0 })
     }

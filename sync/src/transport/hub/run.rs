@@ -171,6 +171,10 @@ impl Run {
             Action::ReadLog { from_seq, events_max, bytes_max } => {
                 match store.read_down(self.node, from_seq, events_max, bytes_max).await {
                     Ok(records) => self.session.log_read(&records, now_ms()),
+                    Err(refusal @ RefusalV1::SchemaTooOld { .. }) => {
+                        store.feed_stopped(self.node, &refusal);
+                        self.session.feed_stopped(refusal, now_ms());
+                    }
                     Err(refusal) => self.session.refuse(refusal, now_ms()),
                 }
             }
@@ -190,7 +194,7 @@ impl Run {
                     admitted.answering = Some(AbortOnDropHandle::new(answering));
                 }
             }
-            Action::LocateUp(_) | Action::Close(_) => {}
+            Action::LocateUp(_) | Action::FeedStopped(_) | Action::Close(_) => {}
         }
         true
     }

@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
                 store.acked(cursor);
                 self.sent |= cursor.next_seq > self.agreed_next_seq;
             }
+            Action::FeedStopped(refusal) => store.feed_stopped(&refusal),
             Action::Admit(..) | Action::Agreed | Action::Close(_) => {}
         }
         Ok(())

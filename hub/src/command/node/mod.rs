@@ -1,7 +1,9 @@
 //! `node`: the nodes and their stores.
 
+mod fleet;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -20,6 +22,12 @@ pub(super) enum NodeCommand {
     /// Show a node: its link, its store, and from where on an earlier store holds what never came.
     #[command(after_help = "Example:\n  jikai-hub node show --data ./hub --node 3 --json > node-3.json")]
     Show(ShowArgs),
+    /// Add a node: write what its store needs, sealed under a code, and show which outlets it would get.
+    #[command(after_help = fleet::ADD_EXAMPLE)]
+    Add(fleet::AddArgs),
+    /// Take a node out of use for ever, once it serves no outlet.
+    #[command(after_help = fleet::REMOVE_EXAMPLE)]
+    Remove(fleet::RemoveArgs),
     /// Shut a node's store out for ever, and write what another one needs to take its place, sealed under a code.
     #[command(after_help = REPLACE_EXAMPLE)]
     Replace(ReplaceArgs),
@@ -74,6 +82,8 @@ impl NodeCommand {
     pub(super) fn data(&self) -> &DataArg {
         match self {
             NodeCommand::Show(args) => &args.data,
+            NodeCommand::Add(args) => &args.data,
+            NodeCommand::Remove(args) => &args.data,
             NodeCommand::Replace(args) => &args.data,
         }
     }
@@ -83,6 +93,8 @@ pub(super) fn node(command: &NodeCommand) -> anyhow::Result<()> {
     let client = Client::open(&command.data().data)?;
     match command {
         NodeCommand::Show(args) => show(&client, args),
+        NodeCommand::Add(args) => block_on(fleet::add(&client, args)),
+        NodeCommand::Remove(args) => block_on(fleet::remove(&client, args)),
         NodeCommand::Replace(args) => replace(&client, args),
     }
 }
@@ -98,6 +110,9 @@ fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     println!("node {}  {}  epoch {}", node["node"], text(&node["name"]), node["epoch"]);
     println!("connected: {}   lag: {} ms   next event: {}", node["connected"], node["lag_ms"], node["up_next"]);
+    if let Some(stopped) = node["feed_stopped"].as_str() {
+        println!("ITS FEED IS STOPPED, upgrade it: {stopped}");
+    }
     if let Some(refused) = node["refused"].as_str() {
         println!("refused: {refused}");
     }
@@ -122,31 +137,57 @@ fn day(at_ms: i64) -> String {
 }
 
 fn replace(client: &Client, args: &ReplaceArgs) -> anyhow::Result<()> {
-    for path in std::iter::once(&args.out).chain(&args.code_file) {
-        if path.exists() {
-            bail!("{} exists: nothing is written over another file", path.display());
-        }
-        // Before the old store is shut out: what cannot be written then would be lost.
-        write_private_file(path, b"").with_context(|| format!("write {}", path.display()))?;
-    }
+    let files = Files::make(&args.out, args.code_file.as_deref())?;
     let ReplaceArgs { reason, although_connected, host, hub, .. } = args;
     let body = json!({ "reason": reason, "although_connected": although_connected, "hosts": host, "hub": hub });
     let path = format!("/v1/nodes/{}/replacement", args.node);
-    let made = block_on(client.post(&path, JSON, body.to_string().into_bytes())).inspect_err(|_| {
-        // The empty files would stand in the way of the next try; if they stay, that says so.
-        for path in std::iter::once(&args.out).chain(&args.code_file) {
-            let _ = std::fs::remove_file(path);
-        }
-    })?;
-    let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
-    write_private_file(&args.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
+    let made = block_on(client.post(&path, JSON, body.to_string().into_bytes())).inspect_err(|_| files.remove())?;
     let held = made["next_seq"].as_u64().unwrap_or_default().saturating_sub(1);
     println!("The old store of node {} is shut out. The hub holds its log up to event {held}.", args.node);
-    match &args.code_file {
-        Some(path) => write_private_file(path, code.as_bytes())?,
-        None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
-    }
+    files.write(&made)?;
     let out = args.out.display();
     println!("New store of epoch {}, on its machine: jikai-node init --data DIR --join {out}", made["epoch"]);
     Ok(())
+}
+
+/// The files of an invitation.
+struct Files<'a> {
+    out: &'a Path,
+    code: Option<&'a Path>,
+}
+
+impl<'a> Files<'a> {
+    /// Makes them empty, before the hub is asked: what cannot be written behind its answer would be lost.
+    fn make(out: &'a Path, code: Option<&'a Path>) -> anyhow::Result<Self> {
+        let files = Files { out, code };
+        for path in files.paths() {
+            if path.exists() {
+                bail!("{} exists: nothing is written over another file", path.display());
+            }
+            write_private_file(path, b"").with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(files)
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &'a Path> + use<'a> {
+        std::iter::once(self.out).chain(self.code)
+    }
+
+    /// The empty files would stand in the way of the next try; if they stay, that says so.
+    fn remove(&self) {
+        for path in self.paths() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// Writes the invitation; the code into its file, or onto the screen.
+    fn write(&self, made: &Value) -> anyhow::Result<()> {
+        let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
+        write_private_file(self.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
+        match self.code {
+            Some(path) => write_private_file(path, code.as_bytes())?,
+            None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
+        }
+        Ok(())
+    }
 }
