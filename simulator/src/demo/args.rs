@@ -103,6 +103,8 @@ const RAMP_MAX: Duration = Duration::from_secs(90);
 const HUBS_MAX: u16 = 7;
 /// The longest load with faults.
 const FAULTS_LIMIT: Duration = Duration::from_secs(4 * 3_600);
+/// Longest time that a node is waited for which is being replaced: some times what is demanded.
+const NODE_AWAY_MAX: Duration = Duration::from_secs(180);
 /// Terminals that one load process holds by default.
 const TERMINALS_PER_WORKER: u32 = 5_000;
 
@@ -119,10 +121,18 @@ impl DemoArgs {
     /// What lies in the path to the machines of the hub: only what a fault needs, since it costs processor time.
     pub(super) fn wiring(&self) -> Wiring {
         Wiring {
-            has_link_relays: self.faults.has(Fault::CutLink),
+            has_link_relays: self.faults.has(Fault::CutLink) || self.faults.has(Fault::ReplaceNode),
             has_peer_relays: self.faults.has(Fault::Partition),
             has_peers: self.hubs > 1,
             compares_often: self.hubs > 1 && self.has_faults(),
+        }
+    }
+
+    /// How long terminals wait for a node that takes no connection: it may be replaced meanwhile.
+    pub(super) fn node_away_max(&self) -> Duration {
+        match self.faults.has(Fault::ReplaceNode) {
+            true => NODE_AWAY_MAX,
+            false => Duration::ZERO,
         }
     }
 
