@@ -20,8 +20,9 @@ use crate::world::PlanArgs;
     jikai-sim demo --rate max --report report.json            # as fast as it goes\n  \
     jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n  \
     jikai-sim demo --hubs 3 --faults all                      # lose machines and lines under load\n  \
+    jikai-sim demo --faults handoff,add-node,remove-node,replace-node,clone-node   # move outlets, lose and copy nodes\n  \
     jikai-sim demo --hubs 3 --faults kill-leader --terminals 400 --nodes 4 --rate 200\n\n\
-    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within its bound (5 to 30 s).")]
+    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within its bound (5 to 60 s).")]
 pub struct DemoArgs {
     #[command(flatten)]
     pub(super) plan: PlanArgs,

@@ -7,7 +7,6 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
-use super::strikes::recovered;
 use crate::client::Service;
 use crate::demo::cluster::Cluster;
 use crate::demo::stores::copy_store;
@@ -31,8 +30,10 @@ impl Conductor<'_> {
         self.wait_for_alarm(node, before).await?;
         wait_for_fence(&mut served).await?;
         let refused = struck.elapsed();
-        // What the original decided meanwhile has come to the hub.
-        recovered(&watch, struck).await?;
+        // What the original decided meanwhile comes to the hub.
+        let mut heads = watch.heads().await?;
+        heads.retain(|of, _| *of == node);
+        watch.passed(&heads, RECOVER_LIMIT).await?;
         watch.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
         let stall = watch.longest_stall();
         self.family.retire(&name).await?;

@@ -94,7 +94,9 @@ impl Conductor<'_> {
     async fn cut_off(&mut self, node: u16) -> Result<(i64, u64)> {
         let watch = self.watch().await?;
         let since_ms = now_ms();
-        let heads = watch.heads().await?;
+        let mut heads = watch.heads().await?;
+        // Another one may have nothing to serve.
+        heads.retain(|of, _| *of == node);
         watch.passed(&heads, RECOVER_LIMIT).await?;
         for link in 0..LINKS.len() {
             self.cluster.machines.cut_link(link)?;
