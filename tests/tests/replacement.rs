@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use jikai_tests::https::{Answer, Request, Server};
@@ -265,4 +266,42 @@ fn a_replaced_node_answers_repeated_keys_of_an_outlet_that_had_moved_to_it_as_th
     assert_eq!(code(&receive(&running, &at_new, 2, "the-first-pack-0001")).0, 422, "another body");
     assert_eq!(code(&receive(&running, &running.node.server, 0, "the-first-pack-0001")).0, 421, "it has moved");
     wait_until("equal tables", || agree(&data));
+}
+
+/// Runs a node of whose files none may grow beyond so many bytes: the system kills it in the middle of a write. Gives the signal.
+fn killed_in_a_write(data: &Path, file_bytes_max: u64) -> Option<i32> {
+    let node = jikai_tests::province::binaries().join("jikai-node");
+    // In blocks of 512 bytes.
+    let words = format!("ulimit -f {}; exec \"$0\" run --data \"$1\"", file_bytes_max / 512);
+    let mut child = std::process::Command::new("sh").args(["-c", &words]).arg(node).arg(data).spawn().unwrap();
+    let mut ended = None;
+    wait_until("its end", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.and_then(|status| status.signal())
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_writes_its_slice_receives_it_whole_at_its_next_start() {
+    let mut running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    let first = receive(&running, &running.node.server, 0, "the-first-pack-0001");
+    running.settle();
+    running.node.process.kill();
+    let data = replaced(&running, folder.path(), "new");
+    let store = |name: &str| std::fs::metadata(data.join(name)).map_or(0, |file| file.len());
+    let made_bytes = store("node.db");
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    for more in [16 * 1024, 128 * 1024] {
+        assert_eq!(killed_in_a_write(&data, made_bytes + more), Some(FILE_SIZE_EXCEEDED), "{more} bytes more");
+        assert!(store("node.db-wal") > 0, "it was writing");
+    }
+    let new = Process::run("jikai-node", &data);
+    assert!(new.log().contains("every table equals the hub's"), "{}", new.log());
+    let at_new = server(&running, &new);
+    assert_eq!(receive(&running, &at_new, 0, "the-first-pack-0001").json(), first.json());
+    wait_until("equal tables", || {
+        running.hub.command(&["digest"], &["--node", "1"]) == done("jikai-node", &["digest", "--data", text(&data)])
+    });
 }

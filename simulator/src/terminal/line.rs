@@ -203,10 +203,8 @@ impl Line {
     /// Sends a request until it is answered, always with the same key. An error means: nobody knows what became of it, or
     /// the node forgot a session that has not ended.
     pub async fn ask(&mut self, call: &Call) -> Result<Answer> {
-        let mut pause_ms = PAUSE_FIRST_MS;
-        let mut last = anyhow!("never tried");
-        let mut was_in_doubt = false;
-        let mut absence = Absence::default();
+        let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
+        let (mut was_in_doubt, mut absence) = (false, Absence::default());
         self.answered = false;
         let (mut tries, mut pending, mut redirects) = (0, 0, 0);
         while tries < TRIES_MAX {
