@@ -31,6 +31,7 @@ pub struct CheckArgs {
 pub fn check(args: &CheckArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let findings = runtime.block_on(run(args))?;
+    findings.local_tails.iter().for_each(|tail| println!("salvage     {tail}"));
     for violation in &findings.violations {
         println!("violation   {violation}");
     }

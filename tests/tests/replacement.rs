@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use jikai_tests::https::{Answer, Request, Server};
 use jikai_tests::process::{Process, done, wait_until};
-use jikai_tests::running::{Running, change_settings};
+use jikai_tests::running::{Node, Running, change_settings};
 use serde_json::{Value, json};
 
 fn text(path: &Path) -> &str {
@@ -37,8 +38,12 @@ fn at_hub(running: &Running) -> Value {
 }
 
 fn server(running: &Running, process: &Process) -> Server {
+    server_of(running, 1, process)
+}
+
+fn server_of(running: &Running, node: u16, process: &Process) -> Server {
     let authority = std::fs::read_to_string(running.hub.data.join("ca/ca.pem")).unwrap();
-    Server::new(process.address("http"), "node-1.jikai", &authority)
+    Server::new(process.address("http"), &format!("node-{node}.jikai"), &authority)
 }
 
 /// Checks in a pack of the terminal's outlet.
@@ -62,9 +67,15 @@ fn audit_kinds(running: &Running) -> String {
 
 /// What `jikai-hub node replace` wrote, as a directory of a store that waits for its slice.
 fn replaced(running: &Running, folder: &Path, name: &str) -> PathBuf {
+    replaced_node(running, 1, folder, name)
+}
+
+fn replaced_node(running: &Running, node: u16, folder: &Path, name: &str) -> PathBuf {
+    let node = node.to_string();
     let (file, code, data) =
         (folder.join(format!("{name}.json")), folder.join(format!("{name}.code")), folder.join(name));
-    let replace = ["--node", "1", "--out", text(&file), "--code-file", text(&code), "--reason", "the disk is gone"];
+    let why = ["--reason", "the disk is gone", "--although-connected"];
+    let replace = [&["--node", &node, "--out", text(&file), "--code-file", text(&code)], why.as_slice()].concat();
     running.hub.command(&["node", "replace"], &replace);
     done("jikai-node", &["init", "--data", text(&data), "--join", text(&file), "--code-file", text(&code)]);
     change_settings(&data.join("node.toml"), &[("strangers_per_second", "1000000")]);
@@ -193,6 +204,9 @@ fn a_copy_of_a_running_nodes_directory_is_refused_and_told_of_while_the_original
     running.settle();
     let copy = folder.path().join("copy");
     copy_directory(&running.node.data, &copy);
+    // One that is started later lacks what the original has sent since.
+    let late = folder.path().join("late");
+    copy_directory(&running.node.data, &late);
     let clone = Process::run("jikai-node", &copy);
     clone.wait_for_log("this store is fenced");
     assert!(clone.log().contains("the store of node 1 is a copy"), "{}", clone.log());
@@ -203,6 +217,11 @@ fn a_copy_of_a_running_nodes_directory_is_refused_and_told_of_while_the_original
     assert!(!running.node.process.log().contains("fenced"), "{}", running.node.process.log());
     assert!(at_hub(&running)["clone_refused_at_ms"].is_i64());
     assert!(audit_kinds(&running).contains("node_clone_refused"));
+    let refused_at_ms = at_hub(&running)["clone_refused_at_ms"].as_i64();
+    let mut late = Process::run("jikai-node", &late);
+    wait_until("the word about the second copy", || at_hub(&running)["clone_refused_at_ms"].as_i64() > refused_at_ms);
+    late.wait_for_log("this store is fenced");
+    late.kill();
 
     // Killed and started again, the original is the original; the copy stays out while it is away, too.
     running.node.process.kill();
@@ -213,4 +232,75 @@ fn a_copy_of_a_running_nodes_directory_is_refused_and_told_of_while_the_original
     assert_eq!(receive(&running, &running.node.server, 1, "the-second-pack-001").status, 200);
     running.settle();
     assert!(!running.node.process.log().contains("fenced"), "{}", running.node.process.log());
+}
+
+#[test]
+fn a_replaced_node_answers_repeated_keys_of_an_outlet_that_had_moved_to_it_as_they_were_answered_before() {
+    let running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    running.hub.command(&["import"], &["node", "--id", "2", "--name", "节点2"]);
+    let mut second = Node::start_as(&folder.path().join("second"), &running.hub, 2, &[]);
+    let before = receive(&running, &running.node.server, 0, "the-first-pack-0001");
+    assert_eq!(before.status, 200, "{}", before.json());
+    running.hub.command(&["handoff", "start"], &["--outlet", running.terminal.outlet(), "--to", "2"]);
+    let account = |server: &Server| server.ask(&running.terminal.request("GET", "/v1/account"));
+    wait_until("the session at its new node", || account(&second.server).status == 200);
+    let behind = receive(&running, &second.server, 1, "the-second-pack-001");
+    assert_eq!(behind.status, 200, "{}", behind.json());
+    let money = account(&second.server).json()["balance_yuan"].clone();
+    let slice = || running.hub.command(&["digest"], &["--node", "2"]);
+    let agree = |data: &Path| slice() == done("jikai-node", &["digest", "--data", text(data)]);
+    wait_until("equal tables", || agree(&second.data));
+
+    second.process.kill();
+    std::fs::remove_dir_all(&second.data).unwrap();
+    let data = replaced_node(&running, 2, folder.path(), "new");
+    let new = Process::run("jikai-node", &data);
+    let at_new = server_of(&running, 2, &new);
+    assert_eq!(account(&at_new).json()["balance_yuan"], money, "with its session and its money");
+    // The first was answered by the node that the outlet came from, the second by the store that is gone.
+    wait_until("the word of the node before", || {
+        receive(&running, &at_new, 0, "the-first-pack-0001").json() == before.json()
+    });
+    assert_eq!(receive(&running, &at_new, 1, "the-second-pack-001").json(), behind.json());
+    assert_eq!(code(&receive(&running, &at_new, 2, "the-first-pack-0001")).0, 422, "another body");
+    wait_until("equal tables", || agree(&data));
+}
+
+/// Runs a node of whose files none may grow beyond so many bytes: the system kills it in the middle of a write. Gives the signal.
+fn killed_in_a_write(data: &Path, file_bytes_max: u64) -> Option<i32> {
+    let node = jikai_tests::province::binaries().join("jikai-node");
+    // In blocks of 512 bytes.
+    let words = format!("ulimit -f {}; exec \"$0\" run --data \"$1\"", file_bytes_max / 512);
+    let mut child = std::process::Command::new("sh").args(["-c", &words]).arg(node).arg(data).spawn().unwrap();
+    let mut ended = None;
+    wait_until("its end", || {
+        ended = child.try_wait().unwrap();
+        ended.is_some()
+    });
+    ended.and_then(|status| status.signal())
+}
+
+#[test]
+fn a_node_that_is_killed_while_it_writes_its_slice_receives_it_whole_at_its_next_start() {
+    let mut running = Running::start();
+    let folder = tempfile::tempdir().unwrap();
+    let first = receive(&running, &running.node.server, 0, "the-first-pack-0001");
+    running.settle();
+    running.node.process.kill();
+    let data = replaced(&running, folder.path(), "new");
+    let wal_bytes = || std::fs::metadata(data.join("node.db-wal")).map_or(0, |file| file.len());
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    // The slice is one transaction of some hundred KiB.
+    for bytes_max in [64 * 1024, 256 * 1024] {
+        assert_eq!(killed_in_a_write(&data, bytes_max), Some(FILE_SIZE_EXCEEDED), "beyond {bytes_max} bytes");
+        assert!(wal_bytes() > 0, "it was writing");
+    }
+    let new = Process::run("jikai-node", &data);
+    assert!(new.log().contains("every table equals the hub's"), "{}", new.log());
+    let at_new = server(&running, &new);
+    assert_eq!(receive(&running, &at_new, 0, "the-first-pack-0001").json(), first.json());
+    wait_until("equal tables", || {
+        running.hub.command(&["digest"], &["--node", "1"]) == done("jikai-node", &["digest", "--data", text(&data)])
+    });
 }

@@ -74,7 +74,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
-    let runs = complete(data, &config, &identity, (&mut connection, &secrets)).await?;
+    let runs = complete(data, &config, &identity, (&mut connection, &secrets, &keys)).await?;
     let (sessions, live) = open_sessions(&connection, &config, clock())?;
     let moved = Arc::new(Moved::load(&connection, identity.node)?);
     let (routes, options) = ways_to_the_hub(&connection, &config)?;
@@ -145,7 +145,7 @@ async fn complete(
     data: &Path,
     config: &Config,
     identity: &StoreIdentity,
-    (store, secrets): (&mut rusqlite::Connection, &Secrets),
+    (store, secrets, keys): (&mut rusqlite::Connection, &Secrets, &Keyring),
 ) -> anyhow::Result<Runs> {
     let runs = Runs::begin(data)?;
     let Some(joining) = Joining::load(store)? else { return Ok(runs) };
@@ -153,7 +153,7 @@ async fn complete(
     // Kept for as long as it lasts: the uplink follows what it tells.
     let (_routes, options) = ways_to_the_hub(store, config)?;
     let memory = (HubGeneration::load(data), runs.clone());
-    let received = receive_slice(store, identity, joining, (&tls, options), memory);
+    let received = receive_slice(store, identity, joining, (&tls, options), memory, keys);
     tokio::select! {
         received = received => received.map(|()| runs),
         () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),

@@ -79,6 +79,8 @@ struct Lost {
     outlet: Option<String>,
     terminal: Option<String>,
     operator: Option<String>,
+    /// The request that it answered, hex: whoever kept what was acknowledged finds it by this, also where it was repeated since.
+    request: Option<String>,
     amount_fen: Option<i64>,
     event: serde_json::Value,
 }
@@ -238,6 +240,7 @@ fn lost(event: &Event, view: &EventView) -> Lost {
         outlet: said.or_else(|| acting.map(|(terminal, _)| terminal.outlet().to_string())),
         terminal: acting.map(|(terminal, _)| terminal.to_string()),
         operator: acting.map(|(_, operator)| operator.to_string()),
+        request: view.request.clone(),
         amount_fen: event.body.amount().map(|amount| amount.fen()),
         event: view.event.clone(),
     }

@@ -21,8 +21,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::keyring::Keyring;
 use crate::store::{Joining, StoreIdentity};
-use crate::uplink::{HubGeneration, Runs};
+use crate::uplink::{HubGeneration, Runs, fetch_first_keys};
 use store::JoiningStore;
 use take_in::TakeIn;
 
@@ -37,13 +38,15 @@ const TRY_PAUSE: Duration = Duration::from_millis(200);
 /// Between two tellings of how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(5);
 
-/// Receives the slice of a store that has none yet; `store` holds it, whole and equal to the hub's, when this returns.
+/// Receives the slice of a store that has none yet; `store` holds it, whole and equal to the hub's, when this returns, and `keys` those of
+/// its batches if the hub gave them.
 pub async fn receive_slice(
     store: &mut Connection,
     identity: &StoreIdentity,
     joining: Joining,
     link: (&TlsIdentity, UplinkOptions),
     memory: (HubGeneration, Runs),
+    keys: &Keyring,
 ) -> anyhow::Result<()> {
     let (refused, mut refusals) = watch::channel(None);
     let over = CancellationToken::new();
@@ -62,7 +65,14 @@ pub async fn receive_slice(
             }
         };
         match received {
-            Ok(()) => break Ok(()),
+            // Without them claims would have to wait a moment; they are asked for again when the node runs.
+            Ok(()) => match fetch_first_keys(&requester, store, keys).await {
+                Ok(()) => break Ok(()),
+                Err(error) => {
+                    tracing::warn!(error, "the slice has come without the keys of its batches");
+                    break Ok(());
+                }
+            },
             Err(error) => tracing::warn!(error = format!("{error:#}"), "the slice did not come; it is asked for anew"),
         }
         tokio::time::sleep(Duration::from_millis(backoff.next_wait_ms(&mut rand::rng()))).await;

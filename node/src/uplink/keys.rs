@@ -7,6 +7,7 @@ use jikai_schema::peer::{HubReply, KEYS_MAX, NodeRequest};
 use jikai_schema::seal::BatchKey;
 use jikai_sync::backoff::Backoff;
 use jikai_sync::transport::Requester;
+use rusqlite::Connection;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -53,28 +54,43 @@ pub async fn fetch_keys(
 
 async fn fetch_missing(requester: &Requester, writer: &Writer, pool: &ReadPool, keys: &Keyring) -> Result<(), String> {
     let defined = pool.read(|store| defined_batches(store)).await.map_err(|error| error.to_string())?;
-    let mut missing = keys.missing(defined.map_err(|error| error.to_string())?);
-    missing.truncate(KEYS_MAX);
-    if missing.is_empty() {
-        return Ok(());
+    let missing = keys.missing(defined.map_err(|error| error.to_string())?);
+    let asked = missing.len().min(KEYS_MAX);
+    let received = ask_for_keys(requester, missing).await?;
+    let complete = received.len() >= asked;
+    for (batch, key) in received {
+        writer.keep_key(batch, key).await.map_err(|error| error.to_string())?;
     }
-    let asked = missing.len();
-    let request = NodeRequest::BatchKeys { batches: missing }.encode().map_err(|error| error.to_string())?;
+    if complete { Ok(()) } else { Err("the hub did not give all keys".into()) }
+}
+
+/// Keeps the keys of all batches of a store that nobody writes to yet: whoever is served next would find them missing.
+pub async fn fetch_first_keys(requester: &Requester, store: &Connection, keys: &Keyring) -> Result<(), String> {
+    let missing = keys.missing(defined_batches(store).map_err(|error| error.to_string())?);
+    for (batch, key) in ask_for_keys(requester, missing).await? {
+        keys.keep(store, batch, key).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// The keys of these batches, as far as the hub gives them; at most [`KEYS_MAX`].
+async fn ask_for_keys(requester: &Requester, mut batches: Vec<BatchNo>) -> Result<Vec<(BatchNo, BatchKey)>, String> {
+    batches.truncate(KEYS_MAX);
+    if batches.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request = NodeRequest::BatchKeys { batches }.encode().map_err(|error| error.to_string())?;
     let reply = requester.request(&request).await.map_err(|error| error.to_string())?;
     match HubReply::decode(&reply).map_err(|error| error.to_string())? {
         HubReply::BatchKeys(received) => {
-            let complete = received.len() >= asked;
-            for (batch, key) in received {
-                writer.keep_key(batch, BatchKey::from_bytes(key.0)).await.map_err(|error| error.to_string())?;
-            }
-            if complete { Ok(()) } else { Err("the hub did not give all keys".into()) }
+            Ok(received.into_iter().map(|(batch, key)| (batch, BatchKey::from_bytes(key.0))).collect())
         }
         HubReply::Refused(reason) => Err(reason),
         _ => Err("the hub answered another question".into()),
     }
 }
 
-fn defined_batches(store: &rusqlite::Connection) -> Result<Vec<BatchNo>, rusqlite::Error> {
+fn defined_batches(store: &Connection) -> Result<Vec<BatchNo>, rusqlite::Error> {
     let mut statement = store.prepare_cached("SELECT batch FROM batch ORDER BY batch")?;
     let rows = statement.query_map([], |row| row.get::<_, u32>(0))?;
     let numbers: Vec<u32> = rows.collect::<Result<_, _>>()?;

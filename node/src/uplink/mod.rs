@@ -17,7 +17,7 @@ pub use acked::{HubAcked, HubMemory, keep_acked};
 pub use contact::{Contact, keep_contact};
 pub use gauges::keep_gauges;
 pub use generation::HubGeneration;
-pub use keys::fetch_keys;
+pub use keys::{fetch_first_keys, fetch_keys};
 pub use reached::keep_reached;
 pub use returns::{Returning, return_feed};
 pub use routes::HubRoutes;

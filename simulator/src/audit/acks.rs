@@ -5,20 +5,29 @@ use std::collections::{HashMap, HashSet};
 use super::findings::{Findings, Property};
 use super::history::History;
 use super::record::{Fact, Record, Ticket};
+use super::salvage::Excuses;
 use crate::journal::Entry;
 use crate::printer::Pools;
 
 /// What one event did for a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Effect {
-    request: [u8; 16],
-    kind: &'static str,
-    subject: String,
+pub(super) struct Effect {
+    pub(super) request: [u8; 16],
+    pub(super) kind: &'static str,
+    pub(super) subject: String,
+}
+
+impl Effect {
+    /// What an event did, if a terminal's request caused it.
+    pub(super) fn of(record: &Record, pools: &Pools) -> Option<Self> {
+        let (kind, subject, ..) = effect_of(&record.fact, pools)?;
+        Some(Effect { request: record.request?, kind, subject })
+    }
 }
 
 /// Kind, subject and amount of an event that a terminal's request can cause.
-fn effect_of(record: &Record, pools: &Pools) -> Option<(&'static str, String, i64, u32)> {
-    match &record.fact {
+pub(super) fn effect_of(fact: &Fact, pools: &Pools) -> Option<(&'static str, String, i64, u32)> {
+    match fact {
         Fact::CheckedIn { pack, shares_fen, outlet } => {
             Some(("pack_checked_in", pack.id(pools), shares_fen[0], *outlet))
         }
@@ -32,12 +41,13 @@ fn effect_of(record: &Record, pools: &Pools) -> Option<(&'static str, String, i6
 }
 
 /// Every item of every reply must be there once, decided by the node that replied, with the amount that was told; and
-/// a request that was acknowledged must have done nothing else.
-pub fn check_acks(journal: &[Entry], history: &History, pools: &Pools, findings: &mut Findings) {
+/// a request that was acknowledged must have done nothing else. Only what a salvage explains may be missing.
+pub fn check_acks(journal: &[Entry], history: &History, excuses: &Excuses<'_>, pools: &Pools, findings: &mut Findings) {
     let mut effects: HashMap<Effect, (u16, i64, u32)> = HashMap::new();
     let mut effect_counts: HashMap<[u8; 16], usize> = HashMap::new();
     for (node, record) in history.facts() {
-        let (Some(request), Some((kind, subject, amount_fen, outlet))) = (record.request, effect_of(record, pools))
+        let (Some(request), Some((kind, subject, amount_fen, outlet))) =
+            (record.request, effect_of(&record.fact, pools))
         else {
             continue;
         };
@@ -49,7 +59,7 @@ pub fn check_acks(journal: &[Entry], history: &History, pools: &Pools, findings:
         }
     }
     for entry in journal {
-        check_entry(entry, &effects, &history.side, findings);
+        check_entry(entry, &effects, excuses, &history.side, findings);
         let listed: HashSet<&str> = entry.items.iter().map(|item| item.subject.as_str()).collect();
         let request = decode_request(&entry.request);
         let done = request.and_then(|request| effect_counts.get(&request)).copied().unwrap_or(0);
@@ -60,12 +70,19 @@ pub fn check_acks(journal: &[Entry], history: &History, pools: &Pools, findings:
     }
 }
 
-fn check_entry(entry: &Entry, effects: &HashMap<Effect, (u16, i64, u32)>, side: &str, findings: &mut Findings) {
+fn check_entry(
+    entry: &Entry,
+    effects: &HashMap<Effect, (u16, i64, u32)>,
+    excuses: &Excuses<'_>,
+    side: &str,
+    findings: &mut Findings,
+) {
     let request = decode_request(&entry.request).unwrap_or_default();
     for item in &entry.items {
         let effect = Effect { request, kind: entry.verb.event_kind(), subject: item.subject.clone() };
         let who = || format!("{} by terminal {} with key {}", effect.kind, entry.terminal, entry.key);
         let wrong = match effects.get(&effect) {
+            None if excuses.cover(entry, item, &effect) => continue,
             None => format!("{} was acknowledged, and no event tells of it", who()),
             Some((node, ..)) if *node != entry.node => {
                 format!("{} was acknowledged by node {} and stands in the log of node {node}", who(), entry.node)

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::salvage::LocalTail;
+
 /// Violations that are listed in words for each property; all are counted.
 const LISTED_MAX: usize = 20;
 
@@ -123,6 +125,8 @@ pub struct Findings {
     pub invariants: Invariants,
     /// The first of each property.
     pub violations: Vec<Violation>,
+    /// What replaced nodes had acknowledged alone: no violation.
+    pub local_tails: Vec<LocalTail>,
 }
 
 impl Findings {

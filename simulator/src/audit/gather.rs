@@ -12,6 +12,7 @@ use super::findings::Findings;
 use super::history::{Balances, Evidence, ExportedPack, History, read_digests};
 use super::record::{LogReader, Record, find_pack};
 use super::reports::HubReports;
+use super::salvage::{KeptSalvage, Salvage};
 use crate::client::Service;
 use crate::printer::Pools;
 
@@ -33,12 +34,16 @@ pub struct Sources {
     pub nodes: BTreeMap<u16, PathBuf>,
     /// Data directory of the hub.
     pub hub: PathBuf,
+    /// Salvages of the old stores of replaced nodes.
+    pub salvages: Vec<KeptSalvage>,
 }
 
 /// Reads everything. Broken chains are found while reading.
 pub async fn gather(sources: &Sources, hub: &mut Service, pools: &Pools, findings: &mut Findings) -> Result<Evidence> {
     let mut evidence = Evidence { hub_log: hub_log(hub, 0, pools, findings).await?, ..Evidence::default() };
     evidence.reports = HubReports::fetch(hub).await.context("fetch the hub's reports")?;
+    let salvages = sources.salvages.iter().map(|kept| Salvage::read(kept, pools));
+    evidence.salvages = salvages.collect::<Result<_>>().context("read what the old stores hold alone")?;
     evidence.nodes.side = "nodes".to_owned();
     evidence.hub = History { side: "hub".to_owned(), logs: BTreeMap::new(), balances: hub_accounts(hub).await? };
     for (&node, data) in &sources.nodes {

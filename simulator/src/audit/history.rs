@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::findings::{Findings, Property};
 use super::record::{Fact, Pack, Record};
 use super::reports::HubReports;
+use super::salvage::Salvage;
 
 /// Balances by account id, as exported. Fen.
 pub type Balances = BTreeMap<String, i64>;
@@ -46,6 +47,8 @@ pub struct Evidence {
     pub digests: BTreeMap<u16, (Digests, Digests)>,
     /// What the hub reports.
     pub reports: HubReports,
+    /// What the old stores of replaced nodes say to hold alone.
+    pub salvages: Vec<Salvage>,
 }
 
 /// Rows and hash by table, as printed.

@@ -12,6 +12,7 @@ mod moves;
 mod places;
 mod record;
 mod reports;
+mod salvage;
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ pub use gather::{Sources, gather};
 pub use history::{Digests, Evidence, ExportedPack, History};
 pub use record::{Fact, LogReader, Record};
 pub use reports::{Axis, HubReports};
+pub use salvage::{KeptSalvage, LocalTail, Salvage};
 
 use crate::journal::Entry;
 use crate::printer::Pools;
@@ -30,9 +32,10 @@ pub fn judge(journal: &[Entry], evidence: &Evidence, pools: &Pools, findings: &m
     acks::check_journal(journal, findings);
     history::compare_logs(evidence, findings);
     history::compare_digests(evidence, findings);
+    let excuses = salvage::check_salvages(journal, evidence, pools, findings);
     for side in [&evidence.nodes, &evidence.hub] {
         history::check_writers(evidence, side, findings);
-        acks::check_acks(journal, side, pools, findings);
+        acks::check_acks(journal, side, &excuses, pools, findings);
         acks::check_claims(side, pools, findings);
         books::check_books(&evidence.hub_log, side, pools, findings);
         reports::check_reports(evidence, side, pools, findings);

@@ -167,7 +167,7 @@ impl<'a> LogReader<'a> {
     }
 }
 
-fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
+pub(super) fn read_fact(event: &Value, pools: &Pools) -> Result<Fact> {
     let kind = event["kind"].as_str().context("an event without a kind")?;
     let fact = match kind {
         "pack_shipped" => pack_of(event, pools)?

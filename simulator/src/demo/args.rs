@@ -20,8 +20,9 @@ use crate::world::PlanArgs;
     jikai-sim demo --rate max --report report.json            # as fast as it goes\n  \
     jikai-sim demo --data /tmp/run --keep --plain && jikai-sim check --data /tmp/run\n  \
     jikai-sim demo --hubs 3 --faults all                      # lose machines and lines under load\n  \
+    jikai-sim demo --faults handoff,add-node,remove-node,replace-node,clone-node   # move outlets, lose and copy nodes\n  \
     jikai-sim demo --hubs 3 --faults kill-leader --terminals 400 --nodes 4 --rate 200\n\n\
-    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within its bound (5 to 30 s).")]
+    Exit code 0 only if every invariant is 0, no operation failed, and the hub recovered from every fault within its bound (5 to 60 s).")]
 pub struct DemoArgs {
     #[command(flatten)]
     pub(super) plan: PlanArgs,
@@ -103,6 +104,8 @@ const RAMP_MAX: Duration = Duration::from_secs(90);
 const HUBS_MAX: u16 = 7;
 /// The longest load with faults.
 const FAULTS_LIMIT: Duration = Duration::from_secs(4 * 3_600);
+/// Longest time that a node is waited for which is being replaced: some times what is demanded.
+const NODE_AWAY_MAX: Duration = Duration::from_secs(180);
 /// Terminals that one load process holds by default.
 const TERMINALS_PER_WORKER: u32 = 5_000;
 
@@ -119,10 +122,18 @@ impl DemoArgs {
     /// What lies in the path to the machines of the hub: only what a fault needs, since it costs processor time.
     pub(super) fn wiring(&self) -> Wiring {
         Wiring {
-            has_link_relays: self.faults.has(Fault::CutLink),
+            has_link_relays: self.faults.has(Fault::CutLink) || self.faults.has(Fault::ReplaceNode),
             has_peer_relays: self.faults.has(Fault::Partition),
             has_peers: self.hubs > 1,
             compares_often: self.hubs > 1 && self.has_faults(),
+        }
+    }
+
+    /// How long terminals wait for a node that takes no connection: it may be replaced meanwhile.
+    pub(super) fn node_away_max(&self) -> Duration {
+        match self.faults.has(Fault::ReplaceNode) {
+            true => NODE_AWAY_MAX,
+            false => Duration::ZERO,
         }
     }
 

@@ -11,8 +11,8 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 
 /// Lines of a log that are shown when its process died.
 const LOG_LINES_SHOWN: usize = 15;
-/// Time for a server to say that it is ready.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+/// Time for a server to say that it is ready: a node in the place of a lost one receives its slice before.
+const READY_LIMIT: Duration = Duration::from_secs(120);
 /// Time for a process to stop by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Ticks of /proc/PID/stat in a second: 100 on every Linux that user programs see.

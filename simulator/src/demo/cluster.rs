@@ -64,8 +64,18 @@ impl Cluster {
     }
 
     /// The data directory at which the hub's commands are given.
-    fn hub_data(&self) -> Result<&Path> {
+    pub(super) fn hub_data(&self) -> Result<&Path> {
         self.machines.front().map(|machine| machine.data.as_path())
+    }
+
+    /// The programs.
+    pub(super) fn binaries(&self) -> &Binaries {
+        &self.binaries
+    }
+
+    /// From its next start on a node waits for the hub with everything that it acknowledges.
+    pub(super) fn set_ack_hub(&self, data: &Path) -> Result<()> {
+        put_text(&data.join("node.toml"), "ack", "hub")
     }
 
     /// Tells the hub of a node; before its outlets.
@@ -130,7 +140,7 @@ impl Cluster {
         enrol.arg("--certificate").arg(&certificate).arg("--ca").arg(self.hub_data()?.join("ca").join("ca.pem"));
         run(enrol).await.with_context(|| format!("enrol node {node}"))?;
         let ready =
-            family.start(&format!("node-{node}"), command(&self.binaries.node, "run", data))?.wait_ready().await?;
+            family.start(&Cluster::process_of(node), command(&self.binaries.node, "run", data))?.wait_ready().await?;
         let address = value(&ready, "http")?.parse().with_context(|| format!("read the address of node {node}"))?;
         self.nodes.insert(node, address);
         Ok(())
@@ -139,8 +149,9 @@ impl Cluster {
     /// Kills a node and starts it again at the same address, which terminals know.
     pub async fn crash_node(&mut self, node: u16, data: &Path, family: &mut Family) -> Result<()> {
         let address = *self.nodes.get(&node).with_context(|| format!("node {node} is not running"))?;
-        keep_address(&data.join("node.toml"), "listen", &address.to_string())?;
-        let name = format!("node-{node}");
+        // The address that the system chose.
+        put_text(&data.join("node.toml"), "listen", &address.to_string())?;
+        let name = Cluster::process_of(node);
         family.kill(&name).await?;
         family.start(&name, command(&self.binaries.node, "run", data))?.wait_ready().await.map(drop)
     }
@@ -180,18 +191,18 @@ impl Cluster {
     }
 }
 
-/// Writes the address that the system chose into the settings, where `key` left it to the system.
-fn keep_address(settings: &Path, key: &str, address: &str) -> Result<()> {
+/// Writes another text into the settings.
+pub(super) fn put_text(settings: &Path, key: &str, text_of_key: &str) -> Result<()> {
     let text = std::fs::read_to_string(settings).with_context(|| format!("read {}", settings.display()))?;
     let lines = text.lines().map(|line| match line.split_once('=') {
-        Some((name, _)) if name.trim() == key => format!("{key} = \"{address}\"\n"),
+        Some((name, _)) if name.trim() == key => format!("{key} = \"{text_of_key}\"\n"),
         _ => format!("{line}\n"),
     });
     std::fs::write(settings, lines.collect::<String>()).with_context(|| format!("write {}", settings.display()))
 }
 
 /// Writes one more setting into the settings, before all sections.
-fn put_first(settings: &Path, line: &str) -> Result<()> {
+pub(super) fn put_first(settings: &Path, line: &str) -> Result<()> {
     let text = std::fs::read_to_string(settings).with_context(|| format!("read {}", settings.display()))?;
     std::fs::write(settings, format!("{line}\n{text}")).with_context(|| format!("write {}", settings.display()))
 }

@@ -20,6 +20,8 @@ pub struct Figures {
     sums: Mutex<Sums>,
     window: Mutex<Window>,
     is_released: AtomicBool,
+    /// What the load processes are to be told.
+    orders: Mutex<Vec<String>>,
 }
 
 struct Window {
@@ -93,13 +95,28 @@ impl Figures {
     /// Nothing yet.
     pub fn new() -> Result<Self> {
         let window = Mutex::new(Window::open(Instant::now())?);
-        Ok(Figures { sums: Mutex::default(), window, is_released: AtomicBool::new(false) })
+        Ok(Figures { sums: Mutex::default(), window, is_released: AtomicBool::new(false), orders: Mutex::default() })
     }
 
     /// Notes the sums now and the latencies of what ended since the last call.
     pub fn note(&self, sums: Sums, fresh: &Histogram<u64>) -> Result<()> {
         *locked(&self.sums) = sums;
         locked(&self.window).note(Instant::now(), fresh)
+    }
+
+    /// The sums as they were noted last.
+    pub fn sums(&self) -> Sums {
+        locked(&self.sums).clone()
+    }
+
+    /// Has all load processes told something.
+    pub fn order(&self, order: String) {
+        locked(&self.orders).push(order);
+    }
+
+    /// What they are to be told now.
+    pub fn take_orders(&self) -> Vec<String> {
+        std::mem::take(&mut *locked(&self.orders))
     }
 
     /// Operations that failed so far.

@@ -36,6 +36,9 @@ impl Following<'_> {
         let mut to = (!self.args.has_faults()).then(|| self.from + self.args.duration);
         while !workers.are_all(Phase::Done) {
             workers.listen(Duration::from_millis(250)).await?;
+            for order in workers.figures.take_orders() {
+                workers.say(&order).await?;
+            }
             let now = Instant::now();
             if to.is_none() && workers.figures.is_released() && now >= self.from + self.args.duration {
                 workers.say("stop").await?;

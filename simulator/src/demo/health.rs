@@ -138,8 +138,11 @@ impl Watch {
 pub(super) struct Heads(VecDeque<(Instant, u64)>);
 
 impl Heads {
-    /// Notes a look. Returns for how long at least the hub has been missing something that was seen. Milliseconds.
+    /// Notes a look. A head that went back is that of another store, in the place of a lost one. Returns for how long at least the hub has been missing something that was seen. Milliseconds.
     pub fn note(&mut self, seen: Instant, head_seq: u64, acked_seq: u64) -> u64 {
+        if self.0.back().is_some_and(|&(_, last)| head_seq < last) {
+            self.0.clear();
+        }
         if self.0.back().is_none_or(|&(_, last)| last < head_seq) && self.0.len() < HEADS_MAX {
             self.0.push_back((seen, head_seq));
         }
@@ -208,6 +211,10 @@ mod tests {
         assert_eq!(heads.note(at(750), 20, 15), 250);
         assert_eq!(heads.note(at(1_000), 30, 19), 500);
         assert_eq!(heads.note(at(1_250), 30, 30), 0);
+        assert_eq!(heads.note(at(1_500), 40, 30), 0);
+        assert_eq!(heads.note(at(1_750), 40, 30), 250);
+        assert_eq!(heads.note(at(2_000), 31, 30), 0, "a store that took the place of another");
+        assert_eq!(heads.note(at(2_250), 32, 31), 0);
     }
 
     #[test]

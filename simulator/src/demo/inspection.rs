@@ -48,6 +48,7 @@ pub(super) async fn audit(binaries: &Binaries, layout: &Layout, pools: &Pools, c
         hub_binary: binaries.hub.clone(),
         nodes: layout.nodes()?,
         hub: cluster.machines.front()?.data.clone(),
+        salvages: layout.read_salvages()?,
     };
     let mut findings = Findings::default();
     find_forgotten(cluster, &mut findings).await?;

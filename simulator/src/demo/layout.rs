@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::machines::KeptMachine;
+use crate::audit::KeptSalvage;
 use crate::world::Plan;
 
 /// The folder of a run: plan, import files, stores, journals, logs.
@@ -125,6 +126,35 @@ impl Layout {
             }
         }
         Ok(nodes)
+    }
+
+    /// Where a node's store is put that is no longer in its place, or was never meant to be: `what` became of it in which trial.
+    pub(super) fn aside(&self, what: &str, node: u16, trial: u32) -> Result<PathBuf> {
+        let folder = self.root.join("aside");
+        std::fs::create_dir_all(&folder).with_context(|| format!("make the folder {}", folder.display()))?;
+        Ok(folder.join(format!("{what}-{node}-{}", trial + 1)))
+    }
+
+    /// What the old stores of replaced nodes hold alone, in the order of their replacement.
+    pub(super) fn read_salvages(&self) -> Result<Vec<KeptSalvage>> {
+        let path = self.salvages_file();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+    }
+
+    /// Writes one more down.
+    pub(super) fn keep_salvage(&self, salvage: KeptSalvage) -> Result<()> {
+        let mut salvages = self.read_salvages()?;
+        salvages.push(salvage);
+        let path = self.salvages_file();
+        std::fs::write(&path, serde_json::to_vec(&salvages)?).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn salvages_file(&self) -> PathBuf {
+        self.root.join("salvages.json")
     }
 
     /// Journals of the load processes.

@@ -15,6 +15,7 @@ mod play;
 mod relay;
 mod report;
 mod screen;
+mod stores;
 mod table;
 mod workers;
 
@@ -33,9 +34,11 @@ use screen::Screen;
 
 /// Runs the demo. Success only if every invariant holds and no operation failed.
 pub fn demo(args: &DemoArgs) -> Result<ExitCode> {
+    let mut args = args.clone();
+    args.faults.settle(args.hubs);
     args.verify()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(run(args))
+    runtime.block_on(run(&args))
 }
 
 async fn run(args: &DemoArgs) -> Result<ExitCode> {

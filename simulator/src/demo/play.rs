@@ -273,6 +273,7 @@ impl Play<'_> {
                 simulator: tenth(simulator),
             },
             faults: self.outcomes.report(),
+            salvages: Vec::new(),
             invariants: crate::audit::Invariants::default(),
         }
     }
@@ -282,6 +283,7 @@ impl Play<'_> {
         let mut hub = cluster.hub()?;
         let findings = audit(&self.binaries, self.layout, &self.pools, cluster).await?;
         report.invariants = findings.invariants.clone();
+        report.salvages = findings.local_tails.clone();
         self.step("audit is done");
         let by_prefecture = table_by_prefecture(&mut hub).await.context("fetch the table by prefecture")?;
         self.screen.clear();
@@ -298,6 +300,7 @@ impl Play<'_> {
 
 /// Violations, failures in words, refusals by code.
 fn print_details(findings: &Findings, workers: &Workers) -> Result<()> {
+    findings.local_tails.iter().for_each(|tail| println!("salvage     {tail}"));
     for violation in &findings.violations {
         println!("violation   {violation}");
     }

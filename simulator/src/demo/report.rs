@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::faults::FaultReport;
 use super::table;
-use crate::audit::Invariants;
+use crate::audit::{Invariants, LocalTail};
 use crate::client::Service;
 use crate::load::Retries;
 
@@ -39,6 +39,9 @@ pub struct Report {
     /// Faults that were struck, by their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub faults: BTreeMap<String, FaultReport>,
+    /// What the old stores of replaced nodes name, in the order of their replacement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub salvages: Vec<LocalTail>,
     /// Violations; all must be 0.
     pub invariants: Invariants,
 }
@@ -258,6 +261,7 @@ mod tests {
             memory_mib: Memory { node_max: 1.0, hub_max: 2.0 },
             cpu_seconds: Cpu { nodes: 1.0, hub: 2.0, hub_leader_share: None, simulator: 3.0 },
             faults: BTreeMap::new(),
+            salvages: Vec::new(),
             invariants: Invariants::default(),
         }
     }

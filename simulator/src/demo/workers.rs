@@ -51,6 +51,12 @@ pub struct Sums {
     pub failed: u64,
     /// What became of requests that lost their answer.
     pub retries: Retries,
+    /// Operations that wait for a node which takes no connection.
+    pub waiting: u64,
+    /// Orders that every process has carried out.
+    pub orders: u64,
+    /// Lines that came from every process.
+    pub lines: u64,
 }
 
 impl Sums {
@@ -117,7 +123,7 @@ impl Workers {
         self.figures.note(self.sums(), &fresh)
     }
 
-    /// Says `start` or `stop` to all.
+    /// Says `start`, `stop` or `doubt NODE SINCE_MS` to all.
     pub async fn say(&mut self, order: &str) -> Result<()> {
         for input in &mut self.inputs {
             input
@@ -148,13 +154,19 @@ impl Workers {
 
     /// Sums of the latest lines.
     pub fn sums(&self) -> Sums {
-        let mut sums = Sums::default();
+        let orders = |progress: &Option<Progress>| progress.as_ref().map_or(0, |progress| progress.orders);
+        let mut sums = Sums {
+            orders: self.latest.iter().map(orders).min().unwrap_or(0),
+            lines: self.lines_seen.iter().copied().min().unwrap_or(0),
+            ..Sums::default()
+        };
         for progress in self.latest.iter().flatten() {
             sums.configured += progress.configured;
             sums.connected += progress.connected;
             sums.acked += progress.acked;
             sums.refused += progress.refused;
             sums.failed += progress.failed;
+            sums.waiting += progress.waiting;
             sums.retries.unanswered += progress.retries.unanswered;
             sums.retries.resolved += progress.retries.resolved;
             sums.retries.delayed += progress.retries.delayed;
@@ -205,6 +217,7 @@ fn worker_command(
     command.arg("--directory-key").arg(layout.hub().join("ca").join("directory.pub"));
     command.args(["--ramp", &format!("{}ms", args.ramp().as_millis())]);
     command.args(["--duration", &format!("{}ms", args.load_limit().as_millis())]);
+    command.args(["--node-away-max", &format!("{}ms", args.node_away_max().as_millis())]);
     command.args(args.mix.to_options());
     if args.faults.move_outlets() {
         command.arg("--outlets-move");

@@ -22,7 +22,8 @@ use crate::world::PlanArgs;
     --journal day.jsonl --rate 50 --ramp 5s --duration 60s --start-at-once\n\n\
     It prints one JSON line every 250 ms (phase, connected, acked, refused, failed, and a histogram of\n\
     latencies in microseconds since the last line, base64 of HdrHistogram V2).\n\
-    Without --start-at-once it waits for the line `start` on its input; `stop` ends it early.\n\
+    Without --start-at-once it waits for the line `start` on its input; `stop` ends it early; `doubt NODE SINCE_MS` tells\n\
+    that a node lost its disk: what it acknowledged since then (Unix ms) is no longer taken for known.\n\
     Terminals predict every answer from a day that has not begun: load a world that was just imported.")]
 pub struct LoadArgs {
     #[command(flatten)]
@@ -46,6 +47,9 @@ pub struct LoadArgs {
     /// Outlets move between nodes meanwhile: what a node does not decide about a neighbour's ticket is no failure
     #[arg(long)]
     pub(super) outlets_move: bool,
+    /// How long an operation waits for a node that takes no connection, beyond the usual six tries: it may be replaced meanwhile
+    #[arg(long, default_value = "0s", value_parser = parse_duration, value_name = "TIME")]
+    pub(super) node_away_max: Duration,
     /// The environment of the nodes, which their directory must name
     #[arg(long, default_value = "test", value_name = "NAME")]
     pub(super) environment: String,

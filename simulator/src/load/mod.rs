@@ -48,9 +48,9 @@ async fn run_worker(args: &LoadArgs) -> Result<()> {
     let tally = Arc::new(Tally::new()?);
     let reporter = Reporter::start(tally.clone(), slice.len());
     let stop = CancellationToken::new();
-    let mut orders = if args.start_at_once { None } else { Some(Orders::listen(stop.clone())?) };
-
     let street = Arc::new(Street::new(&world, pools, slice.clone(), args.outlets_move));
+    let told = (street.clone(), tally.clone());
+    let mut orders = if args.start_at_once { None } else { Some(Orders::listen(stop.clone(), told)?) };
     let ramp =
         Ramp { world: &world, street, endpoints: &endpoints, journal, tally: tally.clone(), args, stop: stop.clone() };
     let mut actors = ramp.connect(slice.clone()).await?;
@@ -120,8 +120,8 @@ struct Orders {
 }
 
 impl Orders {
-    /// Listens for `start` and `stop`. The end of the input means stop, unless the load was started.
-    fn listen(stop: CancellationToken) -> Result<Self> {
+    /// Listens for `start`, `stop` and `doubt`. The end of the input means stop, unless the load was started.
+    fn listen(stop: CancellationToken, (street, tally): (Arc<Street>, Arc<Tally>)) -> Result<Self> {
         let (start, started) = watch::channel(false);
         let token = stop.clone();
         let listen = move || {
@@ -129,7 +129,13 @@ impl Orders {
                 match line.trim() {
                     "start" => drop(start.send_replace(true)),
                     "stop" => token.cancel(),
-                    other => eprintln!("unknown order {other:?}; say start or stop"),
+                    other => match lost_node(other) {
+                        Some((node, since_ms)) => {
+                            street.doubt(node, since_ms);
+                            tally.orders.fetch_add(1, Ordering::Relaxed);
+                        }
+                        None => eprintln!("unknown order {other:?}; say start, stop, or doubt NODE SINCE_MS"),
+                    },
                 }
             }
             if !*start.borrow() {
@@ -150,6 +156,12 @@ impl Orders {
     }
 }
 
+/// Reads `doubt NODE SINCE_MS`.
+fn lost_node(order: &str) -> Option<(u16, i64)> {
+    let (node, since_ms) = order.strip_prefix("doubt ")?.split_once(' ')?;
+    Some((node.parse().ok()?, since_ms.parse().ok()?))
+}
+
 /// Terminals that are connected now.
 pub(crate) fn connected(tally: &Tally) -> u64 {
     tally.connected.load(Ordering::Relaxed)
@@ -161,6 +173,14 @@ pub const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_order_about_a_lost_disk_names_node_and_time() {
+        assert_eq!(lost_node("doubt 3 1795363200000"), Some((3, 1_795_363_200_000)));
+        for odd in ["doubt", "doubt 3", "doubt x 1", "doubt 3 x", "doubt 70000 1", "start"] {
+            assert_eq!(lost_node(odd), None, "{odd}");
+        }
+    }
 
     #[tokio::test]
     async fn a_terminal_that_panics_has_failed_and_one_that_ends_has_not() {

@@ -59,6 +59,12 @@ pub struct Progress {
     pub configured: u64,
     /// Terminals logged in over an open connection.
     pub connected: u64,
+    /// Operations that wait for a node which takes no connection.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Orders that were carried out, besides `start` and `stop`.
+    #[serde(default)]
+    pub orders: u64,
     /// Operations acknowledged.
     pub acked: u64,
     /// Operations rightly refused.
@@ -87,6 +93,8 @@ impl Progress {
             phase,
             configured,
             connected: connected(tally),
+            waiting: tally.waiting.load(Ordering::Relaxed),
+            orders: tally.orders.load(Ordering::Relaxed),
             acked: tally.acked.load(Ordering::Relaxed),
             refused: tally.refused.load(Ordering::Relaxed),
             failed: tally.failed.load(Ordering::Relaxed),

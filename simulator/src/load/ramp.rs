@@ -79,8 +79,9 @@ impl Ramp<'_> {
                 Some(directory) => way.with_directory(directory.clone()),
                 None => way,
             };
+            let line = Line::new(way, credentials, self.tally.clone(), seed.dice("line", &terminal.id));
             Ok(Actor {
-                line: Line::new(way, credentials, self.tally.clone(), seed.dice("line", &terminal.id)),
+                line: line.waiting_for(self.args.node_away_max),
                 street: self.street.clone(),
                 outlet: terminal.outlet,
                 node: outlet.node,

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Actor, Answer, Outcome, PackState, Ticket, Turnover, text};
+use super::{Actor, Answer, Change, Outcome, PackState, Ticket, Turnover, now_ms, text};
 use crate::amount::{format_yuan, yuan_field};
 use crate::client::{Call, Reply};
 use crate::journal::{Item, Verb};
@@ -110,8 +110,11 @@ impl Actor {
             Err(what) => return self.contradiction(&format!("payment: {what}")),
         };
         let mut paid_before = None;
+        let (at_ms, node) = (now_ms(), self.line.node());
         for one in presented {
             let mut shelf = self.street.shelf(one.shelf);
+            let (pack, ticket) = (one.ticket.pack, one.ticket.at.ticket);
+            shelf.recent.note(at_ms, node, Change::Paid { pack, ticket });
             if shelf.packs[one.ticket.pack].paid.insert(one.ticket.at.ticket, self.outlet).is_some() {
                 paid_before = Some(one.barcode[..20].to_owned());
             }
@@ -121,6 +124,7 @@ impl Actor {
             let mut shelf = self.street.shelf(self.outlet);
             shelf.post(prize_fen);
             shelf.turn_over(&Turnover { claims, prize_fen, ..Turnover::default() });
+            shelf.recent.note(at_ms, node, Change::Turnover);
         }
         let outcome = self.acknowledge(Verb::Pay, call, answer, items).await;
         match paid_before {

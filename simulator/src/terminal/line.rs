@@ -83,6 +83,10 @@ pub struct Line {
     session: Option<Session>,
     /// Connections that were lost, not dropped on purpose.
     outages: u64,
+    /// How long a node that takes no connection is waited for, beyond the usual tries.
+    away_max: Duration,
+    /// Whether the last request was answered.
+    answered: bool,
     tally: Arc<Tally>,
     dice: Dice,
 }
@@ -90,7 +94,18 @@ pub struct Line {
 impl Line {
     /// A line that is not connected yet.
     pub fn new(way: Way, credentials: Credentials, tally: Arc<Tally>, dice: Dice) -> Self {
-        Line { way, credentials, connection: None, session: None, outages: 0, tally, dice }
+        let (away_max, answered) = (Duration::ZERO, false);
+        Line { way, credentials, connection: None, session: None, outages: 0, away_max, answered, tally, dice }
+    }
+
+    /// The same, which waits so long for a node that takes no connection.
+    pub fn waiting_for(self, away_max: Duration) -> Self {
+        Line { away_max, ..self }
+    }
+
+    /// Whether the last request was answered.
+    pub fn was_answered(&self) -> bool {
+        self.answered
     }
 
     /// Who stands at this end.
@@ -188,9 +203,9 @@ impl Line {
     /// Sends a request until it is answered, always with the same key. An error means: nobody knows what became of it, or
     /// the node forgot a session that has not ended.
     pub async fn ask(&mut self, call: &Call) -> Result<Answer> {
-        let mut pause_ms = PAUSE_FIRST_MS;
-        let mut last = anyhow!("never tried");
-        let mut was_in_doubt = false;
+        let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
+        let (mut was_in_doubt, mut absence) = (false, Absence::default());
+        self.answered = false;
         let (mut tries, mut pending, mut redirects) = (0, 0, 0);
         while tries < TRIES_MAX {
             tries += 1;
@@ -234,12 +249,17 @@ impl Line {
                 Ok(reply) => {
                     self.tally.resolved.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
                     self.notice(&reply).await;
+                    self.answered = true;
                     return Ok(Answer { reply, was_in_doubt });
                 }
                 Err(lost) => {
                     if lost.was_sent && call.key.is_some() {
                         was_in_doubt = true;
                         self.tally.unanswered.fetch_add(1, Ordering::Relaxed);
+                    }
+                    // Nobody was there to be asked.
+                    if self.way.is_missed() && absence.go_on(&self.tally, self.away_max) {
+                        tries -= 1;
                     }
                     last = lost.error;
                     self.fall_back().await;
@@ -312,6 +332,29 @@ impl Line {
     async fn attempt(&mut self, call: &Call) -> Result<Reply, TransportError> {
         self.ensure_session().await.map_err(|error| TransportError { error, was_sent: false })?;
         self.once(call).await
+    }
+}
+
+/// A node that takes no connection while an operation waits for it; the operation is counted as long as it waits.
+#[derive(Default)]
+struct Absence(Option<(std::time::Instant, Arc<Tally>)>);
+
+impl Absence {
+    /// Whether it is waited for a little longer.
+    fn go_on(&mut self, tally: &Arc<Tally>, away_max: Duration) -> bool {
+        let (began, _) = self.0.get_or_insert_with(|| {
+            tally.waiting.fetch_add(1, Ordering::Relaxed);
+            (std::time::Instant::now(), tally.clone())
+        });
+        began.elapsed() < away_max
+    }
+}
+
+impl Drop for Absence {
+    fn drop(&mut self) {
+        if let Some((_, tally)) = &self.0 {
+            tally.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

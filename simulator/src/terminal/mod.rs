@@ -3,6 +3,7 @@
 mod claims;
 mod line;
 mod lookups;
+mod losses;
 mod mix;
 mod packs;
 mod sales;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use line::{Answer, Credentials, Line, text};
+pub use losses::{Change, Losses};
 pub use mix::{Doing, Mix, Pace};
 pub use shelf::{PackState, Shelf, Ticket};
 pub use street::Street;
@@ -61,9 +63,22 @@ pub struct Actor {
     /// Mutations so far.
     pub serial: u64,
     /// A mutation that was acknowledged and shall be sent again.
-    pub echo: Option<(Call, Reply)>,
-    /// The newest acknowledged mutation, with the outages that the line had seen by then.
-    pub newest: Option<(u64, Call, Reply)>,
+    pub echo: Option<Acked>,
+    /// The newest acknowledged mutation.
+    pub newest: Option<Acked>,
+}
+
+/// An acknowledged mutation, to be sent again.
+#[derive(Debug, Clone)]
+pub struct Acked {
+    /// Outages that the line had seen by then.
+    outages: u64,
+    /// When. Unix ms.
+    at_ms: i64,
+    /// By which node.
+    node: u16,
+    call: Call,
+    reply: Reply,
 }
 
 /// When and how fast a terminal works.
@@ -100,7 +115,9 @@ impl Actor {
                 self.line.drop_connection();
             }
             let doing = self.mix.draw(&mut self.dice);
+            let began_ms = now_ms();
             let outcome = self.perform(doing).await;
+            let outcome = self.excuse(outcome, began_ms);
             self.tally.count(outcome, intended.elapsed());
             self.repeat_on_purpose().await;
         }
@@ -160,9 +177,10 @@ impl Actor {
         let Answer { reply, was_in_doubt } = answer;
         let credentials = self.line.credentials();
         let key = call.key.clone().unwrap_or_default();
+        let (at_ms, node, outages) = (now_ms(), self.line.node(), self.line.outages());
         let entry = Entry {
-            at_ms: now_ms(),
-            node: self.line.node(),
+            at_ms,
+            node,
             terminal: credentials.terminal_id.clone(),
             outlet: credentials.outlet_id.clone(),
             verb,
@@ -174,21 +192,21 @@ impl Actor {
         if let Err(error) = self.journal.record(entry).await {
             return Outcome::Failed(format!("{error:#}"));
         }
+        let acked = Acked { outages, at_ms, node, call, reply };
         if self.dice.chance(self.mix.resend) || was_in_doubt {
-            self.echo = Some((call.clone(), reply.clone()));
+            self.echo = Some(acked.clone());
         }
-        let outages = self.line.outages();
         // One from before an outage stays until it was confirmed.
-        if self.newest.as_ref().is_none_or(|(seen, ..)| *seen == outages) {
-            self.newest = Some((outages, call, reply));
+        if self.newest.as_ref().is_none_or(|newest| newest.outages == outages) {
+            self.newest = Some(acked);
         }
         Outcome::Acked
     }
 
     /// Sends a planned repeat.
     async fn repeat_on_purpose(&mut self) {
-        if let Some((call, first)) = self.echo.take() {
-            self.repeat(call, first).await;
+        if let Some(acked) = self.echo.take() {
+            self.repeat(acked).await;
         }
         self.confirm_newest().await;
     }
@@ -197,23 +215,39 @@ impl Actor {
     /// between, and must answer as before.
     async fn confirm_newest(&mut self) {
         let outages = self.line.outages();
-        if let Some((_, call, first)) = self.newest.take_if(|(seen, ..)| *seen != outages) {
+        if let Some(acked) = self.newest.take_if(|newest| newest.outages != outages) {
             self.tally.confirmed.fetch_add(1, Ordering::Relaxed);
-            self.repeat(call, first).await;
+            self.repeat(acked).await;
         }
     }
 
-    /// Sends a mutation again and demands the identical reply.
-    async fn repeat(&mut self, call: Call, first: Reply) {
+    /// Sends a mutation again and demands the identical reply, unless the node that gave it lost its disk: then it does it anew or refuses,
+    /// by what it still knows.
+    async fn repeat(&mut self, acked: Acked) {
+        let Acked { at_ms, node, call, reply: first, .. } = acked;
         let started = Instant::now();
         let outcome = match self.line.ask(&call).await {
             Ok(Answer { reply, .. }) if reply.status == first.status && reply.json() == first.json() => return,
+            Ok(Answer { reply, .. }) if reply.status < 500 && self.street.losses.doubt(node, at_ms) => return,
             Ok(Answer { reply, .. }) => {
                 self.contradiction(&format!("repeat of {}: {} instead of {}", call.path, text(&reply), text(&first)))
             }
             Err(error) => Outcome::Failed(format!("repeat of {}: {error:#}", call.path)),
         };
         self.tally.count(outcome, started.elapsed());
+    }
+
+    /// An answer that contradicts what was known is right where the node lost its disk meanwhile. No answer at all is not.
+    fn excuse(&self, outcome: Outcome, began_ms: i64) -> Outcome {
+        let is_crossed =
+            || self.line.was_answered() && self.street.losses.crossed(self.line.node(), began_ms, now_ms());
+        match outcome {
+            Outcome::Failed(_) if is_crossed() => {
+                self.street.shelf(self.outlet).lose_count();
+                Outcome::Refused("store_replaced".to_owned())
+            }
+            outcome => outcome,
+        }
     }
 
     /// A failure, with who met it.

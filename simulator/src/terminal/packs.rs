@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Actor, Outcome, PackState, Turnover};
+use super::{Actor, Change, Outcome, PackState, Turnover, now_ms};
 use crate::amount::yuan_field;
 use crate::client::Reply;
 use crate::journal::{Item, Verb};
@@ -48,6 +48,7 @@ impl Actor {
                 ..Turnover::default()
             });
             shelf.is_broke = false;
+            shelf.recent.note(now_ms(), self.line.node(), Change::Packs(taken.clone()));
             shelf.certain_balance_fen().is_some_and(|balance_fen| balance_fen < 0)
         };
         let outcome = self.acknowledge(Verb::Receive, call, answer, items).await;
@@ -101,6 +102,7 @@ impl Actor {
             shelf.post(face_fen - commission_fen);
             let (return_fen, commission_fen) = (face_fen, -commission_fen);
             shelf.turn_over(&Turnover { packs_returned: 1, return_fen, commission_fen, ..Turnover::default() });
+            shelf.recent.note(now_ms(), self.line.node(), Change::Packs(taken.to_vec()));
         }
         Some(self.acknowledge(Verb::Return, call, answer, items).await)
     }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Actor, Outcome, Ticket, Turnover, text};
+use super::{Actor, Change, Outcome, Ticket, Turnover, now_ms, text};
 use crate::amount::yuan_field;
 use crate::client::Reply;
 use crate::journal::{Item, Verb};
@@ -41,6 +41,7 @@ impl Actor {
                 shelf.packs[ticket.pack].open.push(ticket.at.ticket);
             }
             shelf.turn_over(&Turnover { tickets_sold: tickets.len() as i64, ..Turnover::default() });
+            shelf.recent.note(now_ms(), self.line.node(), Change::Turnover);
         }
         Some(self.acknowledge(Verb::Sell, call, answer, items).await)
     }

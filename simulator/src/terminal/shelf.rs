@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::losses::{Change, Recent};
 use super::turnover::Turnover;
 use crate::printer::{Pools, Position};
 use crate::world::Consigned;
@@ -68,6 +69,8 @@ pub struct Shelf {
     pub is_alone: bool,
     /// The last check-in was refused for lack of money.
     pub is_broke: bool,
+    /// What acknowledgements changed lately.
+    pub recent: Recent,
 }
 
 impl Shelf {
@@ -86,7 +89,8 @@ impl Shelf {
         };
         let packs = consigned.into_iter().map(pack).collect();
         let turnover = Some(Turnover::default());
-        Shelf { outlet, packs, balance_fen: Some(deposit_fen), turnover, is_alone, is_broke: false }
+        let recent = Recent::default();
+        Shelf { outlet, packs, balance_fen: Some(deposit_fen), turnover, is_alone, is_broke: false, recent }
     }
 
     /// A ticket of a pack.
@@ -121,6 +125,27 @@ impl Shelf {
     pub fn lose_count(&mut self) {
         self.balance_fen = None;
         self.turnover = None;
+    }
+
+    /// The node lost its disk: what it acknowledged since then may be gone. Whatever it would answer about that is right from now on.
+    pub fn doubt(&mut self, node: u16, since_ms: i64) {
+        let changes = self.recent.take_since(node, since_ms);
+        if changes.is_empty() {
+            return;
+        }
+        self.lose_count();
+        self.is_broke = false;
+        for change in changes {
+            match change {
+                Change::Packs(packs) => self.settle(&packs, PackState::Unsure),
+                Change::Paid { pack, ticket } => {
+                    let pack = &mut self.packs[pack];
+                    pack.paid.remove(&ticket);
+                    pack.contested.insert(ticket);
+                }
+                Change::Turnover => {}
+            }
+        }
     }
 
     /// Moves money, if the balance is still known.
@@ -308,6 +333,28 @@ mod tests {
         assert_eq!(shelf.expected(winner, 0, &pools), ["pack_returned"]);
         shelf.settle(&[0], PackState::Unsure);
         assert!(shelf.expected(winner, 0, &pools).is_empty());
+    }
+
+    #[test]
+    fn what_a_node_alone_acknowledged_before_it_lost_its_disk_is_not_believed_and_the_rest_is() {
+        let (mut shelf, pools) = shelf();
+        let winner = (0..25).find(|&n| pools.0[0].level(Position { pack: 1, ticket: n }) > 0).unwrap();
+        let ticket = shelf.ticket(0, winner);
+        shelf.settle(&[0], PackState::Active);
+        shelf.recent.note(10, 1, Change::Packs(vec![0]));
+        shelf.settle(&[1], PackState::Active);
+        shelf.recent.note(20, 1, Change::Packs(vec![1]));
+        shelf.packs[0].paid.insert(winner, 0);
+        shelf.recent.note(20, 1, Change::Paid { pack: 0, ticket: winner });
+        shelf.doubt(2, 0);
+        shelf.doubt(1, 30);
+        assert_eq!((shelf.balance_fen, shelf.packs[1].state), (Some(200_000), PackState::Active));
+        shelf.doubt(1, 20);
+        assert_eq!(shelf.balance_fen, None);
+        assert_eq!(shelf.packs[0].state, PackState::Active, "the hub had it before");
+        assert_eq!(shelf.packs[1].state, PackState::Unsure);
+        assert_eq!(shelf.expected(ticket, 0, &pools), ["won", "already_paid_here", "already_paid_elsewhere"]);
+        assert_eq!(shelf.find_paid(), None, "whoever was paid does not come again");
     }
 
     #[test]

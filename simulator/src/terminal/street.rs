@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::losses::Losses;
+use super::now_ms;
 use super::shelf::Shelf;
 use super::tally::locked;
 use crate::printer::Pools;
@@ -19,6 +21,8 @@ pub struct Street {
     outlets_by_node: BTreeMap<u16, Vec<usize>>,
     /// Whether outlets move between nodes meanwhile: then a neighbour's ticket may be another node's to decide.
     pub outlets_move: bool,
+    /// Nodes that lost their disk.
+    pub losses: Losses,
 }
 
 impl Street {
@@ -38,12 +42,19 @@ impl Street {
             outlets_by_node.entry(world.outlets[outlet].node).or_default().push(outlet);
         }
         let first_outlet = outlets.start;
-        Street { pools, first_outlet, shelves: outlets.map(shelf).collect(), outlets_by_node, outlets_move }
+        let shelves = outlets.map(shelf).collect();
+        Street { pools, first_outlet, shelves, outlets_by_node, outlets_move, losses: Losses::default() }
     }
 
     /// The shelf of an outlet. Never hold two at once, nor one across an await.
     pub fn shelf(&self, outlet: usize) -> MutexGuard<'_, Shelf> {
         locked(&self.shelves[outlet - self.first_outlet])
+    }
+
+    /// A node is dead and its disk is lost: what it acknowledged since then may be gone. Said before the store in its place answers.
+    pub fn doubt(&self, node: u16, since_ms: i64) {
+        self.losses.add(node, since_ms, now_ms());
+        self.shelves.iter().for_each(|shelf| locked(shelf).doubt(node, since_ms));
     }
 
     /// Another outlet of the same node, if there is one here.

@@ -33,6 +33,10 @@ pub fn latencies() -> Result<Histogram<u64>> {
 pub struct Tally {
     /// Terminals that are logged in over an open connection.
     pub connected: AtomicU64,
+    /// Operations that wait for a node which takes no connection.
+    pub waiting: AtomicU64,
+    /// Orders that the process has carried out, besides `start` and `stop`.
+    pub orders: AtomicU64,
     /// Operations acknowledged.
     pub acked: AtomicU64,
     /// Operations refused with a documented code.
@@ -61,6 +65,8 @@ impl Tally {
     pub fn new() -> Result<Self> {
         Ok(Tally {
             connected: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            orders: AtomicU64::new(0),
             acked: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),

@@ -68,6 +68,11 @@ impl Way {
         self.missed = if opened { 0 } else { self.missed.saturating_add(1) };
     }
 
+    /// Whether the last connection that was tried did not open.
+    pub fn is_missed(&self) -> bool {
+        self.missed > 0
+    }
+
     /// The others that are to be asked now; none while the own node may come back by itself.
     pub fn others(&mut self, dice: &mut Dice) -> Vec<(u16, Endpoint)> {
         let is_due = self.asked_at.is_none_or(|asked_at| asked_at.elapsed() >= ASK_EVERY);

@@ -136,6 +136,8 @@ impl Conductor<'_> {
             Fault::Handoff => self.hand_off(trial).await,
             Fault::AddNode => self.add_node().await,
             Fault::RemoveNode => self.remove_node().await,
+            Fault::CloneNode => self.clone_node(trial).await,
+            Fault::ReplaceNode => self.replace_node(trial).await,
         }
     }
 

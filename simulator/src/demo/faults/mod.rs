@@ -1,15 +1,19 @@
 //! Faults of the hub, struck one after another under load, each as often as is asked for.
 //!
 //! [`FaultArgs`] what is asked for → [`conduct`] strikes, waits for recovery and for calm → [`acks`] measures → [`outcome`]
-//! sums up. What a fault does lies in [`strikes`], [`membership`] and [`nodes`].
+//! sums up. What a fault does lies in [`strikes`], [`membership`], [`nodes`], [`copies`] and [`replacement`]; what holds for each, and what
+//! is demanded of it, in [`terms`].
 
 mod acks;
 mod conduct;
+mod copies;
 mod membership;
 mod nodes;
 mod outcome;
+mod replacement;
 mod share;
 mod strikes;
+mod terms;
 
 use std::time::Duration;
 
@@ -25,16 +29,10 @@ pub(super) use outcome::Recovery;
 pub(super) use outcome::{FaultReport, Outcomes};
 pub(super) use share::LeaderShare;
 
-/// Trials of a fault, unless it says otherwise.
-const TRIALS_DEFAULT: u32 = 3;
 /// Trials of `kill-leader` alone: enough for a 99th percentile that is more than the second worst of three.
 const TRIALS_KILL_LEADER_ALONE: u32 = 20;
-/// Trials of a handoff: undisturbed, then with each of those killed who take part.
-const TRIALS_HANDOFF: u32 = 4;
 /// Most trials of one fault.
 const TRIALS_MAX: u32 = 1_000;
-/// Machines that still decide when one of them is lost.
-const HUBS_MIN: u16 = 3;
 
 /// What is done to the hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -61,12 +59,16 @@ pub(super) enum Fault {
     AddNode,
     /// Move all outlets of the newest node to the others
     RemoveNode,
+    /// Start a copy of a running node's directory
+    CloneNode,
+    /// kill -9 of a node that the hub did not hear for a while; its directory is gone, another store takes its place
+    ReplaceNode,
 }
 
 impl Fault {
     /// All, in the order in which they strike: first those that leave nodes and machines where they were, for a follower that
     /// has just come back serves no node that would feel its loss.
-    pub const ALL: [Fault; 11] = [
+    pub const ALL: [Fault; 13] = [
         Fault::KillFollower,
         Fault::KillVoter,
         Fault::CutLink,
@@ -78,38 +80,19 @@ impl Fault {
         Fault::Handoff,
         Fault::AddNode,
         Fault::RemoveNode,
+        Fault::CloneNode,
+        Fault::ReplaceNode,
     ];
 
     /// The name on the command line and in the report.
     pub fn name(self) -> &'static str {
-        match self {
-            Fault::KillLeader => "kill-leader",
-            Fault::KillFollower => "kill-follower",
-            Fault::KillVoter => "kill-voter",
-            Fault::PauseLeader => "pause-leader",
-            Fault::CutLink => "cut-link",
-            Fault::Partition => "partition",
-            Fault::Membership => "membership",
-            Fault::HubDown => "hub-down",
-            Fault::Handoff => "handoff",
-            Fault::AddNode => "add-node",
-            Fault::RemoveNode => "remove-node",
-        }
-    }
-
-    fn hubs_min(self) -> u16 {
-        match self {
-            Fault::CutLink | Fault::HubDown | Fault::Handoff | Fault::AddNode | Fault::RemoveNode => 1,
-            _ => HUBS_MIN,
-        }
+        self.terms().name
     }
 
     fn trials_default(self, is_alone: bool) -> u32 {
         match self {
             Fault::KillLeader if is_alone => TRIALS_KILL_LEADER_ALONE,
-            Fault::Membership | Fault::HubDown | Fault::AddNode | Fault::RemoveNode => 1,
-            Fault::Handoff => TRIALS_HANDOFF,
-            _ => TRIALS_DEFAULT,
+            fault => fault.terms().trials,
         }
     }
 }
@@ -141,7 +124,7 @@ fn parse_amount(text: &str) -> Result<i64, String> {
 #[derive(Debug, Clone, Args)]
 pub(super) struct FaultArgs {
     /// Faults of the hub under load, a comma list of kill-leader, kill-follower, kill-voter, pause-leader, cut-link, partition,
-    /// membership, hub-down, handoff, add-node, remove-node; or all. The load lasts until the last is over, and at least --duration
+    /// membership, hub-down, handoff, add-node, remove-node, clone-node, replace-node; or all that so many --hubs allow. The load lasts until the last is over, and at least --duration
     #[arg(
         long,
         value_parser = parse_wanted,
@@ -150,7 +133,8 @@ pub(super) struct FaultArgs {
         conflicts_with = "crash"
     )]
     faults: Vec<Wanted>,
-    /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; membership, hub-down, add-node, remove-node 1]
+    /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; replace-node 2; membership, hub-down, add-node, remove-node,
+    /// clone-node 1]
     #[arg(long, value_name = "COUNT", requires = "faults")]
     fault_trials: Option<u32>,
     /// How long a pause or a partition lasts
@@ -165,6 +149,14 @@ pub(super) struct FaultArgs {
 }
 
 impl FaultArgs {
+    /// `all` is what can strike with so many machines of the hub.
+    pub fn settle(&mut self, hubs: u16) {
+        if self.faults.contains(&Wanted::All) {
+            let is_possible = |fault: &Fault| fault.terms().hubs_min <= hubs;
+            self.faults = Fault::ALL.into_iter().filter(is_possible).map(Wanted::One).collect();
+        }
+    }
+
     /// The faults to strike, in their order, each once.
     pub fn chosen(&self) -> Vec<Fault> {
         let is_wanted =
@@ -201,7 +193,7 @@ impl FaultArgs {
     /// Refuses what cannot work with so many machines.
     pub fn verify(&self, hubs: u16) -> Result<()> {
         for fault in self.chosen() {
-            let needed = fault.hubs_min();
+            let needed = fault.terms().hubs_min;
             ensure!(hubs >= needed, "--faults {} needs at least {needed} machines: --hubs {needed}", fault.name());
         }
         ensure!(self.trials_are_possible(), "--fault-trials must be 1 to {TRIALS_MAX}");
@@ -255,6 +247,30 @@ mod tests {
         let trials = [Fault::KillLeader, Fault::Partition, Fault::Membership, Fault::HubDown].map(|f| all.trials(f));
         assert_eq!(trials, [3, 3, 1, 1]);
         assert_eq!(parse(&["--faults", "all", "--fault-trials", "7"]).trials(Fault::HubDown), 7);
+    }
+
+    #[test]
+    fn all_is_what_so_many_machines_allow() {
+        let all = |hubs| {
+            let mut args = parse(&["--faults", "all"]);
+            args.settle(hubs);
+            args.verify(hubs).unwrap();
+            args.chosen()
+        };
+        assert_eq!(all(3), Fault::ALL);
+        let alone = [
+            Fault::CutLink,
+            Fault::HubDown,
+            Fault::Handoff,
+            Fault::AddNode,
+            Fault::RemoveNode,
+            Fault::CloneNode,
+            Fault::ReplaceNode,
+        ];
+        assert_eq!((all(1), all(2)), (alone.to_vec(), alone.to_vec()));
+        let mut one = parse(&["--faults", "kill-leader"]);
+        one.settle(1);
+        assert!(one.verify(1).is_err(), "what was asked for by its name is not left out");
     }
 
     #[test]

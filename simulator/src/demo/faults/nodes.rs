@@ -179,10 +179,20 @@ impl Conductor<'_> {
         Ok(Stroke { recovered, told })
     }
 
-    async fn plan(&self, aim: &str, node: u16) -> Result<Value> {
+    pub(super) async fn plan(&self, aim: &str, node: u16) -> Result<Value> {
         let printed =
             self.cluster.machines.handoff("plan", &[&format!("--{aim}"), &node.to_string(), "--json"]).await?;
         serde_json::from_str(&printed).context("read the plan")
+    }
+
+    /// Of the nodes that serve outlets the one with most of them, then the next, in turn.
+    pub(super) async fn busiest(&self, turn: u32) -> Result<u16> {
+        let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
+        let mut loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
+        loads.retain(|(_, outlets)| *outlets > 0);
+        loads.sort_by_key(|(node, outlets)| (std::cmp::Reverse(*outlets), *node));
+        let (node, _) = loads.get(turn as usize % loads.len().max(1)).context("no node serves any outlet")?;
+        Ok(*node)
     }
 
     /// Moves outlets, and waits until all that it led to has reached every node.
@@ -195,7 +205,7 @@ impl Conductor<'_> {
 }
 
 /// Outlets by node, from a plan.
-fn spread(plan: &Value, key: &str) -> Result<Vec<(u16, usize)>> {
+pub(super) fn spread(plan: &Value, key: &str) -> Result<Vec<(u16, usize)>> {
     let nodes = plan["nodes"].as_array().context("the plan lists no nodes")?;
     let one = |node: &Value| Some((u16::try_from(node["node"].as_u64()?).ok()?, node[key].as_u64()? as usize));
     nodes.iter().map(|node| one(node).with_context(|| format!("the plan says {node}"))).collect()

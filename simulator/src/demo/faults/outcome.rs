@@ -6,19 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
+use super::terms::Demand;
 use crate::demo::report::tenth;
-
-/// A fault from which the hub has not recovered by then fails the run, however busy the computer: some times what is demanded on a quiet
-/// one. Milliseconds.
-fn recover_ms_bound(fault: Fault) -> f64 {
-    match fault {
-        Fault::CutLink | Fault::KillVoter | Fault::AddNode | Fault::RemoveNode => 5_000.0,
-        Fault::KillFollower => 8_000.0,
-        Fault::KillLeader | Fault::Membership => 12_000.0,
-        Fault::PauseLeader | Fault::Partition => 20_000.0,
-        Fault::HubDown | Fault::Handoff => 30_000.0,
-    }
-}
 
 /// One fault in the report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,27 +58,6 @@ pub(in crate::demo) struct Trial {
     pub told: String,
 }
 
-/// What the demand of the table says of a fault.
-enum Demand {
-    /// The 99th percentile of the time to recover. Milliseconds.
-    Within(f64),
-    /// Told with the trial, or no number.
-    Told(&'static str),
-}
-
-fn demand(fault: Fault) -> Demand {
-    match fault {
-        Fault::KillLeader => Demand::Within(4_000.0),
-        Fault::CutLink | Fault::AddNode | Fault::RemoveNode => Demand::Within(1_000.0),
-        Fault::Handoff => Demand::Told("unserved p99 within 1000 ms, with somebody killed: all arrive"),
-        Fault::KillFollower | Fault::KillVoter => Demand::Told("terminals notice nothing"),
-        Fault::PauseLeader => Demand::Told("another leads, the paused one follows"),
-        Fault::Partition => Demand::Told("heals by itself"),
-        Fault::Membership => Demand::Told("p99 of the worst second below 2 × normal"),
-        Fault::HubDown => Demand::Told("drains at 5 × the arrival rate or more"),
-    }
-}
-
 /// All trials of a run by fault.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(in crate::demo) struct Outcomes {
@@ -109,7 +77,7 @@ impl Outcomes {
         let of = |(fault, trials): (&Fault, &Vec<Trial>)| {
             let recover_ms = Recovery::of(trials);
             let report = FaultReport {
-                within_bound: recover_ms.max <= recover_ms_bound(*fault),
+                within_bound: recover_ms.max <= fault.terms().recover_ms_bound,
                 trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
                 recover_ms,
                 failed_operations: trials.iter().map(|trial| trial.failed_operations).sum(),
@@ -125,7 +93,7 @@ impl Outcomes {
         for (fault, trials) in &self.trials {
             let recovery = Recovery::of(trials);
             let failed: u64 = trials.iter().map(|trial| trial.failed_operations).sum();
-            let demand = match demand(*fault) {
+            let demand = match fault.terms().demand {
                 Demand::Within(limit_ms) => {
                     let met = if recovery.p99 <= limit_ms { "met" } else { "MISSED" };
                     format!("p99 within {limit_ms} ms: {met}")

@@ -45,8 +45,9 @@ pub(super) type Held = OwnedMutexGuard<()>;
 impl Seats {
     /// Admits a node and gives it the seat. An older session leaves only for a store that the hub admits: a fenced, copied or
     /// misdirected one cannot push the right one out. Another process than the one that sits there gets the seat only once that
-    /// one is dead: two that live run on copies of one store, and the one that was there goes on. What the older one was committing
-    /// is in before the newer one is told where to go on.
+    /// one is dead: two that live run on copies of one store, and the one that was there goes on. That holds also where the log of the
+    /// newcomer is the shorter one: a copy that was made a moment ago lacks what the original has sent since. What the older one was
+    /// committing is in before the newer one is told where to go on.
     pub(super) async fn admit(
         &self,
         store: &dyn HubStore,
@@ -62,14 +63,17 @@ impl Seats {
             begin_run(store, hello, mark).await?;
             return Ok((admission, held));
         }
-        store.admit(hello.clone()).await?;
-        if let Some(mark) = mark
+        let admitted = store.admit(hello.clone()).await.map(drop);
+        let has_other_log = matches!(admitted, Err(RefusalV1::Rewound { .. } | RefusalV1::Fork { .. }));
+        if (admitted.is_ok() || has_other_log)
+            && let Some(mark) = mark
             && let Some(older) = self.other_process(node, mark)
             && is_alive(&older).await
         {
             store.is_clone(node, mark.run).await;
             return Err(RefusalV1::Cloned { node });
         }
+        admitted?;
         begin_run(store, hello, mark).await?;
         if let Some(older) = self.sit(node, mark, connection) {
             let hint = RefusalV1::Superseded.hint();

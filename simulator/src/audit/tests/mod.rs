@@ -1,5 +1,7 @@
 //! A small clean history, and one test for every way to break it.
 
+mod salvages;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ struct Story {
     winner: Position,
     /// As the hub answers: report, axis, page.
     reports: Vec<(&'static str, Axis, Value)>,
+    /// Of old stores.
+    salvages: Vec<KeptSalvage>,
 }
 
 /// The answers of the hub about the story, worked out by hand: two packs of face value charged, one taken back, one still
@@ -156,6 +160,7 @@ fn story() -> Story {
         digests: (digest.clone(), digest),
         winner,
         reports: reports(&pools.0[0], winner),
+        salvages: Vec::new(),
         pools,
     }
 }
@@ -184,7 +189,8 @@ impl Story {
         let digests = (history::read_digests(&self.digests.0), history::read_digests(&self.digests.1));
         let mut reports = HubReports::default();
         self.reports.iter().for_each(|(name, axis, page)| assert_eq!(reports.take(name, *axis, page).unwrap(), None));
-        let evidence = Evidence { hub_log, nodes, hub, packs, digests: [(1, digests)].into(), reports };
+        let salvages = self.salvages.iter().map(|kept| Salvage::read(kept, &self.pools).unwrap()).collect();
+        let evidence = Evidence { hub_log, nodes, hub, packs, digests: [(1, digests)].into(), reports, salvages };
         super::judge(&self.journal, &evidence, &self.pools, &mut findings);
         findings
     }

@@ -1,0 +1,68 @@
+//! What holds for each fault: its name, where it can strike and how often, and what is demanded of it.
+
+use super::Fault;
+
+/// Machines that still decide when one of them is lost.
+const HUBS_MIN: u16 = 3;
+
+/// The terms of a fault.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Terms {
+    /// The name on the command line and in the report.
+    pub name: &'static str,
+    /// Machines of the hub that it needs.
+    pub hubs_min: u16,
+    /// How often it strikes, unless it is told.
+    pub trials: u32,
+    /// What has not recovered by then fails the run, however busy the computer: some times what is demanded on a quiet one, or the demand
+    /// itself where it is long. Milliseconds.
+    pub recover_ms_bound: f64,
+    /// What the demand of the table says.
+    pub demand: Demand,
+}
+
+/// A demand.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Demand {
+    /// The 99th percentile of the time to recover. Milliseconds.
+    Within(f64),
+    /// Told with the trial, or no number.
+    Told(&'static str),
+}
+
+impl Fault {
+    /// Its terms. Trials of `handoff`: undisturbed, then with each of those killed who take part; of `replace-node`: a node whose own word
+    /// was enough, and one that waited for the hub.
+    pub(super) fn terms(self) -> Terms {
+        let terms = |name, hubs_min, trials, recover_s_bound: u32, demand| {
+            let recover_ms_bound = f64::from(recover_s_bound) * 1_000.0;
+            Terms { name, hubs_min, trials, recover_ms_bound, demand }
+        };
+        let (one, several) = (1, HUBS_MIN);
+        let noticed = Demand::Told("terminals notice nothing");
+        match self {
+            Fault::KillFollower => terms("kill-follower", several, 3, 8, noticed),
+            Fault::KillVoter => terms("kill-voter", several, 3, 5, noticed),
+            Fault::CutLink => terms("cut-link", one, 3, 5, Demand::Within(1_000.0)),
+            Fault::KillLeader => terms("kill-leader", several, 3, 12, Demand::Within(4_000.0)),
+            Fault::PauseLeader => {
+                terms("pause-leader", several, 3, 20, Demand::Told("another leads, the paused one follows"))
+            }
+            Fault::Partition => terms("partition", several, 3, 20, Demand::Told("heals by itself")),
+            Fault::Membership => {
+                terms("membership", several, 1, 12, Demand::Told("p99 of the worst second below 2 × normal"))
+            }
+            Fault::HubDown => terms("hub-down", one, 1, 30, Demand::Told("drains at 5 × the arrival rate or more")),
+            Fault::Handoff => {
+                let demand = "unserved p99 within 1000 ms, with somebody killed: all arrive";
+                terms("handoff", one, 4, 30, Demand::Told(demand))
+            }
+            Fault::AddNode => terms("add-node", one, 1, 5, Demand::Within(1_000.0)),
+            Fault::RemoveNode => terms("remove-node", one, 1, 5, Demand::Within(1_000.0)),
+            Fault::CloneNode => {
+                terms("clone-node", one, 1, 20, Demand::Told("refused and alarmed, the original goes on"))
+            }
+            Fault::ReplaceNode => terms("replace-node", one, 2, 60, Demand::Within(60_000.0)),
+        }
+    }
+}
