@@ -64,6 +64,11 @@ impl Feeds {
         !node.is_hub() && self.heads.contains_key(&node) && !self.retired.contains(&node)
     }
 
+    /// All nodes that ever had a feed.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.heads.keys().copied().filter(|node| !node.is_hub())
+    }
+
     pub(super) fn retire(&mut self, node: NodeId) {
         self.retired.insert(node);
     }

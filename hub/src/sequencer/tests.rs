@@ -79,6 +79,8 @@ async fn a_crash_between_append_and_apply_loses_nothing_and_doubles_nothing() {
 #[tokio::test]
 async fn a_disk_that_is_nearly_full_refuses_the_command_and_the_hub_goes_on_when_space_returns() {
     let hub = Running::empty().await;
+    // Behind the entries by which the machine began to lead.
+    assert_eq!(hub.ask(define(1302)).await, DONE);
     let before = hub.sequencer.applied();
     hub.member.room.reserve(u64::MAX);
     let refused = hub.sequencer.propose(Actor::System, define(1301)).await;

@@ -5,6 +5,7 @@ use jikai_schema::codec;
 use jikai_schema::command::{NodeBatch, Outcome};
 use jikai_schema::event::{Event, EventBody, HandoffEvent};
 use jikai_schema::id::{NodeId, OutletId};
+use jikai_schema::ledger::AccountId;
 use jikai_schema::money::Money;
 use jikai_schema::outlet_rows;
 
@@ -138,11 +139,39 @@ impl Machine<'_> {
         self.tx.execute("DELETE FROM recovery_handoff", [])?;
         for outlet in self.outlets_of("SELECT outlet FROM handoff WHERE released = 1 ORDER BY outlet")? {
             let outlet = outlet_of(outlet)?;
-            if let Some(way) = self.projection.handoff(outlet)? {
-                self.hand_over(stamp, (way.handoff, outlet), (way.node, way.to))?;
+            let Some(way) = self.projection.handoff(outlet)? else { continue };
+            match way.is_arriving() {
+                false => self.hand_over(stamp, (way.handoff, outlet), (way.node, way.to))?,
+                true => self.bring_over(stamp, (way.handoff, outlet), way.to)?,
             }
         }
         self.start_waiting(stamp)
+    }
+
+    /// Lets an outlet arrive whose rows came back and whose old node, which was left out, cannot say that it released it: from the node
+    /// that has its money.
+    fn bring_over(
+        &mut self,
+        stamp: Stamp<'_>,
+        (handoff, outlet): (u64, OutletId),
+        to: NodeId,
+    ) -> Result<(), StorageError> {
+        let mut from = None;
+        for node in self.feeds.nodes().filter(|node| *node != to).collect::<Vec<_>>() {
+            let balance = self.projection.account(AccountId::outlet(node, outlet))?.balance;
+            if balance > Money::ZERO {
+                from = Some((node, balance));
+            }
+        }
+        let (node, balance) = from.unwrap_or((to, Money::ZERO));
+        let arrived = HandoffEvent::Arrived { handoff, outlet, from: node, to, balance };
+        self.emit(stamp, EventBody::Handoff(arrived))?;
+        match from {
+            None => Ok(()),
+            Some((from, balance)) => {
+                self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
+            }
+        }
     }
 
     fn halves(&self) -> Result<Vec<Half>, StorageError> {

@@ -3,6 +3,8 @@
 use jikai_schema::codec;
 use jikai_schema::command::{Command, HandoffCommand, NodeBatch, Outcome, OutletMove, RecoveryCommand};
 use jikai_schema::event::{EventBody, HandoffEvent, MovedRequest};
+use jikai_schema::ledger::AccountId;
+use jikai_schema::projection::Projection;
 
 use super::recovery::{Feed, ask_recovery, begin, connected, feed_of, finish, return_all, tables};
 use crate::machine::{NodeCursor, NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState};
@@ -190,6 +192,24 @@ fn a_leave_without_an_arrival_takes_no_rows_away_and_the_new_node_gets_them() {
     let [first, second] = story.feeds();
     let second = until(&second, |event| matches!(event, HandoffEvent::RequestsMoved { .. }));
     assert_moved_once(&story, &[first, second]);
+}
+
+#[test]
+fn rows_whose_old_node_is_left_out_arrive_with_the_money_that_is_known() {
+    let mut story = Story::begin();
+    story.move_once();
+    let mut hub = connected();
+    begin(&mut hub);
+    let [_, second] = story.feeds();
+    return_all(&mut hub, 2, &until(&second, |event| matches!(event, HandoffEvent::Arrived { .. })));
+    finish(&mut hub, &[1]);
+    story.merge(&mut hub);
+    assert_eq!((owner(&hub), hub.count("SELECT count(*) FROM handoff")), (2, 0));
+    let balance = |hub: &Hub, number| {
+        Projection::new(&hub.state).account(AccountId::outlet(node(number), outlet(OUTLET))).unwrap().balance
+    };
+    assert_eq!((balance(&hub, 1), balance(&hub, 2)), (yuan("0.00"), yuan("1000.00")));
+    assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
 }
 
 /// Whatever came back: the outlet is the new node's with its rows and money, and each node was told its part once it knows it.
