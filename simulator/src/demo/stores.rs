@@ -68,6 +68,11 @@ impl Cluster {
         run(show).await.with_context(|| format!("ask the hub about node {node}"))
     }
 
+    /// Has the hub, whose directory was put back from a copy, await what its nodes had received of it.
+    pub(super) async fn begin_recovery(&self, data: &Path) -> Result<()> {
+        run(command(&self.binaries().hub, "restore", data)).await.context("restore the hub").map(drop)
+    }
+
     /// What an old store holds alone.
     pub(super) async fn salvage(&self, node: u16, old: &Path) -> Result<Value> {
         let report = old.with_extension("report");

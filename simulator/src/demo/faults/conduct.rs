@@ -138,6 +138,7 @@ impl Conductor<'_> {
             Fault::RemoveNode => self.remove_node().await,
             Fault::CloneNode => self.clone_node(trial).await,
             Fault::ReplaceNode => self.replace_node(trial).await,
+            Fault::RestoreHub => self.restore_hub(trial).await,
         }
     }
 
@@ -170,7 +171,7 @@ impl Conductor<'_> {
     }
 
     /// Lets time pass.
-    async fn quiet(&mut self, time: Duration) -> Result<()> {
+    pub(super) async fn quiet(&mut self, time: Duration) -> Result<()> {
         let until = Instant::now() + time;
         while Instant::now() < until {
             self.look_after().await?;

@@ -1,7 +1,7 @@
 //! Faults of the hub, struck one after another under load, each as often as is asked for.
 //!
 //! [`FaultArgs`] what is asked for → [`conduct`] strikes, waits for recovery and for calm → [`acks`] measures → [`outcome`]
-//! sums up. What a fault does lies in [`strikes`], [`membership`], [`nodes`], [`copies`] and [`replacement`]; what holds for each, and what
+//! sums up. What a fault does lies in [`strikes`], [`membership`], [`nodes`], [`copies`], [`replacement`] and [`restoration`]; what holds for each, and what
 //! is demanded of it, in [`terms`].
 
 mod acks;
@@ -11,6 +11,7 @@ mod membership;
 mod nodes;
 mod outcome;
 mod replacement;
+mod restoration;
 mod share;
 mod strikes;
 mod terms;
@@ -63,12 +64,14 @@ pub(super) enum Fault {
     CloneNode,
     /// kill -9 of a node that the hub did not hear for a while; its directory is gone, another store takes its place
     ReplaceNode,
+    /// Put the hub's directory back from a copy that is some seconds old (with one machine)
+    RestoreHub,
 }
 
 impl Fault {
     /// All, in the order in which they strike: first those that leave nodes and machines where they were, for a follower that
     /// has just come back serves no node that would feel its loss.
-    pub const ALL: [Fault; 13] = [
+    pub const ALL: [Fault; 14] = [
         Fault::KillFollower,
         Fault::KillVoter,
         Fault::CutLink,
@@ -82,6 +85,7 @@ impl Fault {
         Fault::RemoveNode,
         Fault::CloneNode,
         Fault::ReplaceNode,
+        Fault::RestoreHub,
     ];
 
     /// The name on the command line and in the report.
@@ -124,7 +128,7 @@ fn parse_amount(text: &str) -> Result<i64, String> {
 #[derive(Debug, Clone, Args)]
 pub(super) struct FaultArgs {
     /// Faults of the hub under load, a comma list of kill-leader, kill-follower, kill-voter, pause-leader, cut-link, partition,
-    /// membership, hub-down, handoff, add-node, remove-node, clone-node, replace-node; or all that so many --hubs allow. The load lasts until the last is over, and at least --duration
+    /// membership, hub-down, handoff, add-node, remove-node, clone-node, replace-node, restore-hub; or all that so many --hubs allow. The load lasts until the last is over, and at least --duration
     #[arg(
         long,
         value_parser = parse_wanted,
@@ -134,7 +138,7 @@ pub(super) struct FaultArgs {
     )]
     faults: Vec<Wanted>,
     /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; replace-node 2; membership, hub-down, add-node, remove-node,
-    /// clone-node 1]
+    /// clone-node, restore-hub 1]
     #[arg(long, value_name = "COUNT", requires = "faults")]
     fault_trials: Option<u32>,
     /// How long a pause or a partition lasts
@@ -152,7 +156,7 @@ impl FaultArgs {
     /// `all` is what can strike with so many machines of the hub.
     pub fn settle(&mut self, hubs: u16) {
         if self.faults.contains(&Wanted::All) {
-            let is_possible = |fault: &Fault| fault.terms().hubs_min <= hubs;
+            let is_possible = |fault: &Fault| (fault.terms().hubs_min..=fault.terms().hubs_max).contains(&hubs);
             self.faults = Fault::ALL.into_iter().filter(is_possible).map(Wanted::One).collect();
         }
     }
@@ -171,7 +175,7 @@ impl FaultArgs {
 
     /// Whether outlets are moved between nodes.
     pub fn move_outlets(&self) -> bool {
-        [Fault::Handoff, Fault::AddNode, Fault::RemoveNode].into_iter().any(|fault| self.has(fault))
+        [Fault::Handoff, Fault::AddNode, Fault::RemoveNode, Fault::RestoreHub].into_iter().any(|fault| self.has(fault))
     }
 
     /// How often a fault strikes.
@@ -195,6 +199,8 @@ impl FaultArgs {
         for fault in self.chosen() {
             let needed = fault.terms().hubs_min;
             ensure!(hubs >= needed, "--faults {} needs at least {needed} machines: --hubs {needed}", fault.name());
+            let most = fault.terms().hubs_max;
+            ensure!(hubs <= most, "--faults {} can strike {most} machine only: --hubs {most}", fault.name());
         }
         ensure!(self.trials_are_possible(), "--fault-trials must be 1 to {TRIALS_MAX}");
         ensure!(
@@ -257,7 +263,7 @@ mod tests {
             args.verify(hubs).unwrap();
             args.chosen()
         };
-        assert_eq!(all(3), Fault::ALL);
+        assert_eq!(all(3), Fault::ALL[..Fault::ALL.len() - 1], "without the one that needs a single machine");
         let alone = [
             Fault::CutLink,
             Fault::HubDown,
@@ -266,8 +272,10 @@ mod tests {
             Fault::RemoveNode,
             Fault::CloneNode,
             Fault::ReplaceNode,
+            Fault::RestoreHub,
         ];
-        assert_eq!((all(1), all(2)), (alone.to_vec(), alone.to_vec()));
+        assert_eq!(all(1), alone);
+        assert_eq!(all(2), alone[..alone.len() - 1]);
         let mut one = parse(&["--faults", "kill-leader"]);
         one.settle(1);
         assert!(one.verify(1).is_err(), "what was asked for by its name is not left out");
@@ -289,6 +297,8 @@ mod tests {
             (&["--faults", "kill-leader"], 2, false),
             (&["--faults", "kill-leader"], 3, true),
             (&["--faults", "cut-link,hub-down"], 1, true),
+            (&["--faults", "restore-hub"], 1, true),
+            (&["--faults", "restore-hub"], 3, false),
             (&["--faults", "all", "--fault-trials", "0"], 3, false),
             (&["--faults", "all", "--fault-trials", "1001"], 3, false),
             (&["--faults", "all", "--fault-for", "0s"], 3, false),

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// Outlets on their way at once.
 const WINDOW: u16 = 50;
 /// Time for a new node to hear everything that is for everybody.
-const NODE_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const NODE_LIMIT: Duration = Duration::from_secs(60);
 /// How far the outlets of a node may be from its plan. Percent.
 const PLAN_PERCENT: usize = 10;
 
@@ -50,11 +50,7 @@ impl Conductor<'_> {
     /// it: the old node, the new one, the hub's leader, and so on. Recovered is the longest that an operation took meanwhile, which no
     /// outlet was interrupted longer than; with a victim, the time from the kill until all have arrived.
     pub(super) async fn hand_off(&mut self, trial: u32) -> Result<Stroke> {
-        let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
-        let loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
-        let (from, has) = loads.iter().copied().max_by_key(|(_, now)| *now).context("there is no node")?;
-        let to = loads.iter().copied().filter(|(node, _)| *node != from).min_by_key(|(_, now)| *now);
-        let (to, _) = to.context("there is one node only")?;
+        let ((from, has), to) = self.fullest_and_emptiest().await?.context("there is one node only")?;
         let (count, began) = (has.min(MOVED_MAX), Instant::now());
         let options = ["--from", &from.to_string(), "--to", &to.to_string(), "--count", &count.to_string()];
         let victim = VICTIMS[trial as usize % VICTIMS.len()];
@@ -71,6 +67,15 @@ impl Conductor<'_> {
             None => self.slowest(moved),
             Some((at, told)) => Ok(Stroke { recovered: at.elapsed(), told: format!("{moved}; {told}") }),
         }
+    }
+
+    /// The node with most outlets, and how many, and the one with fewest; `None` where there is no other.
+    pub(super) async fn fullest_and_emptiest(&self) -> Result<Option<((u16, usize), u16)>> {
+        let any = self.cluster.nodes.keys().next().copied().context("there is no node")?;
+        let loads = spread(&self.plan("fill", any).await?, "outlets_now")?;
+        let (from, has) = loads.iter().copied().max_by_key(|(_, now)| *now).context("there is no node")?;
+        let to = loads.iter().copied().filter(|(node, _)| *node != from).min_by_key(|(_, now)| *now);
+        Ok(to.map(|(to, _)| ((from, has), to)))
     }
 
     /// Kills the victim when about half of the outlets have moved, and starts it again. Gives when, and what was on its way then.
@@ -196,7 +201,7 @@ impl Conductor<'_> {
     }
 
     /// Moves outlets, and waits until all that it led to has reached every node.
-    async fn move_outlets(&mut self, options: &[&str]) -> Result<()> {
+    pub(super) async fn move_outlets(&mut self, options: &[&str]) -> Result<()> {
         let window = WINDOW.to_string();
         self.cluster.machines.handoff("start", &[options, &["--window", &window]].concat()).await?;
         self.watch().await?.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;

@@ -12,6 +12,8 @@ pub(super) struct Terms {
     pub name: &'static str,
     /// Machines of the hub that it needs.
     pub hubs_min: u16,
+    /// Machines beyond which it cannot strike.
+    pub hubs_max: u16,
     /// How often it strikes, unless it is told.
     pub trials: u32,
     /// What has not recovered by then fails the run, however busy the computer: some times what is demanded on a quiet one, or the demand
@@ -36,7 +38,7 @@ impl Fault {
     pub(super) fn terms(self) -> Terms {
         let terms = |name, hubs_min, trials, recover_s_bound: u32, demand| {
             let recover_ms_bound = f64::from(recover_s_bound) * 1_000.0;
-            Terms { name, hubs_min, trials, recover_ms_bound, demand }
+            Terms { name, hubs_min, hubs_max: u16::MAX, trials, recover_ms_bound, demand }
         };
         let (one, several) = (1, HUBS_MIN);
         let noticed = Demand::Told("terminals notice nothing");
@@ -63,6 +65,11 @@ impl Fault {
                 terms("clone-node", one, 1, 20, Demand::Told("refused and alarmed, the original goes on"))
             }
             Fault::ReplaceNode => terms("replace-node", one, 2, 60, Demand::Within(60_000.0)),
+            Fault::RestoreHub => {
+                let told = Demand::Told("nodes return what they had received and send their logs again");
+                // Of several machines the others would be gone for good.
+                Terms { hubs_max: 1, ..terms("restore-hub", one, 1, 120, told) }
+            }
         }
     }
 }
