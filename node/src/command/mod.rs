@@ -39,7 +39,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Make a new store and a key, and the request to have the key certified.
     #[command(
-        after_help = "Examples:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test\n  jikai-node init --data ./node-3 --join node-3.json      (in the place of a lost store)"
+        after_help = "Examples:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test\n  jikai-node init --data ./node-3 --join node-3.json      (what `jikai-hub node add` or `node replace` wrote)"
     )]
     Init(InitArgs),
     /// Install the certificate that the hub signed.
