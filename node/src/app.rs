@@ -118,6 +118,8 @@ impl App {
         let asked = asked.encode().map_err(|_| unknown(()))?;
         let reply = hub.ask(asked).await.map_err(|_| unknown(()))?;
         let Ok(HubReply::PastEvents(past)) = HubReply::decode(&reply) else { return Err(unknown(())) };
+        // What cannot be read may be the answer.
+        past.first().and_then(|bytes| decode_event(bytes).ok()).ok_or_else(|| unknown(()))?;
         let events = past.iter().map_while(|bytes| decode_event(bytes).ok());
         let is_answer = |event: &Event| event.request.is_some_and(|known| known.id == request.key.id);
         let events: Vec<Event> = events.take_while(is_answer).collect();

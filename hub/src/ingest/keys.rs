@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 use zeroize::Zeroizing;
 
 use super::NodeGate;
-use crate::machine::{NodeHistory, StorageError};
+use crate::machine::{NodeCursor, NodeHistory, RecoveryRow, StorageError};
 
 /// Bytes of past events in one answer; a little less than fits.
 const PAST_BYTES_MAX: usize = 96 * 1024;
@@ -104,13 +104,18 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
     reply.encode().unwrap_or_default()
 }
 
-/// Events of another node's log, as long as they are of outlets that the asking node serves.
+/// Events of another node's log, as long as they are of outlets that the asking node serves. Refused where the hub does not have them
+/// (again) yet: none would be taken for "never answered".
 async fn past_events(gate: &NodeGate, node: NodeId, asked: (NodeId, u64, u16)) -> Result<HubReply, String> {
     let (origin, seq, events_max) = asked;
     if seq == 0 || events_max == 0 || events_max > PAST_EVENTS_MAX {
         return Err(format!("1 to {PAST_EVENTS_MAX} events are given at once, from 1 on"));
     }
-    let read = move |state: &mut Connection| -> Result<Vec<Vec<u8>>, StorageError> {
+    let read = move |state: &mut Connection| -> Result<Option<Vec<Vec<u8>>>, StorageError> {
+        let known = NodeCursor::load(state, origin)?.map_or(1, |cursor| cursor.next_seq);
+        if known <= seq || RecoveryRow::is_on(state)? {
+            return Ok(None);
+        }
         let past = NodeHistory::new(state, origin).events_after(seq - 1, usize::from(events_max), PAST_BYTES_MAX)?;
         let mut given = Vec::new();
         for event in past {
@@ -119,9 +124,10 @@ async fn past_events(gate: &NodeGate, node: NodeId, asked: (NodeId, u64, u16)) -
             }
             given.push(event.bytes);
         }
-        Ok(given)
+        Ok(Some(given))
     };
     let events = gate.pool.read(read).await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    let events = events.ok_or_else(|| format!("the hub does not have event {seq} of node {origin} yet"))?;
     Ok(HubReply::PastEvents(events))
 }
 

@@ -51,7 +51,12 @@ pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, R
     let cursor = gate.read(move |store| NodeCursor::load(store, node)).await;
     let cursor = cursor.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     let up = match cursor {
-        Some(known) if known.incarnation != hello.incarnation => return Err(RefusalV1::Incarnation { node }),
+        // It may have taken the node's place since the copy, so it is not shut out: its own log before it and what it was told are not
+        // here, and a person decides.
+        Some(known) if known.incarnation != hello.incarnation => {
+            let why = "this store is not the one that the hub's copy knows: the node was replaced since, see `jikai-hub restore --status`";
+            return Err(RefusalV1::Unavailable { why: why.into() });
+        }
         Some(NodeCursor { next_seq, hash, .. }) => Cursor { next_seq, hash },
         None => Cursor::START,
     };

@@ -67,7 +67,9 @@ impl Projection<'_> {
                 )?;
                 self.post_positive(event, *outlet, *balance, ledger::handoff_in(*to, *outlet, *balance))
             }
-            HandoffEvent::Left { outlet, from, to, balance, .. } => self.leave(event, *outlet, (*from, *to), *balance),
+            HandoffEvent::Left { handoff, outlet, from, to, balance } => {
+                self.leave(event, (*handoff, *outlet), (*from, *to), *balance)
+            }
             // A later order stays, should the word come twice.
             HandoffEvent::Returned { handoff, outlet, .. } => {
                 let delete = "DELETE FROM handoff WHERE outlet = ?1 AND handoff = ?2";
@@ -113,6 +115,14 @@ impl Projection<'_> {
         )
     }
 
+    /// Writes rows of an outlet that was brought back out of its turn: no fact is told by it.
+    ///
+    /// # Errors
+    /// As those rows in an event.
+    pub fn keep_rows(&mut self, outlet: OutletId, node: NodeId, rows: &[RowSet]) -> Result<(), ProjectionError> {
+        self.take_rows(outlet, node, rows)
+    }
+
     fn take_rows(&mut self, outlet: OutletId, to: NodeId, rows: &[RowSet]) -> Result<(), ProjectionError> {
         self.settle()?;
         // All are checked before the first is written.
@@ -123,14 +133,15 @@ impl Projection<'_> {
     fn leave(
         &mut self,
         event: &Event,
-        outlet: OutletId,
+        (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
         balance: Money,
     ) -> Result<(), ProjectionError> {
         let is_here = self.outlet_known(outlet)?.node == from;
         self.post_positive(event, outlet, balance, ledger::handoff_out(from, outlet, balance))?;
         self.settle()?;
-        self.write("DELETE FROM handoff WHERE outlet = ?1", [outlet.get()])?;
+        // A later order stays, should the word come late.
+        self.write("DELETE FROM handoff WHERE outlet = ?1 AND handoff <= ?2", params![outlet.get(), handoff as i64])?;
         self.write(
             "INSERT INTO outlet_moved VALUES (?1, ?2, ?3, ?4) \
              ON CONFLICT DO UPDATE SET to_node = excluded.to_node, at_ms = excluded.at_ms",

@@ -76,7 +76,7 @@ impl Machine<'_> {
     /// What must be so before a fact that came back is projected: an outlet that left without having arrived, as far as is known,
     /// belongs to its new node, or its rows would go with the leave.
     pub(super) fn before_handoff(&mut self, event: &Event) -> Result<(), StorageError> {
-        let EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, .. }) = event.body else {
+        let EventBody::Handoff(HandoffEvent::Left { outlet, from, to, .. }) = event.body else {
             return Ok(());
         };
         if self.projection.outlet(outlet)?.is_none_or(|row| row.node != from) {
@@ -84,8 +84,7 @@ impl Machine<'_> {
         }
         self.projection.settle()?;
         for rows in outlet_rows::export(self.tx, outlet)? {
-            let body = EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows });
-            self.projection.apply(&Event { body, ..event.clone() })?;
+            self.projection.keep_rows(outlet, to, &rows)?;
         }
         Ok(())
     }
@@ -127,10 +126,11 @@ impl Machine<'_> {
 
     /// Tells each node the part of a move that it had not received: the rows and the arrival, the leave, or all of it.
     pub(super) fn complete_handoffs(&mut self, stamp: Stamp<'_>) -> Result<(), StorageError> {
-        for Half { handoff, outlet, from, to, balance, arrived } in self.halves()? {
-            if arrived {
-                self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))?;
+        for half in self.halves()? {
+            if half.arrived {
+                self.late_leave(stamp, &half)?;
             } else {
+                let Half { handoff, outlet, from, to, balance, .. } = half;
                 self.move_rows(stamp, (handoff, outlet), to)?;
                 let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
                 self.emit(stamp, EventBody::Handoff(arrived))?;
@@ -146,6 +146,23 @@ impl Machine<'_> {
             }
         }
         self.start_waiting(stamp)
+    }
+
+    /// Tells a node the leave that it had not received. What the account does not hold, for what brought it there went down with a node
+    /// that was left out, stays visible between the two transfers of the move. An outlet that is the node's again by a later move keeps
+    /// its rows here: the node forgets its old ones, and is told the new ones next.
+    fn late_leave(&mut self, stamp: Stamp<'_>, half: &Half) -> Result<(), StorageError> {
+        let &Half { handoff, outlet, from, to, balance, .. } = half;
+        self.projection.settle()?;
+        let held = self.projection.account(AccountId::outlet(from, outlet))?.balance;
+        let left = HandoffEvent::Left { handoff, outlet, from, to, balance: balance.min(held).max(Money::ZERO) };
+        let is_back = self.projection.outlet(outlet)?.is_some_and(|row| row.node == from);
+        let rows = if is_back { outlet_rows::export(self.tx, outlet)? } else { Vec::new() };
+        self.emit(stamp, EventBody::Handoff(left))?;
+        for rows in rows {
+            self.projection.keep_rows(outlet, from, &rows)?;
+        }
+        Ok(())
     }
 
     /// Lets an outlet arrive whose rows came back and whose old node, which was left out, cannot say that it released it: from the node

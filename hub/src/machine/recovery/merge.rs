@@ -2,7 +2,7 @@
 
 use jikai_schema::codec;
 use jikai_schema::command::Outcome;
-use jikai_schema::event::{Actor, Event, EventBody, EventKey, HubEvent, MasterEvent, NodeEvent, PackEvent};
+use jikai_schema::event::{Actor, Audience, Event, EventBody, EventKey, HubEvent, MasterEvent, NodeEvent, PackEvent};
 use jikai_schema::id::{MachineNo, NodeId};
 
 use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState};
@@ -50,9 +50,15 @@ impl Machine<'_> {
                         break;
                     }
                     bytes_left = bytes_left.saturating_sub(bytes.len());
-                    merged.conflicts += u64::from(disputed);
-                    merged.recovered += 1;
-                    self.put_back(&event, &bytes)?;
+                    let is_outvoted = self.is_outvoted(&event)?;
+                    merged.conflicts += u64::from(disputed || is_outvoted);
+                    if is_outvoted {
+                        merged.lost += 1;
+                        self.fill_gap(seq)?;
+                    } else {
+                        merged.recovered += 1;
+                        self.put_back(&event, &bytes)?;
+                    }
                 }
                 None => {
                     merged.lost += 1;
@@ -78,7 +84,8 @@ impl Machine<'_> {
         Ok(Outcome::Done { events: merged.merged_seq - row.merged_seq, existing: 0 })
     }
 
-    /// What most nodes had received at a position; of two equally many the one that the lowest node had.
+    /// What most nodes had received at a position; of two equally many the one that the lowest node had. What is for all nodes and
+    /// missing at more of those whose feeds go on behind it than have it is taken for lost: one node's word does not make it.
     fn chosen(&self, seq: u64) -> Result<Option<Chosen>, StorageError> {
         let sql = "SELECT bytes, count(*), min(node) FROM recovery_event WHERE hub_seq = ?1 \
                    GROUP BY bytes ORDER BY count(*) DESC, min(node)";
@@ -87,6 +94,27 @@ impl Machine<'_> {
         let Some(row) = rows.next()? else { return Ok(None) };
         let bytes = row.get(0)?;
         Ok(Some(Chosen { bytes, disputed: rows.next()?.is_some() }))
+    }
+
+    /// Whether an event that is for all nodes is missing at more of them, of those whose feeds go on behind it, than have it.
+    fn is_outvoted(&self, event: &Event) -> Result<bool, StorageError> {
+        if event.body.audience() != Audience::All {
+            return Ok(false);
+        }
+        let sql = "SELECT EXISTS (SELECT 1 FROM recovery_event WHERE node = ?1 AND hub_seq = ?2), \
+                   EXISTS (SELECT 1 FROM recovery_event WHERE node = ?1 AND hub_seq > ?2)";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let (mut having, mut missing) = (0, 0);
+        for row in RecoveryNodeRow::list(self.tx)?.iter().filter(|row| row.state == NodeReturn::Returned) {
+            let found =
+                statement.query_row((row.node.get(), event.key.seq as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            match found {
+                (true, _) => having += 1,
+                (false, true) => missing += 1,
+                (false, false) => {}
+            }
+        }
+        Ok(missing > having)
     }
 
     /// Puts an event back where it was, with the rows beside the tables that the command behind it had written. One that the

@@ -13,7 +13,7 @@ use crate::machine::error::Stop;
 use crate::machine::{Machine, NodeCursor, rule};
 
 /// Most events that a hub may have made since the copy: every place among them is filled.
-const RECOVERED_EVENTS_MAX: u64 = 10_000_000;
+const RECOVERED_EVENTS_MAX: u64 = 1_000_000;
 
 impl Machine<'_> {
     /// Checks: nodes are still awaited; the node answers this very recovery, from the store that is known; the run begins where

@@ -357,3 +357,38 @@ fn an_event_that_the_tables_refuse_stands_in_the_log_and_in_quarantine() {
     assert_eq!(feed_of(&hub, 2), other);
     assert_eq!(hub.count("SELECT count(*) FROM quarantine WHERE node = 0"), 1);
 }
+
+#[test]
+fn what_one_node_alone_says_was_for_all_is_not_taken() {
+    let three = || {
+        let mut hub = connected();
+        hub.ask(Command::DefineMaster(vec![define_node(3, &[])]));
+        let NodeLog { node, incarnation, hash, .. } = NodeLog::new(3);
+        let empty = NodeBatch { node, incarnation, first_seq: 1, prev_hash: hash, last_hash: hash, events: Vec::new() };
+        hub.ask(Command::IngestEvents(empty));
+        hub
+    };
+    let mut lost = three();
+    go_on(&mut lost);
+    let mut hub = three();
+    begin(&mut hub);
+    // At the place of an event that was the hub's alone, which stands between others of the feed.
+    let mut forged = feed_of(&lost, 1);
+    let seq_of = |bytes: &Vec<u8>| codec::decode_event(bytes).unwrap().key.seq;
+    let own: Vec<u64> = forged.iter().map(seq_of).collect();
+    let gap = (1..own.len()).rev().find(|&at| own[at] > own[at - 1] + 1).unwrap();
+    let mut event = codec::decode_event(&forged[gap]).unwrap();
+    event.key.seq -= 1;
+    event.body = EventBody::Master(define_division(1304, 0));
+    forged.insert(gap, codec::encode_event(&event).unwrap());
+    return_all(&mut hub, 1, &forged);
+    for number in [2, 3] {
+        return_all(&mut hub, number, &feed_of(&lost, number));
+    }
+    finish(&mut hub, &[]);
+    let row = merge(&mut hub);
+    assert_eq!((row.conflicts, row.lost), (1, 2), "the hub's own two places");
+    assert_eq!(tables(&hub), tables(&lost));
+    let states = [1, 2, 3].map(|number| place(&hub, number).state);
+    assert_eq!(states, [NodeReturn::Differs, NodeReturn::Returned, NodeReturn::Returned]);
+}

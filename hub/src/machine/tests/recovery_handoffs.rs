@@ -212,6 +212,64 @@ fn rows_whose_old_node_is_left_out_arrive_with_the_money_that_is_known() {
     assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
 }
 
+#[test]
+fn a_leave_of_more_than_the_copy_knows_takes_what_there_is_and_the_hub_goes_on() {
+    let mut story = Story::begin();
+    story.hub.ask(Command::CreditDeposits(vec![deposit(71, OUTLET, "900.00")]));
+    story.order(2);
+    story.release(1, 1, 2);
+    let mut hub = connected();
+    begin(&mut hub);
+    return_all(&mut hub, 2, &story.feeds()[1]);
+    finish(&mut hub, &[1]);
+    story.merge(&mut hub);
+    assert_eq!((owner(&hub), hub.count("SELECT count(*) FROM handoff")), (2, 0));
+    let balance =
+        |number| Projection::new(&hub.state).account(AccountId::outlet(node(number), outlet(OUTLET))).unwrap().balance;
+    assert_eq!((balance(1), balance(2)), (yuan("0.00"), yuan("1900.00")));
+    assert_eq!(hub.count("SELECT sum(balance_fen) FROM account"), 0);
+    assert_eq!(
+        hub.ask(Command::CreditDeposits(vec![deposit(99, OUTLET, "1.00")])),
+        Outcome::Done { events: 1, existing: 0 }
+    );
+}
+
+#[test]
+fn an_outlet_that_came_back_while_its_first_node_was_away_keeps_its_rows() {
+    let mut story = Story::begin();
+    story.move_once();
+    let [first, _] = story.feeds();
+    let first = until(&first, |event| matches!(event, HandoffEvent::Left { .. }));
+    story.go_on_at_the_new_node();
+    story.order(1);
+    story.release(2, 2, 1);
+    let second = story.feeds()[1].clone();
+    let hub = story.recover(&[first, second]);
+    // Transfers are named after the places of their facts, which are later now; all balances are the same.
+    let rest = |hub: &Hub| -> Vec<String> {
+        let of_facts = |table: &String| ["\"account\"", "\"transfer\""].iter().any(|name| table.contains(name));
+        tables(hub).into_iter().filter(|table| !of_facts(table)).collect()
+    };
+    assert_eq!((rest(&hub), owner(&hub)), (rest(&story.hub), 1));
+    let balances = "SELECT sum(balance_fen * (account % 1000003)) FROM account";
+    assert_eq!(hub.count(balances), story.hub.count(balances));
+    let handoffs = |hub: &Hub| -> Vec<String> {
+        let bodies = feed_of(hub, 1).into_iter().map(|bytes| codec::decode_event(&bytes).unwrap().body);
+        let name = |body| match body {
+            EventBody::Handoff(HandoffEvent::RowsMoved { handoff, .. }) => Some(format!("rows {handoff}")),
+            EventBody::Handoff(HandoffEvent::Arrived { handoff, .. }) => Some(format!("arrived {handoff}")),
+            EventBody::Handoff(HandoffEvent::Left { handoff, .. }) => Some(format!("left {handoff}")),
+            _ => None,
+        };
+        bodies.filter_map(name).collect()
+    };
+    let told = handoffs(&hub);
+    assert_eq!(
+        (told.first().map(String::as_str), told.last().map(String::as_str)),
+        (Some("left 1"), Some("arrived 2"))
+    );
+}
+
 /// Whatever came back: the outlet is the new node's with its rows and money, and each node was told its part once it knows it.
 fn assert_moved_once(story: &Story, feeds: &[Feed; 2]) {
     let hub = story.recover(feeds);
