@@ -58,7 +58,13 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
     let session = match session {
         Ok(session) => session,
         // Who guesses at tokens uses up what the address may do without a session.
-        Err(problem) => return Err(check_allowance(app, address).err().unwrap_or(problem)),
+        Err(problem) => {
+            check_allowance(app, address)?;
+            if !came_with_its_outlet(app, headers).await? {
+                return Err(problem);
+            }
+            session_of(app, headers)?
+        }
     };
     check_open(app)?;
     check_moved(app, session.caller.outlet()).await?;
@@ -70,14 +76,34 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
     Ok(SignedIn { session, address })
 }
 
+/// Whether the store has the session: one that came with its outlet is in the store a moment before the node remembers it.
+async fn came_with_its_outlet(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
+    let Ok(tag) = tag_of(app, headers) else { return Ok(false) };
+    let (sessions, now_ms) = (app.sessions.clone(), app.now_ms());
+    let found = app.pool.read(move |store| sessions.load_one(store, &tag, now_ms)).await?;
+    found.map_err(|error| Problem::internal(&error))
+}
+
+/// Tells the same of what never was a token and of what is none any more: ended sessions are not kept.
+fn of_none() -> Problem {
+    let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
+    Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint)
+}
+
 fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
+    let session = app.sessions.find(&tag_of(app, headers)?).ok_or_else(of_none)?;
+    if app.now_ms() >= session.expires_at_ms {
+        let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint));
+    }
+    Ok(session)
+}
+
+fn tag_of(app: &App, headers: &HeaderMap) -> Result<TokenTag, Problem> {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
     let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
     let required = || Problem::new(StatusCode::UNAUTHORIZED, "session_required", "No session was presented.", hint);
-    // What never was a token, and what is none any more, cannot be told apart: ended sessions are not kept.
-    let of_none = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint);
-    let expired = || Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint);
     let token = token.ok_or_else(required)?;
     let token = match token.split_once('.') {
         Some((environment, _)) if environment != app.config.environment => return Err(wrong_environment(app)),
@@ -86,11 +112,7 @@ fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
         None => token,
     };
     let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token);
-    let session = app.sessions.find(&TokenTag::of(&token.map_err(|_| of_none())?)).ok_or_else(of_none)?;
-    if app.now_ms() >= session.expires_at_ms {
-        return Err(expired());
-    }
-    Ok(session)
+    token.map(|token| TokenTag::of(&token)).map_err(|_| of_none())
 }
 
 fn wrong_environment(app: &App) -> Problem {

@@ -9,7 +9,7 @@ use jikai_schema::event::{AccessEvent, EventBody, MasterEvent, OperatorRole, Tok
 use jikai_schema::id::{OperatorId, OutletId, TerminalId};
 use jikai_schema::time::TimeMs;
 use parking_lot::RwLock;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::decide::Caller;
 
@@ -112,6 +112,19 @@ impl Sessions {
     pub fn load_outlet(&self, store: &Connection, outlet: OutletId, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
         let first = i64::from(outlet.get()) * 100;
         self.load_between(store, now_ms, [first, first + 99])
+    }
+
+    /// Reads the session of a token that nobody remembers, if it is open and its terminal has no newer one; whether there is one.
+    pub fn load_one(&self, store: &Connection, token: &TokenTag, now_ms: TimeMs) -> Result<bool, rusqlite::Error> {
+        let mut statement = store.prepare_cached("SELECT terminal FROM session WHERE token_tag = ?1")?;
+        let terminal: Option<i64> = statement.query_row([token.0], |row| row.get(0)).optional()?;
+        let Some(terminal) = terminal else { return Ok(false) };
+        let is_newer =
+            |live: &Live| TerminalId::new(terminal as u64).is_ok_and(|known| live.by_terminal.contains_key(&known));
+        if is_newer(&self.live.read()) {
+            return Ok(self.find(token).is_some());
+        }
+        Ok(self.load_between(store, now_ms, [terminal, terminal])? > 0)
     }
 
     fn load_between(
@@ -243,6 +256,27 @@ mod tests {
             assert!(sessions.find(&TokenTag([1; 16])).is_none(), "{fact:?}");
             assert!(sessions.find(&TokenTag([2; 16])).is_some(), "{fact:?}");
         }
+    }
+
+    #[test]
+    fn a_session_that_came_with_its_outlet_is_found_in_the_store_and_one_that_was_replaced_or_ended_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::store::open(folder.path()).unwrap();
+        store.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        let (now_ms, here) = (TimeMs::from_ms(5), caller(1_301_000_101));
+        let operator = "INSERT INTO operator VALUES (?1, ?1 / 100, 1, '', 0, '$argon2id$')";
+        store.execute(operator, [here.operator.get() as i64]).unwrap();
+        let row = (here.terminal.get() as i64, here.operator.get() as i64, [1_u8; 16]);
+        store.execute("INSERT INTO session VALUES (?1, ?2, ?3, 1, 9, NULL)", row).unwrap();
+        let (tag, other) = (TokenTag([1; 16]), TokenTag([2; 16]));
+        let found = |sessions: &Sessions, tag| sessions.load_one(&store, tag, now_ms).unwrap();
+        let fresh = sessions(1);
+        assert!(!found(&fresh, &other) && found(&fresh, &tag) && fresh.find(&tag).is_some());
+        let newer = sessions(1);
+        newer.open(other, here, TimeMs::from_ms(9));
+        assert!(!found(&newer, &tag) && newer.find(&other).is_some(), "the terminal's newer one stays");
+        store.execute("INSERT INTO session_end VALUES (?1)", [[1_u8; 16]]).unwrap();
+        assert!(!found(&sessions(1), &tag));
     }
 
     #[test]
