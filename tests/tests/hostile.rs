@@ -36,7 +36,8 @@ fn hostile_requests_are_refused_and_change_nothing() {
 
 /// What one request can hold, with everything that it could change compared before and after each table.
 fn refused_requests() -> u64 {
-    let mut running = Running::start();
+    // With its usual patience: who sends less than it said must hear so while the test waits.
+    let mut running = Running::start_with("test", &[("patience_ms", "10000")]);
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut tried = proof::certificates(&running, folder.path());
     let before = running.picture();
