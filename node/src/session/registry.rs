@@ -1,6 +1,7 @@
 //! The live sessions in memory.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -78,6 +79,19 @@ impl Ended {
         Ok(())
     }
 
+    /// The terminals of an outlet whose sessions were ended, but whose rows are open still: another node, which has these rows and
+    /// not the facts, would take them for live.
+    pub fn open_rows(store: &Connection, outlet: OutletId) -> Result<Vec<TerminalId>, rusqlite::Error> {
+        let mut statement = store.prepare_cached(
+            "SELECT terminal FROM session WHERE terminal BETWEEN ?1 AND ?2 AND closed_at_ms IS NULL \
+             AND token_tag IN (SELECT token_tag FROM session_end) ORDER BY terminal",
+        )?;
+        let [first, last] = terminals_of(outlet);
+        let rows = statement.query_map([first, last], |row| row.get::<_, i64>(0))?;
+        let terminals = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(terminals.into_iter().filter_map(|terminal| TerminalId::new(terminal as u64).ok()).collect())
+    }
+
     /// Whether the session of this token was ended.
     pub fn holds(store: &Connection, token: &TokenTag) -> Result<bool, rusqlite::Error> {
         let sql = "SELECT EXISTS (SELECT 1 FROM session_end WHERE token_tag = ?1)";
@@ -108,10 +122,10 @@ impl Sessions {
         self.load_between(store, now_ms, [0, i64::MAX])
     }
 
-    /// Reads the sessions of an outlet that came from another node: whoever was logged in there is here.
+    /// Reads the sessions of an outlet that came from another node: whoever was logged in there is here. What was opened here since
+    /// [`Sessions::close_outlet`] stays.
     pub fn load_outlet(&self, store: &Connection, outlet: OutletId, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
-        let first = i64::from(outlet.get()) * 100;
-        self.load_between(store, now_ms, [first, first + 99])
+        self.load_between(store, now_ms, terminals_of(outlet))
     }
 
     /// Reads the session of a token that nobody remembers, if it is open and its terminal has no newer one; whether there is one.
@@ -150,16 +164,30 @@ impl Sessions {
             if let (Ok(terminal), Ok(operator)) = ids {
                 let role = if row.get::<_, i64>(2)? == 0 { OperatorRole::Owner } else { OperatorRole::Clerk };
                 let caller = Caller { terminal, operator, role, address: None };
-                self.open(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?));
+                self.open_known(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?));
                 count += 1;
             }
         }
         Ok(count)
     }
 
+    /// Takes in a session of the store, unless its terminal has one: that one is newer than the view of the store.
+    fn open_known(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs) {
+        let session = self.session(caller, expires_at_ms);
+        let mut live = self.live.write();
+        if let Entry::Vacant(terminal) = live.by_terminal.entry(caller.terminal) {
+            terminal.insert(token);
+            live.by_token.insert(token, session);
+        }
+    }
+
+    fn session(&self, caller: Caller, expires_at_ms: TimeMs) -> Arc<Session> {
+        Arc::new(Session { caller, expires_at_ms, limiter: RateLimiter::direct(self.quota) })
+    }
+
     /// Starts a session and ends the terminal's earlier one.
     pub fn open(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs) {
-        let session = Arc::new(Session { caller, expires_at_ms, limiter: RateLimiter::direct(self.quota) });
+        let session = self.session(caller, expires_at_ms);
         let mut live = self.live.write();
         if let Some(earlier) = live.by_terminal.insert(caller.terminal, token) {
             live.by_token.remove(&earlier);
@@ -175,12 +203,17 @@ impl Sessions {
         }
     }
 
+    /// Ends the sessions at all terminals of an outlet: it comes back, and what was decided of them elsewhere only the store knows.
+    pub fn close_outlet(&self, outlet: OutletId) {
+        self.close_where(|session| session.caller.outlet() == outlet);
+    }
+
     /// Ends the sessions of whom facts of the hub left without ground, see [`Ended`].
     pub fn obey(&self, facts: &[Ended]) {
         for fact in facts {
             match fact {
                 Ended::Terminal(terminal) => self.close(*terminal),
-                Ended::Operator(operator) => self.close_all_of(*operator),
+                Ended::Operator(operator) => self.close_where(|session| session.caller.operator == *operator),
             }
         }
     }
@@ -193,11 +226,10 @@ impl Sessions {
         }
     }
 
-    fn close_all_of(&self, operator: OperatorId) {
-        let of_operator = |(_, session): &(&TokenTag, &Arc<Session>)| session.caller.operator == operator;
+    fn close_where(&self, is_meant: impl Fn(&Session) -> bool) {
         let live = self.live.read();
-        let terminals: Vec<TerminalId> =
-            live.by_token.iter().filter(of_operator).map(|(_, session)| session.caller.terminal).collect();
+        let meant = live.by_token.values().filter(|session| is_meant(session));
+        let terminals: Vec<TerminalId> = meant.map(|session| session.caller.terminal).collect();
         drop(live);
         terminals.into_iter().for_each(|terminal| self.close(terminal));
     }
@@ -211,6 +243,12 @@ impl Sessions {
     pub fn count(&self) -> usize {
         self.live.read().by_terminal.len()
     }
+}
+
+/// The first and the last number that a terminal of the outlet may have.
+fn terminals_of(outlet: OutletId) -> [i64; 2] {
+    let first = i64::from(outlet.get()) * 100;
+    [first, first + 99]
 }
 
 #[cfg(test)]

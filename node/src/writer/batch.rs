@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use jikai_schema::codec::{self, CodecError};
 use jikai_schema::event::{
-    Actor, BatchNames, Event, EventBody, EventKey, HandoffEvent, MOVED_REQUESTS_MAX, RequestKey,
+    Actor, BatchNames, Event, EventBody, EventKey, HandoffEvent, MOVED_REQUESTS_MAX, RequestKey, SessionEvent,
 };
 use jikai_schema::id::{NodeId, OutletId};
 use jikai_schema::projection::{Catalog, Projection, ProjectionError};
@@ -78,8 +78,8 @@ impl Core {
         })
     }
 
-    /// Lets go of outlets that the hub ordered away; one that is on no way, or was let go of before, is passed over. Its requests first,
-    /// then the last word about it.
+    /// Lets go of outlets that the hub ordered away; one that is on no way, or was let go of before, is passed over. First the end of
+    /// sessions that the hub ended here (only this node knows that), then its requests, then the last word about it.
     pub(super) fn release(&mut self, outlets: &[OutletId]) -> Result<(), WriteError> {
         self.in_transaction(|batch| {
             for outlet in outlets {
@@ -87,6 +87,8 @@ impl Core {
                 let Some(way) = way.filter(|way| way.node == batch.node && !way.released) else { continue };
                 let (handoff, outlet, to) = (way.handoff, *outlet, way.to);
                 let key = RequestKey::of_fact("outlet released", handoff as i64);
+                let ended = Ended::open_rows(batch.projection.store(), outlet)?.into_iter();
+                let closed = ended.map(|terminal| EventBody::Session(SessionEvent::Closed { terminal }));
                 let requests = batch.requests.of_outlet(batch.projection.store(), outlet)?;
                 let listed = requests.chunks(MOVED_REQUESTS_MAX).map(|requests| HandoffEvent::RequestsListed {
                     handoff,
@@ -94,7 +96,8 @@ impl Core {
                     requests: requests.to_vec(),
                 });
                 let released = HandoffEvent::Released { handoff, outlet, to };
-                let facts = listed.chain([released]).map(|fact| (EventBody::Handoff(fact), key)).collect();
+                let facts = closed.chain(listed.chain([released]).map(EventBody::Handoff));
+                let facts = facts.map(|fact| (fact, key)).collect();
                 let now_ms = batch.next_at_ms();
                 batch.write(Actor::System, now_ms, facts)?;
             }

@@ -107,10 +107,13 @@ impl Projection<'_> {
         Ok(to.and_then(|to| NodeId::new(to).ok()))
     }
 
+    /// A later order stays: the release of one that was taken back comes to the hub behind it, from a node that had not heard of either.
+    /// That node serves again from the later order on, and so the hub's row and its own are the same.
     fn note_handoff(&self, outlet: OutletId, row: HandoffRow) -> Result<(), ProjectionError> {
         self.write(
             "INSERT INTO handoff VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET handoff = excluded.handoff, \
-             node = excluded.node, to_node = excluded.to_node, released = excluded.released",
+             node = excluded.node, to_node = excluded.to_node, released = excluded.released \
+             WHERE handoff.handoff <= excluded.handoff",
             params![outlet.get(), row.handoff as i64, row.node.get(), row.to.get(), row.released],
         )
     }

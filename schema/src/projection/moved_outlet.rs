@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{Projection, ProjectionError};
+use super::{HandoffRow, Projection, ProjectionError};
 use crate::digest::digest;
 use crate::event::*;
 use crate::id::*;
@@ -224,6 +224,31 @@ fn a_cancelled_order_leaves_the_outlet_where_it_is_also_when_the_node_let_go_mea
     province.handoff(HandoffEvent::Returned { handoff: 2, outlet, node: from });
     province.assert_slices_are_equal();
     assert_eq!(Projection::new(&province.nodes[0]).handoff(outlet).unwrap(), None);
+}
+
+#[test]
+fn a_release_that_was_taken_back_stands_behind_no_later_order_and_the_node_serves_until_it_releases_that_one() {
+    let (outlet, from, to) = (outlet(1), node(1), node(2));
+    let mut province = Province::new();
+    province.handoff(HandoffEvent::Ordered { handoff: 1, outlet, from, to });
+    let way = |store: &Connection| Projection::new(store).handoff(outlet).unwrap();
+    let released = |handoff| EventBody::Handoff(HandoffEvent::Released { handoff, outlet, to });
+    let first = province.event(from, released(1));
+    apply(&mut province.nodes[0], &first).unwrap();
+    assert!(way(&province.nodes[0]).unwrap().released, "nobody's");
+    // While the node's link is down.
+    province.handoff(HandoffEvent::Cancelled { handoff: 1, outlet, from });
+    province.handoff(HandoffEvent::Ordered { handoff: 2, outlet, from, to });
+    let second = Some(HandoffRow { handoff: 2, node: from, to, released: false });
+    assert_eq!(way(&province.nodes[0]), second, "the node's again");
+    apply(&mut province.hub, &first).unwrap();
+    province.assert_slices_are_equal();
+    province.handoff(HandoffEvent::Returned { handoff: 1, outlet, node: from });
+    province.assert_slices_are_equal();
+    assert_eq!(way(&province.hub), second);
+    province.nodes_word(released(2));
+    province.assert_slices_are_equal();
+    assert!(way(&province.hub).unwrap().released);
 }
 
 #[test]

@@ -93,6 +93,26 @@ fn what_is_cancelled_stays_and_a_node_that_let_go_meanwhile_gets_it_back() {
 }
 
 #[test]
+fn an_outlet_that_is_ordered_elsewhere_before_its_release_is_heard_goes_there_once_it_is_released_again() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    hub.ask(Command::DefineMaster(vec![define_node(3, &[])]));
+    hub.ask(moves(&[(FIRST, 2)], 1));
+    // The node lets go of it, its link is down.
+    hub.ask(Command::Handoff(HandoffCommand::Cancel { outlets: Vec::new() }));
+    hub.ask(moves(&[(FIRST, 3)], 1));
+    let fed = "SELECT count(*) FROM down_feed WHERE node = 1";
+    let before = hub.count(fed);
+    hub.ask(Command::IngestEvents(log.batch(vec![released(1, FIRST, 2)])));
+    assert_eq!(hub.count(fed), before + 1, "it is told that nobody took it");
+    assert_eq!(node_of(&hub, FIRST), 1);
+    assert_eq!(hub.count("SELECT handoff FROM handoff WHERE to_node = 3 AND released = 0"), 2, "the order stands");
+    hub.ask(Command::IngestEvents(log.batch(vec![released(2, FIRST, 3)])));
+    assert_eq!((node_of(&hub, FIRST), hub.count("SELECT count(*) FROM handoff")), (3, 0));
+    assert_eq!(hub.count("SELECT count(*) FROM quarantine"), 0);
+}
+
+#[test]
 fn a_list_that_is_imported_again_moves_no_outlet_back() {
     let mut hub = Hub::set_up();
     let mut log = NodeLog::new(1);
