@@ -236,6 +236,25 @@ async fn bytes_that_are_no_event_are_set_aside_but_a_newer_version_stops_the_str
 }
 
 #[tokio::test]
+async fn rows_of_newer_tables_stop_the_stream_and_are_never_set_aside() {
+    let (data, writer, mut feed) = world_at_work().await;
+    let store = store::open_reader(data.path()).unwrap();
+    let before = DownCursor::load(&store).unwrap();
+    for json in [
+        r#"{"table":"outlet_mood","columns":["outlet"],"rows":[]}"#,
+        r#"{"table":"outlet_class","columns":["outlet","class","mood"],"rows":[]}"#,
+    ] {
+        let rows = vec![serde_json::from_str(json).unwrap()];
+        let moved = HandoffEvent::RowsMoved { handoff: 1, outlet: outlet(1), to: node(), rows };
+        let batch = feed.batch(vec![EventBody::Handoff(moved)]);
+        let newer = writer.apply_down(raw(data.path(), batch.events[0].clone())).await;
+        assert!(matches!(newer, Err(WriteError::Storage(reason)) if reason.contains("upgrade")), "{json}");
+    }
+    assert_eq!(DownCursor::load(&store).unwrap(), before, "it is asked for again after the upgrade");
+    assert_eq!(count(&store, "SELECT count(*) FROM quarantine"), 0);
+}
+
+#[tokio::test]
 async fn a_gap_a_fork_and_a_run_sent_twice_change_nothing_also_after_a_restart() {
     let (data, writer, mut feed) = world_at_work().await;
     let sent = feed.batch(vec![deposit(2, "1.00"), deposit(3, "1.00")]);

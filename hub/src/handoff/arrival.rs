@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jikai_schema::command::OutletMove;
 use jikai_schema::id::NodeId;
+use jikai_schema::store::SCHEMA_VERSION;
 use rusqlite::Connection;
 
 /// The first node to which outlets are to move and that no store has ever reported for: what is moved there is served by nobody until
@@ -21,6 +22,15 @@ pub fn never_came(state: &Connection, moves: &[OutletMove]) -> Result<Option<Nod
         }
     }
     Ok(None)
+}
+
+/// The first node to which outlets are to move whose tables are not those of this build, and their version: what is moved there would wait
+/// until it is upgraded. `told` is the version in a node's last greeting; one that greeted another machine of the hub is not known here, and
+/// its feed stops in front of what it cannot write.
+pub fn outdated(moves: &[OutletMove], told: impl Fn(NodeId) -> Option<u32>) -> Option<(NodeId, u32)> {
+    let targets: BTreeSet<NodeId> = moves.iter().map(|a_move| a_move.to).collect();
+    let versions = targets.into_iter().filter_map(|node| Some((node, told(node)?)));
+    versions.into_iter().find(|(_, version)| *version != SCHEMA_VERSION)
 }
 
 #[cfg(test)]
@@ -44,5 +54,17 @@ mod tests {
         let (node, run) = (node(3), [1; 16]);
         hub.ask(Command::Node(NodeCommand::BeginRun { node, incarnation, after: None, run }));
         assert_eq!(waits(&hub, 3), None);
+    }
+
+    #[test]
+    fn outlets_go_to_no_node_of_another_version_as_far_as_is_known() {
+        let to = |number| OutletMove { outlet: outlet(13_010_001), to: node(number) };
+        let told = |of: NodeId| match of.get() {
+            2 => Some(SCHEMA_VERSION),
+            3 => Some(SCHEMA_VERSION - 1),
+            _ => None,
+        };
+        assert_eq!(outdated(&[to(2), to(9)], told), None);
+        assert_eq!(outdated(&[to(2), to(3)], told), Some((node(3), SCHEMA_VERSION - 1)));
     }
 }

@@ -3,5 +3,5 @@
 mod arrival;
 mod plan;
 
-pub use arrival::never_came;
+pub use arrival::{never_came, outdated};
 pub use plan::{Aim, NodeLoad, Plan};

@@ -5,13 +5,14 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use jikai_schema::command::{Command, HandoffCommand, MOVES_MAX, Outcome, OutletMove};
 use jikai_schema::id::{NodeId, OutletId};
+use jikai_schema::store::SCHEMA_VERSION;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
-use crate::handoff::{Aim, Plan, never_came};
+use crate::handoff::{Aim, Plan, never_came, outdated};
 
 /// Outlets on their way at once, unless it is told.
 const WINDOW: u16 = 50;
@@ -129,8 +130,8 @@ pub(super) struct StartedView {
     existing: u64,
 }
 
-/// Moves outlets, some at a time. Errors: 404; 409 `plan_changed`, `outlet_on_its_way`, `node_never_came`; 422 `invalid_aim`, `invalid_moves`,
-/// `invalid_window`, `outlet_twice`.
+/// Moves outlets, some at a time. Errors: 404; 409 `plan_changed`, `outlet_on_its_way`, `node_never_came`, `node_outdated`; 422 `invalid_aim`,
+/// `invalid_moves`, `invalid_window`, `outlet_twice`.
 #[utoipa::path(post, path = "/v1/handoffs", request_body = StartBody,
     responses((status = 200, body = StartedView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -162,6 +163,11 @@ pub(super) async fn start(
         let hint = "Start it first: `jikai-node init --join`, then `jikai-node run`; GET /v1/nodes shows when it is connected.";
         let detail = format!("Node {node} has never come: outlets that moved there would be served by nobody.");
         return Err(Problem::new(StatusCode::CONFLICT, "node_never_came", detail, hint));
+    }
+    if let Some((node, version)) = outdated(&moves, |node| app.links.schema_version(node)) {
+        let hint = "Upgrade it first: `GET /v1/nodes` shows when it is connected again.";
+        let detail = format!("Node {node} has tables of version {version}, the hub's are {SCHEMA_VERSION}.");
+        return Err(Problem::new(StatusCode::CONFLICT, "node_outdated", detail, hint));
     }
     let command = HandoffCommand::Move { moves, window: body.window.unwrap_or(WINDOW) };
     match caller.propose(&app, Command::Handoff(command)).await? {

@@ -67,8 +67,8 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     check_up(hello.up_head, up)?;
     let down = hello.down;
     // An event that it cannot read stops its feed in front of it, not the session: its outlets' facts are taken in.
-    gate.readers.told(node, hello.event_version);
-    gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down.next_seq - 1, gate.sequencer.now_ms());
+    gate.readers.told(node, hello.event_version, hello.schema_version);
+    gate.links.connected(&hello, up.next_seq, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = down.next_seq, "a node is connected");
     // A node that has met a later one refuses this machine: it was left behind.
     let hub_generation = gate.read(machine::generation).await;

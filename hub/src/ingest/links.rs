@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
+use jikai_sync::wire::Hello;
 use parking_lot::Mutex;
 
 /// State of one link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Link {
     connected: bool,
+    /// Version of the node's tables.
+    schema_version: u32,
     /// Next position expected of the node's log.
     up_next: u64,
     /// Newest position that the node itself claims to have.
@@ -49,12 +52,23 @@ impl Links {
         Links { started_at_ms, links: Mutex::default() }
     }
 
-    pub(super) fn connected(&self, node: NodeId, up_next: u64, up_head_claimed: u64, down_acked: u64, now_ms: TimeMs) {
+    /// The version of a node's tables, as it told in its greeting. `None` for a node that has no session with this machine: it may have
+    /// greeted another one of the hub since, with newer ones.
+    pub fn schema_version(&self, node: NodeId) -> Option<u32> {
+        let links = self.links.lock();
+        links.get(&node).filter(|link| link.connected).map(|link| link.schema_version)
+    }
+
+    /// A node has greeted this machine, and was admitted, with its log known up to `up_next`.
+    pub(super) fn connected(&self, hello: &Hello, up_next: u64, now_ms: TimeMs) {
+        let (node, schema_version) = (hello.node, hello.schema_version);
+        let (up_head_claimed, down_acked) = (hello.up_head.next_seq - 1, hello.down.next_seq - 1);
         let mut links = self.links.lock();
         let link = links.entry(node).or_default();
         let newest_at_ms = link.newest_at_ms;
         *link = Link {
             connected: true,
+            schema_version,
             up_next,
             up_head_claimed,
             newest_at_ms,

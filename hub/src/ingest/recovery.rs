@@ -61,7 +61,7 @@ pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, R
         None => Cursor::START,
     };
     check_up(hello.up_head, up)?;
-    gate.links.connected(node, up.next_seq, hello.up_head.next_seq - 1, down_seq, gate.sequencer.now_ms());
+    gate.links.connected(hello, up.next_seq, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = hello.down.next_seq, "a node is connected, to return its feed");
     let generation = gate.read(machine::generation).await;
     let hub_generation = generation.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;

@@ -383,8 +383,11 @@ async fn the_feed_of_a_node_stops_in_front_of_what_it_cannot_read_and_its_own_lo
     let addresses = vec!["node1.example:443".to_string()];
     assert_eq!(asked(&gate, 1, NodeRequest::Reached { addresses }).await, HubReply::Noted);
     let at_the_news = Cursor { next_seq: before + 1, hash: place };
-    let old = |log: &NodeLog, down| Hello { event_version: 3, down, ..hello(log) };
+    let schema_version = SCHEMA_VERSION - 1;
+    let old = |log: &NodeLog, down| Hello { event_version: 3, schema_version, down, ..hello(log) };
+    assert_eq!(gate.links.schema_version(log.node), None, "it has not come");
     gate.admit(old(&log, at_the_news)).await.unwrap();
+    assert_eq!(gate.links.schema_version(log.node), Some(schema_version));
     let refusal = gate.read_down(log.node, before + 1, 1, 1).await.unwrap_err();
     assert_eq!(refusal, RefusalV1::SchemaTooOld { ours: 4, theirs: 3 });
     assert!(!refusal.is_fence() && refusal.hint().contains("Upgrade the node"));
@@ -402,4 +405,7 @@ async fn the_feed_of_a_node_stops_in_front_of_what_it_cannot_read_and_its_own_lo
     let upgraded = Hello { down: at_the_news, ..hello(&log) };
     gate.admit(upgraded).await.unwrap();
     assert_eq!(gate.read_down(log.node, before + 1, 9, usize::MAX).await.unwrap().len(), 1, "after its upgrade");
+    assert_eq!(gate.links.schema_version(log.node), Some(SCHEMA_VERSION));
+    gate.disconnected(log.node, None);
+    assert_eq!(gate.links.schema_version(log.node), None, "it may be elsewhere, with another build");
 }

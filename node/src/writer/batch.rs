@@ -214,8 +214,8 @@ enum Applied {
     Half(String),
 }
 
-/// Applies one event of the hub. One of a newer version is an error: it stops the stream until this node is upgraded,
-/// for what is skipped would be missing for ever.
+/// Applies one event of the hub. One of a newer version, or with rows of newer tables, is an error: it stops the stream until this node is
+/// upgraded, for what is skipped would be missing for ever.
 fn apply_hub_event(projection: &mut Projection<'_>, bytes: &[u8]) -> Result<Applied, WriteError> {
     let event = match codec::decode_event(bytes) {
         Ok(event) => event,

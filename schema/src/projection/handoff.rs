@@ -129,7 +129,7 @@ impl Projection<'_> {
     fn take_rows(&mut self, outlet: OutletId, to: NodeId, rows: &[RowSet]) -> Result<(), ProjectionError> {
         self.settle()?;
         // All are checked before the first is written.
-        rows.iter().try_for_each(|set| set.check(self.store))?;
+        outlet_rows::check(self.store, outlet, rows)?;
         rows.iter().try_for_each(|set| set.write(self.store, outlet, to))
     }
 

@@ -60,6 +60,13 @@ pub enum ProjectionError {
     /// The fact contradicts itself or the state in a way that no rule explains. Nothing was written.
     #[error("the event cannot be applied: {0}")]
     Contradiction(&'static str),
+    /// The fact names a table or a column that only a newer build knows. Nothing was written. No fault of the fact: whoever skipped it
+    /// would lack it for ever.
+    #[error("the event brings `{name}`, which is not known here: upgrade this machine first")]
+    TooNew {
+        /// The table or column.
+        name: String,
+    },
     /// A sum left 63 bits. Nothing was written.
     #[error(transparent)]
     Money(#[from] MoneyError),

@@ -149,6 +149,14 @@ impl Province {
         self.handoff(HandoffEvent::Left { handoff, outlet, from, to, balance });
     }
 
+    /// Rows of the first outlet as the hub takes them.
+    fn bring(&mut self, rows: &str) -> Result<(), ProjectionError> {
+        let rows = vec![serde_json::from_str(rows).unwrap()];
+        let moved = HandoffEvent::RowsMoved { handoff: 1, outlet: outlet(1), to: node(2), rows };
+        let event = self.event(NodeId::HUB, EventBody::Handoff(moved));
+        apply(&mut self.hub, &event)
+    }
+
     fn assert_slices_are_equal(&mut self) {
         for (number, store) in (1..).zip(&mut self.nodes) {
             let (own, slice) =
@@ -258,13 +266,68 @@ fn a_node_releases_only_what_it_serves_and_rows_of_other_tables_are_refused() {
     let released = province.event(node(2), EventBody::Handoff(released));
     assert!(apply(&mut province.hub, &released).unwrap_err().is_poison());
     for json in [
-        r#"{"table":"account","columns":["account"],"rows":[]}"#,
+        r#"{"table":"pack; --","columns":["pack"],"rows":[]}"#,
         r#"{"table":"outlet","columns":["node) --"],"rows":[]}"#,
         r#"{"table":"outlet","columns":["outlet","node"],"rows":[[{"Integer":1}]]}"#,
+        r#"{"table":"outlet_class","columns":["class"],"rows":[[{"Integer":1}]]}"#,
+        r#"{"table":"outlet_class","columns":["outlet","class"],"rows":[["Null",{"Integer":1}]]}"#,
     ] {
-        let rows = vec![serde_json::from_str(json).unwrap()];
-        let moved = HandoffEvent::RowsMoved { handoff: 1, outlet: outlet(1), to: node(2), rows };
-        assert!(province.hub(EventBody::Handoff(moved)).unwrap_err().is_poison(), "{json}");
+        assert!(province.bring(json).unwrap_err().is_poison(), "{json}");
+    }
+}
+
+#[test]
+fn rows_of_a_newer_build_are_too_new_and_not_poison() {
+    let mut province = Province::new();
+    for json in [
+        r#"{"table":"outlet_mood","columns":["outlet"],"rows":[]}"#,
+        r#"{"table":"account","columns":["account"],"rows":[]}"#,
+        r#"{"table":"outlet","columns":["outlet","mood"],"rows":[[{"Integer":13010001},{"Integer":1}]]}"#,
+    ] {
+        let refused = province.bring(json).unwrap_err();
+        assert!(matches!(refused, ProjectionError::TooNew { .. }) && !refused.is_poison(), "{json}: {refused}");
+        let rows: outlet_rows::RowSet = serde_json::from_str(json).unwrap();
+        assert!(!outlet_rows::are_known(&province.hub, &[rows]).unwrap(), "{json}");
+    }
+    assert_eq!(Projection::new(&province.nodes[1]).handoff(outlet(1)).unwrap(), None, "nothing was written");
+}
+
+#[test]
+fn rows_of_another_outlet_are_refused() {
+    let mut province = Province::new();
+    let json = |table: &str, columns: &[&str], values: &[i64]| {
+        let values: Vec<_> = values.iter().map(|value| serde_json::json!({ "Integer": value })).collect();
+        serde_json::json!({ "table": table, "columns": columns, "rows": [values] }).to_string()
+    };
+    // The first outlet has pack 1, the second pack 2; pack 3 is nobody's.
+    let packs = [1, 2, 3].map(|number| pack(number).key());
+    let ticket = |pack: i64| pack << 10 | 7;
+    let day = |outlet: i64| 9_000 << 46 | outlet << 19;
+    for (table, columns, values) in [
+        ("outlet", &["outlet"][..], &[13_010_002][..]),
+        ("outlet_class", &["class", "outlet"], &[1, 13_010_002]),
+        ("terminal", &["terminal"], &[1_301_000_201]),
+        ("terminal_revoked", &["terminal"], &[1_301_000_200]),
+        ("session", &["terminal"], &[1_301_000_099]),
+        ("operator", &["operator"], &[1_301_000_201]),
+        ("operator_disabled", &["operator"], &[13_010_001]),
+        ("pack", &["pack", "outlet"], &[packs[1], 13_010_001]),
+        ("pack", &["pack", "outlet"], &[packs[2], 13_010_002]),
+        ("pack_seal", &["pack"], &[packs[1]]),
+        ("pack_seal", &["pack"], &[packs[2]]),
+        ("ticket_lock", &["ticket"], &[ticket(packs[1])]),
+        ("claim_history", &["ticket"], &[ticket(packs[2])]),
+        ("outlet_day", &["outlet_day"], &[day(13_010_002)]),
+        ("outlet_day", &["outlet_day"], &[i64::MIN | day(13_010_001)]),
+    ] {
+        let rows = json(table, columns, values);
+        let refused = province.bring(&rows).unwrap_err();
+        assert!(refused.is_poison() && refused.to_string().contains("another outlet"), "{rows}: {refused}");
+    }
+    let class = json("outlet_class", &["outlet", "class"], &[13_010_001, 3]);
+    let lock = json("ticket_lock", &["ticket", "wrong_code_count"], &[ticket(packs[0]), 1]);
+    for rows in [class, lock] {
+        province.bring(&rows).unwrap();
     }
 }
 

@@ -132,11 +132,13 @@ pub enum RefusalV1 {
         theirs: u32,
     },
     /// The feed goes on with an event that the node cannot read. None is ever skipped.
-    #[error("the hub's feed goes on with an event of version {ours}, the node reads events up to version {theirs}")]
+    #[error(
+        "the hub's feed goes on with an event, or rows, of version {ours}, the node reads them up to version {theirs}"
+    )]
     SchemaTooOld {
-        /// The event's.
+        /// The event's; of rows of an outlet that of their tables.
         ours: u8,
-        /// The newest that the node can read.
+        /// The newest that the node can read; of rows that of its tables.
         theirs: u8,
     },
     /// The store is a copy: another process runs on the original, or has run on it since the copy was made.

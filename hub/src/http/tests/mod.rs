@@ -2,6 +2,7 @@ mod certificates;
 mod consistency;
 mod decisions;
 mod guard;
+mod handoff;
 mod imports;
 mod people;
 mod personal;

@@ -3,8 +3,9 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
 use jikai_schema::command::{FeedReturn, Outcome, Refusal};
-use jikai_schema::event::Audience;
+use jikai_schema::event::{Audience, EventBody, HandoffEvent};
 use jikai_schema::id::{BatchNo, NodeId};
+use jikai_schema::outlet_rows;
 use rusqlite::OptionalExtension;
 
 use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState, recovering};
@@ -78,6 +79,12 @@ impl Machine<'_> {
             }
             let event = codec::decode_event(bytes).map_err(|error| rule("not_its_feed", error.to_string()))?;
             let seq = event.key.seq;
+            if let EventBody::Handoff(HandoffEvent::RowsMoved { rows, .. }) = &event.body
+                && !outlet_rows::are_known(self.tx, rows)?
+            {
+                let text = "the events bring rows of newer tables: run the newest build of the hub";
+                return Err(rule("event_too_new", text).into());
+            }
             let audience = event.body.audience();
             let is_its = event.key.origin.is_hub()
                 && (audience == Audience::All || audience == Audience::Node(run.node))

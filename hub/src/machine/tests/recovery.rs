@@ -4,7 +4,7 @@ use jikai_schema::command::{
     ClusterCommand, Command, FeedReturn, NodeBatch, Outcome, RecoveryCommand, Refusal, SessionTag, StaffCommand,
 };
 use jikai_schema::digest::{digest_whole, projection_tables};
-use jikai_schema::event::{Actor, Event, EventBody, EventKey, HubEvent, MoneyEvent};
+use jikai_schema::event::{Actor, Event, EventBody, EventKey, HandoffEvent, HubEvent, MoneyEvent};
 use jikai_schema::id::{MachineNo, NodeId};
 use jikai_schema::time::TimeMs;
 
@@ -222,6 +222,14 @@ fn while_nodes_are_awaited_everything_else_is_refused_and_changes_nothing() {
     assert_eq!(well.refuse(Command::Recovery(merge)).code(), "not_recovering");
 }
 
+fn rows_of_newer_tables() -> Vec<u8> {
+    let rows = vec![serde_json::from_str(r#"{"table":"outlet","columns":["mood"],"rows":[]}"#).unwrap()];
+    let moved = HandoffEvent::RowsMoved { handoff: 1, outlet: outlet(13_010_001), to: node(1), rows };
+    let (key, at_ms) = (EventKey { origin: NodeId::HUB, seq: 9_000 }, TimeMs::from_ms(NOW_MS));
+    let event = Event { key, at_ms, actor: Actor::System, request: None, body: EventBody::Handoff(moved) };
+    codec::encode_event(&event).unwrap()
+}
+
 #[test]
 fn a_return_must_be_the_nodes_own_feed_in_order() {
     let mut lost = connected();
@@ -241,6 +249,7 @@ fn a_return_must_be_the_nodes_own_feed_in_order() {
     assert_eq!(refuse(&|run| run.first_seq += 1), "gap");
     assert_eq!(refuse(&|run| run.events.swap(0, 1)), "not_its_feed");
     assert_eq!(refuse(&|run| run.events[0] = vec![1, 2, 3]), "not_its_feed");
+    assert_eq!(refuse(&|run| run.events[0] = rows_of_newer_tables()), "event_too_new");
     assert_eq!(refuse(&|run| run.events.clear()), "empty_return");
     assert_eq!(refuse(&|run| run.end_seq = next + 2), "fork");
     assert_eq!(refuse(&|run| run.end_seq = next - 1), "fork");
