@@ -1,6 +1,6 @@
 //! Gathers the evidence through public interfaces: exports and digests of the command lines, pages of the hub's API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -32,6 +32,9 @@ pub struct Sources {
     pub hub_binary: PathBuf,
     /// Data directories of the nodes.
     pub nodes: BTreeMap<u16, PathBuf>,
+    /// Those of them that were taken out of use: their logs, balances and packs count, their tables are compared with nothing, since
+    /// they heard nothing of the hub from then on.
+    pub removed: BTreeSet<u16>,
     /// Data directory of the hub.
     pub hub: PathBuf,
     /// Salvages of the old stores of replaced nodes.
@@ -54,6 +57,9 @@ pub async fn gather(sources: &Sources, hub: &mut Service, pools: &Pools, finding
         let packs = tokio::task::block_in_place(|| node_packs(sources, data, pools))?;
         evidence.packs.insert(node, packs);
         evidence.hub.logs.insert(node, hub_log(hub, node, pools, findings).await?);
+        if sources.removed.contains(&node) {
+            continue;
+        }
         let own = tokio::task::block_in_place(|| output(&sources.node_binary, data, &["digest"]))?;
         let number = node.to_string();
         let slice =

@@ -129,9 +129,9 @@ impl DemoArgs {
         }
     }
 
-    /// How long terminals wait for a node that takes no connection: it may be replaced meanwhile.
+    /// How long terminals wait for a node that takes no connection: it may be replaced meanwhile, or out of use.
     pub(super) fn node_away_max(&self) -> Duration {
-        match self.faults.has(Fault::ReplaceNode) {
+        match self.faults.has(Fault::ReplaceNode) || self.faults.has(Fault::RemoveNode) {
             true => NODE_AWAY_MAX,
             false => Duration::ZERO,
         }

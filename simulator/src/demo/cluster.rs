@@ -94,13 +94,6 @@ impl Cluster {
         run(import).await.with_context(|| format!("register node {}", node.id)).map(drop)
     }
 
-    /// Tells the hub of a node that serves no prefecture: it gets its outlets from others.
-    pub async fn register_empty(&self, node: u16) -> Result<()> {
-        let mut import = command(&self.binaries.hub, "import", self.hub_data()?);
-        import.args(["node", "--id", &node.to_string(), "--name", &format!("节点{node}")]);
-        run(import).await.with_context(|| format!("register node {node}")).map(drop)
-    }
-
     /// Imports one file or directory.
     pub async fn import(&self, kind: &str, path: &Path) -> Result<()> {
         let mut import = command(&self.binaries.hub, "import", self.hub_data()?);
@@ -139,6 +132,11 @@ impl Cluster {
         let mut enrol = command(&self.binaries.node, "enrol", data);
         enrol.arg("--certificate").arg(&certificate).arg("--ca").arg(self.hub_data()?.join("ca").join("ca.pem"));
         run(enrol).await.with_context(|| format!("enrol node {node}"))?;
+        self.run_new_node(node, data, family).await
+    }
+
+    /// Starts a node for the first time, and keeps the address that the system chose.
+    pub(super) async fn run_new_node(&mut self, node: u16, data: &Path, family: &mut Family) -> Result<()> {
         let ready =
             family.start(&Cluster::process_of(node), command(&self.binaries.node, "run", data))?.wait_ready().await?;
         let address = value(&ready, "http")?.parse().with_context(|| format!("read the address of node {node}"))?;

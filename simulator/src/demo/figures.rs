@@ -1,5 +1,6 @@
 //! The figures of the load, shared between who shows them and who strikes faults meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +20,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Figures {
     sums: Mutex<Sums>,
     window: Mutex<Window>,
+    /// The longest that an operation waited because its outlet moved, by outlet. Microseconds.
+    interruptions_us: Mutex<BTreeMap<String, u64>>,
     is_released: AtomicBool,
     /// What the load processes are to be told.
     orders: Mutex<Vec<String>>,
@@ -95,7 +98,13 @@ impl Figures {
     /// Nothing yet.
     pub fn new() -> Result<Self> {
         let window = Mutex::new(Window::open(Instant::now())?);
-        Ok(Figures { sums: Mutex::default(), window, is_released: AtomicBool::new(false), orders: Mutex::default() })
+        Ok(Figures {
+            sums: Mutex::default(),
+            window,
+            interruptions_us: Mutex::default(),
+            is_released: AtomicBool::new(false),
+            orders: Mutex::default(),
+        })
     }
 
     /// Notes the sums now and the latencies of what ended since the last call.
@@ -107,6 +116,21 @@ impl Figures {
     /// The sums as they were noted last.
     pub fn sums(&self) -> Sums {
         locked(&self.sums).clone()
+    }
+
+    /// Notes how long operations of outlets waited that moved. Microseconds.
+    pub fn note_interruptions(&self, fresh_us: &BTreeMap<String, u64>) {
+        let mut all = locked(&self.interruptions_us);
+        for (outlet, us) in fresh_us {
+            let longest = all.entry(outlet.clone()).or_default();
+            *longest = (*longest).max(*us);
+        }
+    }
+
+    /// Takes the longest wait of every outlet that moved since the last call.
+    pub fn take_interruptions(&self) -> Vec<Duration> {
+        let all = std::mem::take(&mut *locked(&self.interruptions_us));
+        all.into_values().map(Duration::from_micros).collect()
     }
 
     /// Has all load processes told something.
@@ -145,6 +169,16 @@ impl Figures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_every_outlet_the_longest_interruption_is_taken_once() {
+        let figures = Figures::new().unwrap();
+        let fresh = |waits: &[(&str, u64)]| waits.iter().map(|&(outlet, us)| (outlet.to_owned(), us)).collect();
+        figures.note_interruptions(&fresh(&[("13010001", 50_000), ("13010002", 80_000)]));
+        figures.note_interruptions(&fresh(&[("13010001", 900_000), ("13010002", 70_000), ("13010003", 1_000)]));
+        assert_eq!(figures.take_interruptions(), [900, 80, 1].map(Duration::from_millis));
+        assert!(figures.take_interruptions().is_empty());
+    }
 
     #[test]
     fn the_worst_second_is_found_beside_the_whole_window() {

@@ -47,6 +47,7 @@ pub(super) async fn audit(binaries: &Binaries, layout: &Layout, pools: &Pools, c
         node_binary: binaries.node.clone(),
         hub_binary: binaries.hub.clone(),
         nodes: layout.nodes()?,
+        removed: layout.read_removed()?,
         hub: cluster.machines.front()?.data.clone(),
         salvages: layout.read_salvages()?,
     };

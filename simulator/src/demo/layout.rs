@@ -1,6 +1,6 @@
 //! Where the files of a run lie.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -155,6 +155,28 @@ impl Layout {
 
     fn salvages_file(&self) -> PathBuf {
         self.root.join("salvages.json")
+    }
+
+    /// Nodes that were taken out of use. Their stores stay where they are.
+    pub(super) fn read_removed(&self) -> Result<BTreeSet<u16>> {
+        let path = self.removed_file();
+        if !path.exists() {
+            return Ok(BTreeSet::new());
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("understand {}", path.display()))
+    }
+
+    /// Writes one more down.
+    pub(super) fn keep_removed(&self, node: u16) -> Result<()> {
+        let mut removed = self.read_removed()?;
+        removed.insert(node);
+        let path = self.removed_file();
+        std::fs::write(&path, serde_json::to_vec(&removed)?).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn removed_file(&self) -> PathBuf {
+        self.root.join("removed.json")
     }
 
     /// Journals of the load processes.

@@ -38,13 +38,57 @@ impl Cluster {
         // It was killed a moment ago, which the hub may not have noticed.
         replace.args(["--reason", "its disk is gone", "--although-connected"]);
         run(replace).await.with_context(|| format!("replace node {node}"))?;
+        let listen = address.to_string();
+        let joined = self.join_store(data, (&invitation, &code), &listen, hub_ack_from_fen).await;
+        joined.with_context(|| format!("make another store of node {node}"))
+    }
+
+    /// Makes a store in `data` from an invitation and its code.
+    async fn join_store(
+        &self,
+        data: &Path,
+        (invitation, code): (&Path, &Path),
+        listen: &str,
+        hub_ack_from_fen: Option<i64>,
+    ) -> Result<()> {
         let mut join = command(&self.binaries().node, "init", data);
-        join.arg("--join").arg(&invitation).arg("--code-file").arg(&code).args(["--listen", &address.to_string()]);
-        run(join).await.with_context(|| format!("make another store of node {node}"))?;
+        join.arg("--join").arg(invitation).arg("--code-file").arg(code).args(["--listen", listen]);
+        run(join).await?;
         match hub_ack_from_fen {
             Some(from_fen) => put_first(&data.join("node.toml"), &format!("hub_ack_from_fen = {from_fen}")),
             None => Ok(()),
         }
+    }
+
+    /// Has the hub add a node that serves no outlet yet, makes its store in `data` from the invitation, and starts it. `papers`: see
+    /// [`Cluster::replace_store`].
+    pub(super) async fn add_node(
+        &mut self,
+        node: u16,
+        data: &Path,
+        papers: &Path,
+        hub_ack_from_fen: Option<i64>,
+        family: &mut Family,
+    ) -> Result<()> {
+        let (invitation, code) = (papers.with_extension("invitation"), papers.with_extension("code"));
+        let mut add = Command::new(&self.binaries().hub);
+        add.args(["node", "add", "--data"]).arg(self.hub_data()?).args(["--id", &node.to_string()]);
+        add.args(["--name", &format!("节点{node}")]).arg("--out").arg(&invitation).arg("--code-file").arg(&code);
+        run(add).await.with_context(|| format!("add node {node}"))?;
+        let joined = self.join_store(data, (&invitation, &code), "127.0.0.1:0", hub_ack_from_fen).await;
+        joined.with_context(|| format!("make the store of node {node}"))?;
+        self.run_new_node(node, data, family).await
+    }
+
+    /// Has the hub take a node out of use that serves no outlet any more, ends its process, and forgets it. Its store stays.
+    pub(super) async fn remove_node(&mut self, node: u16, family: &mut Family) -> Result<()> {
+        let mut remove = Command::new(&self.binaries().hub);
+        remove.args(["node", "remove", "--data"]).arg(self.hub_data()?).args(["--id", &node.to_string()]);
+        remove.args(["--reason", "its lease ends"]);
+        run(remove).await.with_context(|| format!("remove node {node}"))?;
+        family.retire(&Cluster::process_of(node)).await?;
+        self.nodes.remove(&node);
+        Ok(())
     }
 
     /// Starts a node whose store was made, and waits until it serves.

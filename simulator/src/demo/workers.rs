@@ -53,6 +53,8 @@ pub struct Sums {
     pub retries: Retries,
     /// Operations that wait for a node which takes no connection.
     pub waiting: u64,
+    /// How long the operation has been waiting that waits longest of those whose outlet moved. Milliseconds.
+    pub interrupted_ms: u64,
     /// Orders that every process has carried out.
     pub orders: u64,
     /// Lines that came from every process.
@@ -114,6 +116,7 @@ impl Workers {
             self.total.add(&latencies).context("add up latencies")?;
             fresh.add(&latencies).context("add up latencies")?;
             self.recent.push(latencies);
+            self.figures.note_interruptions(&progress.interruptions_us);
             self.latest[index] = Some(progress);
             self.lines_seen[index] += 1;
             next = self.lines.try_recv().ok();
@@ -167,6 +170,7 @@ impl Workers {
             sums.refused += progress.refused;
             sums.failed += progress.failed;
             sums.waiting += progress.waiting;
+            sums.interrupted_ms = sums.interrupted_ms.max(progress.interrupted_ms);
             sums.retries.unanswered += progress.retries.unanswered;
             sums.retries.resolved += progress.retries.resolved;
             sums.retries.delayed += progress.retries.delayed;

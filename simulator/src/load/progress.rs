@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{PROGRESS_EVERY, connected};
-use crate::terminal::Tally;
+use crate::terminal::{Tally, locked};
 
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,12 @@ pub struct Progress {
     /// Operations that wait for a node which takes no connection.
     #[serde(default)]
     pub waiting: u64,
+    /// How long the operation has been waiting that waits longest of those whose outlet moved. Milliseconds.
+    #[serde(default)]
+    pub interrupted_ms: u64,
+    /// The longest that an operation waited because its outlet moved, by outlet; of those that ended since the line before. Microseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub interruptions_us: BTreeMap<String, u64>,
     /// Orders that were carried out, besides `start` and `stop`.
     #[serde(default)]
     pub orders: u64,
@@ -89,11 +96,21 @@ pub struct Progress {
 impl Progress {
     /// The state of the tally now.
     pub fn of(tally: &Tally, phase: Phase, configured: u64) -> Result<Self> {
+        let whole = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+        let (interrupted, interruptions) = {
+            let mut moves = locked(&tally.moves);
+            (moves.waiting(Instant::now()), moves.take())
+        };
         Ok(Progress {
             phase,
             configured,
             connected: connected(tally),
             waiting: tally.waiting.load(Ordering::Relaxed),
+            interrupted_ms: whole(interrupted.as_millis()),
+            interruptions_us: interruptions
+                .into_iter()
+                .map(|(outlet, wait)| (outlet, whole(wait.as_micros())))
+                .collect(),
             orders: tally.orders.load(Ordering::Relaxed),
             acked: tally.acked.load(Ordering::Relaxed),
             refused: tally.refused.load(Ordering::Relaxed),

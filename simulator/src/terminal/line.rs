@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine;
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::json;
 
+use super::moves::Interrupted;
 use super::now_ms;
 use super::tally::Tally;
 use super::way::{Way, pause_of};
@@ -87,6 +88,12 @@ pub struct Line {
     away_max: Duration,
     /// Whether the last request was answered.
     answered: bool,
+    /// When the newest try began, or the first of those in a row that were lost.
+    tried_at: Instant,
+    /// Whether the newest try was lost.
+    is_lost: bool,
+    /// The request that is under way met a move of its outlet.
+    interrupted: Option<Interrupted>,
     tally: Arc<Tally>,
     dice: Dice,
 }
@@ -94,8 +101,20 @@ pub struct Line {
 impl Line {
     /// A line that is not connected yet.
     pub fn new(way: Way, credentials: Credentials, tally: Arc<Tally>, dice: Dice) -> Self {
-        let (away_max, answered) = (Duration::ZERO, false);
-        Line { way, credentials, connection: None, session: None, outages: 0, away_max, answered, tally, dice }
+        Line {
+            way,
+            credentials,
+            connection: None,
+            session: None,
+            outages: 0,
+            away_max: Duration::ZERO,
+            answered: false,
+            tried_at: Instant::now(),
+            is_lost: false,
+            interrupted: None,
+            tally,
+            dice,
+        }
     }
 
     /// The same, which waits so long for a node that takes no connection.
@@ -154,6 +173,9 @@ impl Line {
     async fn log_in(&mut self) -> Result<Session> {
         let terminal_id = self.credentials.terminal_id.clone();
         let reply = self.once(&challenge_of(&terminal_id)).await.map_err(|lost| lost.error)?;
+        if is_moving(&reply) {
+            self.meet_move();
+        }
         if reply.status == 421 && self.follow(&reply) {
             bail!("{terminal_id} was sent on: {}", text(&reply));
         }
@@ -203,6 +225,13 @@ impl Line {
     /// Sends a request until it is answered, always with the same key. An error means: nobody knows what became of it, or
     /// the node forgot a session that has not ended.
     pub async fn ask(&mut self, call: &Call) -> Result<Answer> {
+        self.is_lost = false;
+        let answer = self.ask_until_answered(call).await;
+        self.interrupted = None;
+        answer
+    }
+
+    async fn ask_until_answered(&mut self, call: &Call) -> Result<Answer> {
         let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
         let (mut was_in_doubt, mut absence) = (false, Absence::default());
         self.answered = false;
@@ -212,6 +241,7 @@ impl Line {
             match self.attempt(call).await {
                 // Its session moves along, and may come a moment later than it.
                 Ok(reply) if reply.status == 401 && self.way.has_just_moved() => {
+                    self.meet_move();
                     tries -= 1;
                     last = anyhow!("{} was answered with 401 behind a move: {}", call.path, text(&reply));
                     pause_ms = PAUSE_FIRST_MS;
@@ -243,6 +273,9 @@ impl Line {
                     last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
+                    if is_moving(&reply) {
+                        self.meet_move();
+                    }
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
                     pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
                 }
@@ -290,6 +323,7 @@ impl Line {
     /// Goes where a node sends the terminal, with its session and its keys; `false` where that cannot be understood.
     fn follow(&mut self, reply: &Reply) -> bool {
         let Some(is_other) = self.way.follow(reply) else { return false };
+        self.meet_move();
         if is_other {
             self.tally.redirects.fetch_add(1, Ordering::Relaxed);
             self.drop_connection();
@@ -304,6 +338,7 @@ impl Line {
             match ask_where(&endpoint, &self.credentials.terminal_id).await {
                 Ok(reply) if reply.status == 421 && self.follow(&reply) => return,
                 Ok(reply) if reply.status == 200 => {
+                    self.meet_move();
                     self.drop_connection();
                     return self.way.go(node, endpoint);
                 }
@@ -330,21 +365,35 @@ impl Line {
 
     /// A login has no key and is no part of the request: when it is lost, the request was not sent.
     async fn attempt(&mut self, call: &Call) -> Result<Reply, TransportError> {
-        self.ensure_session().await.map_err(|error| TransportError { error, was_sent: false })?;
-        self.once(call).await
+        if !self.is_lost {
+            self.tried_at = Instant::now();
+        }
+        let reply = match self.ensure_session().await {
+            Ok(()) => self.once(call).await,
+            Err(error) => Err(TransportError { error, was_sent: false }),
+        };
+        self.is_lost = reply.is_err();
+        reply
+    }
+
+    /// The outlet of the request moves, or has moved: it has been waiting since its try began that met this, or since nobody answered
+    /// before.
+    fn meet_move(&mut self) {
+        let (outlet, since) = (&self.credentials.outlet_id, self.tried_at);
+        self.interrupted.get_or_insert_with(|| Interrupted::begin(&self.tally, outlet, since));
     }
 }
 
 /// A node that takes no connection while an operation waits for it; the operation is counted as long as it waits.
 #[derive(Default)]
-struct Absence(Option<(std::time::Instant, Arc<Tally>)>);
+struct Absence(Option<(Instant, Arc<Tally>)>);
 
 impl Absence {
     /// Whether it is waited for a little longer.
     fn go_on(&mut self, tally: &Arc<Tally>, away_max: Duration) -> bool {
         let (began, _) = self.0.get_or_insert_with(|| {
             tally.waiting.fetch_add(1, Ordering::Relaxed);
-            (std::time::Instant::now(), tally.clone())
+            (Instant::now(), tally.clone())
         });
         began.elapsed() < away_max
     }
@@ -366,6 +415,12 @@ fn challenge_of(terminal_id: &str) -> Call {
 async fn ask_where(endpoint: &Endpoint, terminal_id: &str) -> Result<Reply, TransportError> {
     let mut connection = Connection::open(endpoint, ASK_LIMIT).await?;
     connection.exchange(&challenge_of(terminal_id), None, ASK_LIMIT).await
+}
+
+/// Whether the outlet is on its way to the node, or the node is out of use: its outlets have moved.
+fn is_moving(reply: &Reply) -> bool {
+    let problem = reply.json();
+    reply.status == 503 && matches!(problem["code"].as_str(), Some("outlet_arriving" | "node_fenced"))
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.

@@ -5,6 +5,7 @@ mod line;
 mod lookups;
 mod losses;
 mod mix;
+mod moves;
 mod packs;
 mod sales;
 mod shelf;

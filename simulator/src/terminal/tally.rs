@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 
+use super::moves::Moves;
+
 /// Longest latency that is told apart. Microseconds.
 const LATENCY_US_MAX: u64 = 600_000_000;
 /// Failures that are kept with their words.
@@ -55,6 +57,8 @@ pub struct Tally {
     pub redirects: AtomicU64,
     /// Times that a terminal whose node did not answer asked another one.
     pub fall_backs: AtomicU64,
+    /// Operations whose outlet moved.
+    pub moves: Mutex<Moves>,
     interval: Mutex<Histogram<u64>>,
     refusals: Mutex<BTreeMap<String, u64>>,
     failures: Mutex<Vec<String>>,
@@ -76,6 +80,7 @@ impl Tally {
             confirmed: AtomicU64::new(0),
             redirects: AtomicU64::new(0),
             fall_backs: AtomicU64::new(0),
+            moves: Mutex::default(),
             interval: Mutex::new(latencies()?),
             refusals: Mutex::new(BTreeMap::new()),
             failures: Mutex::new(Vec::new()),

@@ -40,6 +40,15 @@ pub(super) struct Stroke {
     pub recovered: Duration,
     /// Who was struck and what came of it.
     pub told: String,
+    /// Where outlets moved and nobody was killed: the longest interruption of each.
+    pub interruptions: Option<Vec<Duration>>,
+}
+
+impl Stroke {
+    /// One in which no outlet was to move.
+    pub fn of(recovered: Duration, told: String) -> Self {
+        Stroke { recovered, told, interruptions: None }
+    }
 }
 
 /// Who strikes.
@@ -108,6 +117,7 @@ impl Conductor<'_> {
         self.calm().await.context("behind the stroke")?;
         let during = self.figures.turn()?;
         let failed_operations = self.figures.failed() - failed_before;
+        let interruptions = stroke.interruptions;
         let told = match fault {
             Fault::Membership => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
             _ => stroke.told,
@@ -119,7 +129,7 @@ impl Conductor<'_> {
         ));
         // What one number does not tell.
         let told = if fault >= Fault::Membership { told } else { String::new() };
-        self.outcomes.add(fault, Trial { recovered: stroke.recovered, failed_operations, told });
+        self.outcomes.add(fault, Trial { recovered: stroke.recovered, failed_operations, told, interruptions });
         Ok(())
     }
 

@@ -43,7 +43,7 @@ impl Conductor<'_> {
             refused.as_secs_f64(),
             stall.as_millis()
         );
-        Ok(Stroke { recovered: refused, told })
+        Ok(Stroke::of(refused, told))
     }
 
     /// As a snapshot of its disk would be: the node stands still meanwhile.

@@ -26,7 +26,7 @@ impl Conductor<'_> {
             joined.as_secs_f64(),
             (began.elapsed() - joined).as_secs_f64()
         );
-        Ok(Stroke { recovered: watch.longest_stall(), told })
+        Ok(Stroke::of(watch.longest_stall(), told))
     }
 
     /// The first machine, brought to lead where it does not, or whichever leads once the first is gone.

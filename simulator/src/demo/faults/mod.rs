@@ -56,9 +56,9 @@ pub(super) enum Fault {
     HubDown,
     /// Move outlets from one node to another
     Handoff,
-    /// Make one more node, and give it its share of the outlets
+    /// Add one more node, let it join, and give it its share of the outlets
     AddNode,
-    /// Move all outlets of the newest node to the others
+    /// Move all outlets of the newest node to the others, take it out of use, and end it
     RemoveNode,
     /// Start a copy of a running node's directory
     CloneNode,

@@ -7,7 +7,10 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
+use super::outcome::Interruption;
 use crate::demo::cluster::{has_everything, is_connected};
+use crate::demo::health::{Pulse, look_at_all, services};
+use crate::demo::workers::Sums;
 
 /// Outlets that one trial of `handoff` moves, if there are so many.
 const MOVED_MAX: usize = 2_000;
@@ -19,6 +22,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 const WINDOW: u16 = 50;
 /// Time for a new node to hear everything that is for everybody.
 pub(super) const NODE_LIMIT: Duration = Duration::from_secs(60);
+/// Time behind the end of a removed node, in which terminals come to it that were idle meanwhile.
+const LATE_FOR: Duration = Duration::from_secs(5);
+/// Time for every operation to be answered that met a move.
+const SERVED_LIMIT: Duration = Duration::from_secs(60);
+/// One that has been waiting for no longer is not waited for: under load some always do. Milliseconds.
+const WAITING_MS_MAX: u64 = 500;
 /// How far the outlets of a node may be from its plan. Percent.
 const PLAN_PERCENT: usize = 10;
 
@@ -47,11 +56,12 @@ impl Victim {
 
 impl Conductor<'_> {
     /// Moves outlets from the node that has most to the one that has least; from the second trial on somebody is killed in the middle of
-    /// it: the old node, the new one, the hub's leader, and so on. Recovered is the longest that an operation took meanwhile, which no
-    /// outlet was interrupted longer than; with a victim, the time from the kill until all have arrived.
+    /// it: the old node, the new one, the hub's leader, and so on. Recovered is the longest that an outlet was interrupted; with a victim,
+    /// the time from the kill until all have arrived.
     pub(super) async fn hand_off(&mut self, trial: u32) -> Result<Stroke> {
         let ((from, has), to) = self.fullest_and_emptiest().await?.context("there is one node only")?;
         let (count, began) = (has.min(MOVED_MAX), Instant::now());
+        self.figures.take_interruptions();
         let options = ["--from", &from.to_string(), "--to", &to.to_string(), "--count", &count.to_string()];
         let victim = VICTIMS[trial as usize % VICTIMS.len()];
         let killed = match victim {
@@ -64,8 +74,12 @@ impl Conductor<'_> {
         let took_s = began.elapsed().as_secs_f64();
         let moved = format!("{count} outlets moved from node {from} to node {to} within {took_s:.1} s");
         match killed {
-            None => self.slowest(moved),
-            Some((at, told)) => Ok(Stroke { recovered: at.elapsed(), told: format!("{moved}; {told}") }),
+            None => self.interrupted(moved).await,
+            Some((at, told)) => {
+                let recovered = at.elapsed();
+                let waits = Interruption::told(&self.interruptions().await?);
+                Ok(Stroke::of(recovered, format!("{moved}; {told}; {waits}")))
+            }
         }
     }
 
@@ -133,31 +147,61 @@ impl Conductor<'_> {
         }
     }
 
-    /// One more node is made, and gets its share.
+    /// One more node is added, joins by its invitation, and gets its share.
     pub(super) async fn add_node(&mut self) -> Result<Stroke> {
-        let node = self.cluster.nodes.keys().max().map_or(1, |last| last + 1);
+        // The number of a node that was removed is given to no other.
+        let node = self.layout.nodes()?.keys().max().map_or(1, |last| last + 1);
         let began = Instant::now();
-        self.cluster.register_empty(node).await?;
-        let data = self.layout.node(node);
-        self.cluster.start_node(node, &data, self.args.faults.hub_ack_from, self.family).await?;
+        self.figures.take_interruptions();
+        let (data, papers) = (self.layout.node(node), self.layout.aside("added", node, 0)?);
+        self.cluster.add_node(node, &data, &papers, self.args.faults.hub_ack_from, self.family).await?;
         self.cluster.wait_for_nodes("connected", NODE_LIMIT, self.family, is_connected).await?;
         self.cluster.wait_for_nodes("up to date", NODE_LIMIT, self.family, has_everything).await?;
         let joined = began.elapsed();
         let moved = self.carry_out("fill", node).await?;
         let told = format!(
-            "node {node} made within {:.1} s, {moved} outlets moved there within {:.1} s",
+            "node {node} added and joined within {:.1} s, {moved} outlets moved there within {:.1} s",
             joined.as_secs_f64(),
             (began.elapsed() - joined).as_secs_f64()
         );
-        self.slowest(told)
+        self.interrupted(told).await
     }
 
-    /// The newest node gives all its outlets away. Its process goes on, with nothing to serve.
+    /// The newest node gives all its outlets away, is taken out of use, and its process ends. Its store stays for the audit. Terminals
+    /// that come to it behind that find nobody there, ask another node, and are counted.
     pub(super) async fn remove_node(&mut self) -> Result<Stroke> {
+        ensure!(self.cluster.nodes.len() > 1, "there is one node only: nobody could serve its outlets");
         let node = self.cluster.nodes.keys().max().copied().context("there is no node")?;
         let began = Instant::now();
+        self.figures.take_interruptions();
         let moved = self.carry_out("empty", node).await?;
-        self.slowest(format!("node {node} gave {moved} outlets away within {:.1} s", began.elapsed().as_secs_f64()))
+        let emptied = began.elapsed();
+        self.wait_until_drained(node).await?;
+        self.cluster.remove_node(node, self.family).await?;
+        self.layout.keep_removed(node)?;
+        let told = format!(
+            "node {node} gave {moved} outlets away within {:.1} s, was removed and ended within {:.1} s",
+            emptied.as_secs_f64(),
+            (began.elapsed() - emptied).as_secs_f64()
+        );
+        self.quiet(LATE_FOR).await?;
+        self.interrupted(told).await
+    }
+
+    /// Waits until the hub has all that a node decided: nothing of it comes any more once it is removed.
+    async fn wait_until_drained(&mut self, node: u16) -> Result<()> {
+        let deadline = Instant::now() + NODE_LIMIT;
+        let mut services = services(self.cluster)?;
+        services.retain(|of, _| *of == node);
+        loop {
+            let pulses = look_at_all(&mut services).await;
+            if pulses.get(&node).is_some_and(Pulse::is_drained) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "node {node} did not drain within {NODE_LIMIT:?}: {pulses:?}");
+            self.family.check_alive()?;
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Starts a plan as it was shown, and holds the outcome against it.
@@ -174,14 +218,20 @@ impl Conductor<'_> {
         Ok(plan["moves"].as_u64().unwrap_or(0))
     }
 
-    /// The slowest operation since the last turn of the figures: no outlet was interrupted for longer, since those that were sent on
-    /// are measured from their first try.
-    fn slowest(&self, told: String) -> Result<Stroke> {
-        let window = self.figures.turn()?;
-        let recovered = Duration::from_micros((window.max_ms * 1_000.0) as u64);
-        let told =
-            format!("{told}; 99 of 100 operations took {} ms at most, the slowest {} ms", window.p99_ms, window.max_ms);
-        Ok(Stroke { recovered, told })
+    /// How long the outlets were interrupted that moved since the interruptions were taken last. Recovered is the longest time.
+    async fn interrupted(&mut self, told: String) -> Result<Stroke> {
+        let waits = self.interruptions().await?;
+        let told = format!("{told}; {}", Interruption::told(&waits));
+        let recovered = waits.iter().max().copied().unwrap_or_default();
+        Ok(Stroke { recovered, told, interruptions: Some(waits) })
+    }
+
+    /// Takes the longest interruption of each outlet, once no operation waits for long any more.
+    async fn interruptions(&mut self) -> Result<Vec<Duration>> {
+        let lines = self.figures.sums().lines;
+        let is_so = |sums: &Sums| sums.lines >= lines + 2 && sums.interrupted_ms < WAITING_MS_MAX;
+        self.wait_for_load("be served behind a move", SERVED_LIMIT, is_so).await?;
+        Ok(self.figures.take_interruptions())
     }
 
     pub(super) async fn plan(&self, aim: &str, node: u16) -> Result<Value> {

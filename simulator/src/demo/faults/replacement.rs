@@ -77,7 +77,7 @@ impl Conductor<'_> {
             ready.as_secs_f64(),
             recovered.as_secs_f64()
         );
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     /// Starts a node anew, so that all its acknowledgements wait for the hub.
@@ -123,7 +123,13 @@ impl Conductor<'_> {
         self.wait_for_load("be served again", SERVED_LIMIT, is_so).await
     }
 
-    async fn wait_for_load(&mut self, what: &str, limit: Duration, is_so: impl Fn(&Sums) -> bool) -> Result<()> {
+    /// Waits until the load as it was told last is so.
+    pub(super) async fn wait_for_load(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        is_so: impl Fn(&Sums) -> bool,
+    ) -> Result<()> {
         let deadline = Instant::now() + limit;
         loop {
             let sums = self.figures.sums();

@@ -54,7 +54,7 @@ impl Conductor<'_> {
             over["lost"],
             recovered.as_secs_f64()
         );
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     /// Moves outlets, where there is a node to which they can go; how many.

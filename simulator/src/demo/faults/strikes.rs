@@ -29,7 +29,7 @@ impl Conductor<'_> {
         let next = self.leader_but(leader).await?;
         self.cluster.machines.start(leader, self.family).await?;
         let told = format!("machine {leader}, to which {connected} nodes were connected, killed, machine {next} leads");
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     pub(super) async fn kill_follower(&mut self) -> Result<Stroke> {
@@ -42,7 +42,7 @@ impl Conductor<'_> {
         self.cluster.machines.start(follower, self.family).await?;
         let told =
             format!("machine {follower}, to which {connected} nodes were connected, killed while machine {leader} led");
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     pub(super) async fn kill_voter(&mut self) -> Result<Stroke> {
@@ -50,7 +50,7 @@ impl Conductor<'_> {
         let voter = voter.context("no machine is there that only votes")?.number;
         let recovered = self.kill(voter).await?;
         self.cluster.machines.start(voter, self.family).await?;
-        Ok(Stroke { recovered, told: format!("machine {voter}, which only votes, killed") })
+        Ok(Stroke::of(recovered, format!("machine {voter}, which only votes, killed")))
     }
 
     /// Kills one and waits until all nodes are acknowledged again.
@@ -79,7 +79,7 @@ impl Conductor<'_> {
         let status = machines.wait_for(&[leader], what, AGREE_LIMIT, |status| is_other(status.leader)).await?;
         let known = status.leader.unwrap_or(next);
         let told = format!("machine {leader} paused for {:.1} s, then follows machine {known}", paused.as_secs_f64());
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     /// The links take turns.
@@ -91,7 +91,7 @@ impl Conductor<'_> {
         let recovered = recovered(&watch, struck).await?;
         watch.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
         let dropped = self.cluster.machines.heal();
-        Ok(Stroke { recovered, told: format!("link {} of all machines cut, {dropped} datagrams lost", LINKS[link]) })
+        Ok(Stroke::of(recovered, format!("link {} of all machines cut, {dropped} datagrams lost", LINKS[link])))
     }
 
     /// Both ways, unheard, deaf: one after another.
@@ -114,7 +114,7 @@ impl Conductor<'_> {
         let told = format!(
             "machine {leader}, with {connected} nodes, {how} for {lasted_s:.1} s, {meanwhile}, {dropped} datagrams lost"
         );
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     /// All machines at once. Recovered is from the begin of their starting until every node is acknowledged again.
@@ -152,7 +152,7 @@ impl Conductor<'_> {
             (started - struck).as_secs_f64(),
             sum(&waiting).saturating_sub(sum(&acked)),
         );
-        Ok(Stroke { recovered, told })
+        Ok(Stroke::of(recovered, told))
     }
 
     /// Lets a fault last for its time. Returns after which time all nodes had passed their marks, if they did while it lasted.
