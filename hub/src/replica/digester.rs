@@ -11,6 +11,8 @@ use crate::raft::digests::{Digests, StateDigest, TableSum};
 use crate::raft::state::StateError;
 use crate::store::{TABLES_VERSION, digest_all};
 
+/// How often a state is taken hold of before its place is left out.
+const FREEZE_TRIES: u32 = 3;
 /// Pause between two attempts to stop a digest: an interruption reaches only the statement that runs.
 const INTERRUPT_EVERY: Duration = Duration::from_millis(1);
 
@@ -43,7 +45,9 @@ impl Digester {
             metrics::counter!("jikai_replica_digests_skipped_total").increment(1);
             return tracing::warn!("the last digest of the state is not finished: this place is left out");
         }
-        let begun = snapshot::freeze(state).and_then(|frozen| {
+        // A store under load may turn a new connection away for a moment.
+        let frozen = (1..FREEZE_TRIES).find_map(|_| snapshot::freeze(state).ok());
+        let begun = frozen.map_or_else(|| snapshot::freeze(state), Ok).and_then(|frozen| {
             let (interrupt, digests) = (frozen.state.get_interrupt_handle(), self.digests.clone());
             let thread = std::thread::Builder::new().name("state-digest".into());
             let thread = thread.spawn(move || make(frozen, &digests))?;

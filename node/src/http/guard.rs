@@ -150,8 +150,16 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
 
 /// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`.
 pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    let Some(to) = app.moved.find(outlet) else { return Ok(()) };
-    let addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
+    let Some(mut to) = app.moved.find(outlet) else { return Ok(()) };
+    let mut addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
+    // That node may be out of use by now: it stands in no directory, and the outlet went on to another one.
+    if addresses.is_empty()
+        && let Ok(Some(told)) = app.whereabouts.of(app.hub.as_deref(), outlet, app.now_ms()).await
+        && told != app.node
+    {
+        to = told;
+        addresses = app.pool.read(move |store| addresses_of(store, told)).await??;
+    }
     Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
 }
 

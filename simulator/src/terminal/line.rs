@@ -295,7 +295,9 @@ impl Line {
                         tries -= 1;
                     }
                     last = lost.error;
-                    self.fall_back().await;
+                    if self.fall_back().await {
+                        pause_ms = PAUSE_FIRST_MS;
+                    }
                 }
             }
             let jitter_ms = self.dice.below(pause_ms / 2 + 1);
@@ -331,21 +333,23 @@ impl Line {
         true
     }
 
-    /// Asks other nodes of the directory where to go, once the own one has not answered for a while.
-    async fn fall_back(&mut self) {
+    /// Asks other nodes of the directory where to go, once the own one has not answered for a while; whether one told.
+    async fn fall_back(&mut self) -> bool {
         for (node, endpoint) in self.way.others(&mut self.dice) {
             self.tally.fall_backs.fetch_add(1, Ordering::Relaxed);
             match ask_where(&endpoint, &self.credentials.terminal_id).await {
-                Ok(reply) if reply.status == 421 && self.follow(&reply) => return,
+                Ok(reply) if reply.status == 421 && self.follow(&reply) => return true,
                 Ok(reply) if reply.status == 200 => {
                     self.meet_move();
                     self.drop_connection();
-                    return self.way.go(node, endpoint);
+                    self.way.go(node, endpoint);
+                    return true;
                 }
                 // It does not answer either, or cannot tell now.
                 Ok(_) | Err(_) => {}
             }
         }
+        false
     }
 
     /// Fetches the directory when an answer told of a newer one. A bad one is a failure; a lost one comes with the next notice or

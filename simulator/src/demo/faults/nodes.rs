@@ -22,7 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(30);
 const WINDOW: u16 = 50;
 /// Time for a new node to hear everything that is for everybody.
 pub(super) const NODE_LIMIT: Duration = Duration::from_secs(60);
-/// Time behind the end of a removed node, in which terminals come to it that were idle meanwhile.
+/// Time between the emptying of a node and its end, in which it sends terminals on that were idle meanwhile: as an operator leaves it.
+const LEFT_FOR: Duration = Duration::from_secs(10);
+/// Time behind the end of a removed node, in which more of them come to it, and find nobody.
 const LATE_FOR: Duration = Duration::from_secs(5);
 /// Time for every operation to be answered that met a move.
 const SERVED_LIMIT: Duration = Duration::from_secs(60);
@@ -176,13 +178,16 @@ impl Conductor<'_> {
         self.figures.take_interruptions();
         let moved = self.carry_out("empty", node).await?;
         let emptied = began.elapsed();
+        self.quiet(LEFT_FOR).await?;
+        let left = Instant::now();
         self.wait_until_drained(node).await?;
         self.cluster.remove_node(node, self.family).await?;
         self.layout.keep_removed(node)?;
         let told = format!(
-            "node {node} gave {moved} outlets away within {:.1} s, was removed and ended within {:.1} s",
+            "node {node} gave {moved} outlets away within {:.1} s, was removed {} s later and ended within {:.1} s",
             emptied.as_secs_f64(),
-            (began.elapsed() - emptied).as_secs_f64()
+            LEFT_FOR.as_secs(),
+            left.elapsed().as_secs_f64()
         );
         self.quiet(LATE_FOR).await?;
         self.interrupted(told).await
