@@ -256,14 +256,8 @@ impl Line {
                     continue;
                 }
                 Ok(reply) if reply.status == 421 && redirects < REDIRECTS_MAX => {
-                    let before = self.node();
-                    ensure!(self.follow(&reply), "{} was sent on to nowhere: {}", call.path, text(&reply));
+                    last = self.go_on_elsewhere(call, &reply).await?;
                     (tries, redirects) = (0, redirects + 1);
-                    last = anyhow!("{} was sent on: {}", call.path, text(&reply));
-                    // Another node may be asked at once; the same one said how long it wants to be left alone.
-                    let told = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000);
-                    let is_other = self.node() != before;
-                    tokio::time::sleep(if is_other { Duration::from_millis(MOVE_PAUSE_MS) } else { told }).await;
                     continue;
                 }
                 // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
@@ -305,6 +299,17 @@ impl Line {
             pause_ms = (pause_ms * 2).min(PAUSE_MAX_S * 1000);
         }
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
+    }
+
+    /// Goes where the node sends the terminal; why, should that be the last that is heard.
+    async fn go_on_elsewhere(&mut self, call: &Call, reply: &Reply) -> Result<anyhow::Error> {
+        let before = self.node();
+        ensure!(self.follow(reply), "{} was sent on to nowhere: {}", call.path, text(reply));
+        // Another node may be asked at once; the same one said how long it wants to be left alone.
+        let told = pause_of(reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000);
+        let is_other = self.node() != before;
+        tokio::time::sleep(if is_other { Duration::from_millis(MOVE_PAUSE_MS) } else { told }).await;
+        Ok(anyhow!("{} was sent on: {}", call.path, text(reply)))
     }
 
     /// A session that has reached its end is opened again; one that has not must have survived whatever happened to the
