@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jikai_schema::event::{EventBody, HandoffEvent};
+use jikai_schema::event::HandoffEvent;
 use jikai_schema::id::{NodeId, OutletId};
 use parking_lot::RwLock;
 use rusqlite::Connection;
@@ -36,18 +36,16 @@ impl Moved {
         self.0.read().get(&outlet).copied()
     }
 
-    /// Follows a fact of the hub. `true` when an outlet is here from now on.
-    pub fn follow(&self, fact: &EventBody) -> bool {
+    /// Follows a fact of the hub.
+    pub fn follow(&self, fact: &HandoffEvent) {
         match fact {
-            EventBody::Handoff(HandoffEvent::Left { outlet, to, .. }) => {
+            HandoffEvent::Left { outlet, to, .. } => {
                 self.0.write().insert(*outlet, *to);
-                false
             }
-            EventBody::Handoff(HandoffEvent::Arrived { outlet, .. } | HandoffEvent::Returned { outlet, .. }) => {
+            HandoffEvent::Arrived { outlet, .. } | HandoffEvent::Returned { outlet, .. } => {
                 self.0.write().remove(outlet);
-                true
             }
-            _ => false,
+            _ => {}
         }
     }
 }
@@ -87,7 +85,7 @@ mod tests {
         // It arrives while another one is let go of; the view of the store that is read has not seen it yet.
         let (handoff, balance) = (7, Money::ZERO);
         let arrived = HandoffEvent::Arrived { handoff, outlet, from: there, to: here, balance };
-        assert!(moved.follow(&EventBody::Handoff(arrived)));
+        moved.follow(&arrived);
         store.execute("INSERT INTO handoff VALUES (?1, 8, 1, 2, 1)", [other.get()]).unwrap();
         moved.read_released(&store, here).unwrap();
         assert_eq!((moved.find(outlet), moved.find(other)), (None, Some(there)));

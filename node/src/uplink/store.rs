@@ -1,15 +1,19 @@
 //! The node's store as the sync driver sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::{EVENT_VERSION, decode_event};
 use jikai_schema::directory::SignedDirectory;
 use jikai_schema::event::{EventBody, HandoffEvent};
+use jikai_schema::id::OutletId;
 use jikai_schema::store::SCHEMA_VERSION;
 use jikai_sync::session::{LogRecord, VerifiedBatch};
 use jikai_sync::transport::{Future, LogError, NodeStore};
 use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
@@ -19,6 +23,11 @@ use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
 use crate::store::{DownCursor, OwnLog, ReadPool, StoreIdentity};
 use crate::writer::{Clock, DownBatch, Writer};
+
+/// Tries of a read behind a commit.
+const READS_MAX: u32 = 3;
+/// How long to wait before such a read is tried again.
+const READ_AGAIN: Duration = Duration::from_millis(100);
 
 /// Feeds the sync driver from the writer and the read pool.
 pub struct UplinkStore {
@@ -39,6 +48,8 @@ pub struct UplinkStore {
     /// Told when the hub orders outlets away.
     ordered: Arc<Notify>,
     directory: DirectoryBoard,
+    /// Bounded by the outlets of the region.
+    behind: Mutex<Behind>,
 }
 
 impl UplinkStore {
@@ -77,6 +88,7 @@ impl UplinkStore {
             moved,
             ordered,
             directory,
+            behind: Mutex::default(),
         }
     }
 
@@ -102,6 +114,7 @@ impl UplinkStore {
 
     /// Nothing is lost by a hub that forgot: the session opens all the same, and sends again from where the hub stands.
     async fn met(&self, generation: u32, up: Cursor) -> Result<(), LogError> {
+        self.catch_up().await?;
         self.generation.raise(generation).await?;
         if let Some(runs) = &self.runs {
             runs.admitted().await?;
@@ -129,38 +142,104 @@ impl UplinkStore {
         let ended: Vec<Ended> = bodies.iter().filter_map(Ended::by).collect();
         let applied = self.writer.apply_down(DownBatch { first_seq, prev_hash, last_hash, events }).await;
         let DownCursor { next_seq, hash } = applied.map_err(|error| LogError(error.to_string()))?;
-        // After the commit: a node that falls between the two reads the same from its store when it starts.
+        // After the commit: a node that falls between the two reads the same from its store when it starts. Nothing that may fail
+        // comes before the last fact is followed: the cursor has moved, so no fact comes twice.
         self.sessions.obey(&ended);
-        self.follow_moves(&bodies).await?;
-        if let (Some(known), true) = (&self.routes, bodies.iter().any(changes_routes)) {
-            let settings = known.settings();
-            known.publish(self.read(move |store| routes(store, &settings)).await?);
-        }
-        if bodies.iter().any(changes_directory) {
-            self.directory.publish(self.read(SignedDirectory::load).await?);
-        }
+        self.follow_moves(&bodies);
+        self.behind.lock().note(&bodies);
+        self.catch_up().await?;
         self.link.send_modify(|state| state.fed(next_seq, (self.clock)()));
         Ok(Cursor { next_seq, hash })
     }
 }
 
 impl UplinkStore {
-    /// What moves of outlets mean beside the store: who is sent on, whose sessions are known here, and what is to be let go of.
-    async fn follow_moves(&self, facts: &[EventBody]) -> Result<(), LogError> {
+    /// What moves of outlets mean beside the store: who is sent on, whose sessions are not as they were, and what is to be let go of.
+    fn follow_moves(&self, facts: &[EventBody]) {
         let mut is_ordered = false;
         for fact in facts {
             let EventBody::Handoff(handoff) = fact else { continue };
             is_ordered |= matches!(handoff, HandoffEvent::Ordered { .. });
-            if self.moved.follow(fact) {
-                let (sessions, outlet, now_ms) = (self.sessions.clone(), handoff.outlet(), (self.clock)());
-                self.read(move |store| sessions.load_outlet(store, outlet, now_ms)).await?;
+            if is_here_again(handoff) {
+                // Who was logged in when it left may have been put out of use elsewhere: the store tells who still is.
+                self.sessions.close_outlet(handoff.outlet());
             }
+            self.moved.follow(handoff);
         }
         if is_ordered {
             self.ordered.notify_one();
         }
+    }
+
+    /// Reads what facts changed in the store that memory has too. What cannot be read stays noted and ends the session: it is read
+    /// before the next one opens.
+    async fn catch_up(&self) -> Result<(), LogError> {
+        let Behind { outlets, routes: has_routes, directory: has_directory } = self.behind.lock().clone();
+        for outlet in outlets {
+            let (sessions, moved, node) = (self.sessions.clone(), self.moved.clone(), self.identity.node);
+            let now_ms = (self.clock)();
+            self.read_surely(move |store| {
+                // One that came back may have been let go of again meanwhile, on a later order.
+                moved.read_released(store, node)?;
+                sessions.load_outlet(store, outlet, now_ms)
+            })
+            .await?;
+            self.behind.lock().outlets.remove(&outlet);
+        }
+        if let (Some(known), true) = (&self.routes, has_routes) {
+            let settings = known.settings();
+            known.publish(self.read_surely(move |store| routes(store, &settings)).await?);
+        }
+        self.behind.lock().routes = false;
+        if has_directory {
+            self.directory.publish(self.read_surely(SignedDirectory::load).await?);
+            self.behind.lock().directory = false;
+        }
         Ok(())
     }
+
+    /// A read that is tried again a few times where it fails.
+    async fn read_surely<T: Send + 'static>(
+        &self,
+        read: impl Fn(&rusqlite::Connection) -> Result<T, rusqlite::Error> + Clone + Send + 'static,
+    ) -> Result<T, LogError> {
+        for _ in 1..READS_MAX {
+            match self.read(read.clone()).await {
+                Ok(value) => return Ok(value),
+                Err(error) => tracing::warn!(%error, "what the hub told could not be read from the store yet"),
+            }
+            tokio::time::sleep(READ_AGAIN).await;
+        }
+        self.read(read).await
+    }
+}
+
+/// What the store knows and memory does not yet.
+#[derive(Clone, Default)]
+struct Behind {
+    /// Came back: their sessions are to be read.
+    outlets: BTreeSet<OutletId>,
+    routes: bool,
+    directory: bool,
+}
+
+impl Behind {
+    fn note(&mut self, facts: &[EventBody]) {
+        for fact in facts {
+            match fact {
+                EventBody::Handoff(handoff) if is_here_again(handoff) => {
+                    self.outlets.insert(handoff.outlet());
+                }
+                _ => {}
+            }
+        }
+        self.routes |= facts.iter().any(changes_routes);
+        self.directory |= facts.iter().any(changes_directory);
+    }
+}
+
+fn is_here_again(handoff: &HandoffEvent) -> bool {
+    matches!(handoff, HandoffEvent::Arrived { .. } | HandoffEvent::Returned { .. })
 }
 
 impl NodeStore for UplinkStore {

@@ -16,6 +16,7 @@ use jikai_node::app::App;
 use jikai_node::config::{Acknowledge, Config};
 use jikai_node::decide::Caller;
 use jikai_node::directory::DirectoryBoard;
+use jikai_node::handoff::Moved;
 use jikai_node::http::{Allowances, router};
 use jikai_node::session::{Challenges, Hashing, Sessions, signed_text};
 use jikai_node::store::{ReadPool, StoreIdentity};
@@ -26,11 +27,12 @@ use jikai_schema::id::{OperatorId, TerminalId};
 use jikai_schema::time::TimeMs;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
-use jikai_sync::transport::NodeStore;
+use jikai_sync::transport::{LogError, NodeStore};
+use jikai_sync::wire::Cursor;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 
 use crate::outlet::*;
@@ -45,6 +47,8 @@ pub struct Api {
     /// How the link to the hub stands.
     pub link: watch::Sender<LinkState>,
     pub uplink: UplinkStore,
+    /// Told when the hub orders an outlet away.
+    pub ordered: Arc<Notify>,
     feed: Feed,
     pub data: TempDir,
 }
@@ -90,7 +94,10 @@ impl Api {
         let sessions = Arc::new(Sessions::new(NonZeroU32::MIN, NonZeroU32::new(burst).unwrap()));
         let names = writer.names();
         let directory = DirectoryBoard::new("test");
-        let uplink = uplink(&writer, &pool, link.clone(), sessions.clone()).with_directory(directory.clone());
+        let (moved, ordered) = (Arc::new(Moved::default()), Arc::new(Notify::new()));
+        let uplink = uplink(&writer, &pool, link.clone(), sessions.clone())
+            .with_directory(directory.clone())
+            .with_handoff(moved.clone(), ordered.clone());
         let app = App {
             node: node(),
             config: Arc::new(config),
@@ -100,7 +107,7 @@ impl Api {
             sessions,
             challenges: Arc::new(Challenges::default()),
             strangers: Arc::new(Allowances::new(NonZeroU32::new(100).unwrap())),
-            moved: Arc::default(),
+            moved,
             guesses: Arc::default(),
             hashing: Arc::new(Hashing::new(1, 8)),
             names,
@@ -113,15 +120,20 @@ impl Api {
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
         };
         let router = router(app.clone()).layer(from_the_machine());
-        Api { app, router, forward_ms, session_ms_max, offline_ms_max, link, uplink, feed, data }
+        Api { app, router, forward_ms, session_ms_max, offline_ms_max, link, uplink, ordered, feed, data }
     }
 
     /// Facts of the hub arrive.
     pub async fn hub(&mut self, bodies: Vec<EventBody>) {
+        self.try_hub(bodies).await.unwrap();
+    }
+
+    /// Facts of the hub arrive, and what memory needs of them may not be readable.
+    pub async fn try_hub(&mut self, bodies: Vec<EventBody>) -> Result<Cursor, LogError> {
         let DownBatch { first_seq, prev_hash, last_hash, events } = self.feed.batch(bodies);
         let head_seq = first_seq + events.len() as u64 - 1;
         let batch = VerifiedBatch { first_seq, prev_hash, last_hash, head_seq, events };
-        self.uplink.apply_down(batch).await.unwrap();
+        self.uplink.apply_down(batch).await
     }
 
     /// The link to the hub opens, or has been down since the start.
