@@ -70,7 +70,10 @@ fn own_facts(connection: &Connection) -> Vec<EventBody> {
 }
 
 fn anew() -> EventBody {
-    let is_clerk = |body: &EventBody| matches!(body, EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) if *operator == clerk(1).operator);
+    let is_clerk = |body: &EventBody| {
+        let EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) = body else { return false };
+        *operator == clerk(1).operator
+    };
     world().into_iter().find(is_clerk).unwrap()
 }
 
