@@ -241,7 +241,6 @@ impl Line {
             match self.attempt(call).await {
                 // Its session moves along, and may come a moment later than it.
                 Ok(reply) if reply.status == 401 && self.way.has_just_moved() => {
-                    self.meet_move();
                     tries -= 1;
                     last = anyhow!("{} was answered with 401 behind a move: {}", call.path, text(&reply));
                     pause_ms = PAUSE_FIRST_MS;
@@ -267,9 +266,6 @@ impl Line {
                     last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
-                    if is_moving(&reply) {
-                        self.meet_move();
-                    }
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
                     pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
                 }
@@ -289,9 +285,7 @@ impl Line {
                         tries -= 1;
                     }
                     last = lost.error;
-                    if self.fall_back().await {
-                        pause_ms = PAUSE_FIRST_MS;
-                    }
+                    pause_ms = if self.fall_back().await { PAUSE_FIRST_MS } else { pause_ms };
                 }
             }
             let jitter_ms = self.dice.below(pause_ms / 2 + 1);
@@ -382,6 +376,11 @@ impl Line {
             Err(error) => Err(TransportError { error, was_sent: false }),
         };
         self.is_lost = reply.is_err();
+        // A session may come later than its outlet.
+        let is_early = |reply: &Reply| reply.status == 401 && self.way.has_just_moved();
+        if reply.as_ref().is_ok_and(|reply| is_moving(reply) || is_early(reply)) {
+            self.meet_move();
+        }
         reply
     }
 
@@ -428,8 +427,7 @@ async fn ask_where(endpoint: &Endpoint, terminal_id: &str) -> Result<Reply, Tran
 
 /// Whether the outlet is on its way to the node, or the node is out of use: its outlets have moved.
 fn is_moving(reply: &Reply) -> bool {
-    let problem = reply.json();
-    reply.status == 503 && matches!(problem["code"].as_str(), Some("outlet_arriving" | "node_fenced"))
+    reply.status == 503 && matches!(reply.json()["code"].as_str(), Some("outlet_arriving" | "node_fenced"))
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.
