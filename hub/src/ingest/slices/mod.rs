@@ -34,8 +34,8 @@ const PARTS_AHEAD: usize = 4;
 const PART_WAIT: Duration = Duration::from_secs(3);
 /// A transfer that nobody asked for so long is dropped.
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Longest transfer.
-const TRANSFER_MAX: Duration = Duration::from_secs(30 * 60);
+/// Longest transfer: hundreds of gigabytes; meanwhile the write-ahead log of the state grows.
+const TRANSFER_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 /// Time between two looks at that.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Events of a node's log that are read at once.
