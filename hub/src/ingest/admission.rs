@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{NodeGate, as_session_refusal, recovery, unavailable};
-use crate::machine::{self, CertificateRow, EpochRow, MachineRow, NodeCursor, RECOVERING, RetiredRow};
+use crate::machine::{
+    self, CertificateRow, EpochRow, MachineRow, NodeCursor, NodeReturn, RECOVERING, RecoveryNodeRow, RetiredRow,
+};
 
 /// Longest time for this machine to hold what others had answered: well within the node's patience with a greeting.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(5);
@@ -31,6 +33,8 @@ struct Known {
     epoch: u32,
     down_head_seq: u64,
     down_hash: Option<ChainHash>,
+    /// Whether the last recovery did without what it had received.
+    left_out: bool,
 }
 
 /// Checks, in this order: environment, schema version, registration, epoch, store, both logs. The first contact of a
@@ -99,7 +103,7 @@ async fn meet(gate: &NodeGate, hello: &Hello) -> Result<(Option<Cursor>, watch::
     let known = gate.read(move |store| known(store, node, down.next_seq)).await;
     let known = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     check_epoch(hello, known.epoch, known.down_head_seq)?;
-    check_down(down, &known)?;
+    check_down(down, &known).map_err(|behind| if known.left_out { RefusalV1::LeftOut { node } } else { behind })?;
     let Some(NodeCursor { incarnation, next_seq, hash }) = known.cursor else { return Ok((None, down_head)) };
     if incarnation != hello.incarnation {
         return Err(RefusalV1::Incarnation { node });
@@ -115,6 +119,7 @@ fn may_pass(refusal: &RefusalV1) -> bool {
         refusal,
         RefusalV1::UnknownNode { .. }
             | RefusalV1::HubBehind { .. }
+            | RefusalV1::LeftOut { .. }
             | RefusalV1::Incarnation { .. }
             | RefusalV1::Rewound { .. }
             | RefusalV1::Fork { .. }
@@ -245,8 +250,10 @@ fn known(store: &Connection, node: NodeId, down_next_seq: u64) -> Result<Known, 
             .query_row((node.get(), next_seq as i64 - 1), |row| row.get(0).map(ChainHash::from_bytes))
             .optional()?,
     };
-    let epoch = EpochRow::newest(store, node)?;
-    Ok(Known { cursor: NodeCursor::load(store, node)?, epoch, down_head_seq: head.unwrap_or(0) as u64, down_hash })
+    let (cursor, epoch) = (NodeCursor::load(store, node)?, EpochRow::newest(store, node)?);
+    let place = RecoveryNodeRow::place(store, node)?;
+    let left_out = matches!(place.state, NodeReturn::LeftOut | NodeReturn::Differs);
+    Ok(Known { cursor, epoch, down_head_seq: head.unwrap_or(0) as u64, down_hash, left_out })
 }
 
 /// The node's place in its feed must be one of the feed's history. Where it is not, the hub lacks what it once told: no fault

@@ -2,10 +2,12 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::EVENT_VERSION;
-use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand};
+use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand, Outcome, RecoveryCommand};
+use jikai_schema::id::MachineNo;
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::seal::BatchKey;
 use jikai_schema::store::SCHEMA_VERSION;
+use jikai_schema::time::TimeMs;
 use jikai_schema::vault::MasterKey;
 use jikai_sync::identity::Certified;
 use jikai_sync::session::VerifiedBatch;
@@ -14,7 +16,7 @@ use jikai_sync::wire::{Cursor, Hello, Mark, RefusalV1};
 use rusqlite::Connection;
 
 use super::NodeGate;
-use crate::machine::NodeCursor;
+use crate::machine::{NodeCursor, RecoveryRow};
 use crate::province::*;
 use crate::raft::settings::Settings;
 use crate::store::STATE_FILE;
@@ -408,4 +410,27 @@ async fn the_feed_of_a_node_stops_in_front_of_what_it_cannot_read_and_its_own_lo
     assert_eq!(gate.links.schema_version(log.node), Some(SCHEMA_VERSION));
     gate.disconnected(log.node, None);
     assert_eq!(gate.links.schema_version(log.node), None, "it may be elsewhere, with another build");
+}
+
+#[tokio::test]
+async fn a_node_that_was_left_out_of_a_recovery_is_shut_out_if_it_had_received_more_and_goes_on_if_not() {
+    let hub = Running::set_up().await;
+    let (gate, log) = (gate(&hub), NodeLog::new(1));
+    gate.admit(hello(&log)).await.unwrap();
+    let head = hub.sequencer.heads().head(node(1));
+    let ahead = || Hello { down: Cursor { next_seq: head + 5, hash: ChainHash::GENESIS }, ..hello(&log) };
+    assert!(matches!(refused(&gate, ahead()).await, RefusalV1::HubBehind { .. }), "nobody was left out yet");
+    let (machine, said_at_ms) = (MachineNo::new(1).unwrap(), TimeMs::from_ms(NOW_MS));
+    let begin = RecoveryCommand::Begin { machine, said_at_ms };
+    let finish = RecoveryCommand::Finish { without: vec![log.node] };
+    for command in [begin, finish] {
+        let done = hub.ask(Command::Recovery(command)).await;
+        assert!(matches!(done, Outcome::Done { .. }), "{done:?}");
+    }
+    let row = hub.pool.read(|store| RecoveryRow::read(store)).await.unwrap().unwrap().unwrap();
+    hub.ask(Command::Recovery(RecoveryCommand::Merge { from_seq: row.merged_seq + 1 })).await;
+    let refusal = refused(&gate, ahead()).await;
+    assert_eq!(refusal, RefusalV1::LeftOut { node: log.node });
+    assert!(refusal.is_fence() && refusal.hint().contains("node replace"));
+    gate.admit(hello(&log)).await.unwrap();
 }

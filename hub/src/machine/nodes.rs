@@ -122,7 +122,7 @@ impl Machine<'_> {
         let insert = "INSERT INTO node_epoch VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let row = (node.get(), epoch, next_seq as i64, hash.as_bytes(), stamp.at_ms.ms(), reason);
         self.tx.prepare_cached(insert)?.execute(row)?;
-        for forgotten in ["node_run", "node_claim", "node_clone"] {
+        for forgotten in ["node_run", "node_claim", "node_clone", "recovery_node"] {
             self.tx.prepare_cached(&format!("DELETE FROM {forgotten} WHERE node = ?1"))?.execute([node.get()])?;
         }
         // What is open looks whether it may go on.

@@ -153,6 +153,12 @@ pub enum RefusalV1 {
         /// Which node.
         node: NodeId,
     },
+    /// The hub was put back from a copy and got back what other nodes had received, not what this one had.
+    #[error("node {node} was left out when the hub was put back from a copy")]
+    LeftOut {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 impl RefusalV1 {
@@ -160,7 +166,9 @@ impl RefusalV1 {
     pub(crate) fn in_words_of(self, version: WireVersion) -> Self {
         match (&self, version) {
             // One that it takes for a fence: the store must not go on serving.
-            (RefusalV1::Retired { node }, WireVersion::V1) => RefusalV1::Revoked { node: *node },
+            (RefusalV1::Retired { node } | RefusalV1::LeftOut { node }, WireVersion::V1) => {
+                RefusalV1::Revoked { node: *node }
+            }
             (RefusalV1::SchemaTooOld { .. } | RefusalV1::Cloned { .. }, WireVersion::V1) => {
                 RefusalV1::Unavailable { why: format!("{self}. {}", self.hint()) }
             }
@@ -199,6 +207,9 @@ impl RefusalV1 {
             RefusalV1::Retired { .. } => {
                 "Stop this node: other nodes serve its outlets, and its number is not used again. A node in this place gets another one."
             }
+            RefusalV1::LeftOut { .. } => {
+                "Stop this node, keep its disk, and have the hub replace it: jikai-hub node replace. jikai-node salvage names what the disk holds alone."
+            }
             RefusalV1::HubSuperseded { .. } => {
                 "Stop this machine of the hub: another one took over without it. Then join it anew."
             }
@@ -219,6 +230,7 @@ impl RefusalV1 {
                 | RefusalV1::Renewed { .. }
                 | RefusalV1::Cloned { .. }
                 | RefusalV1::Retired { .. }
+                | RefusalV1::LeftOut { .. }
         )
     }
 
@@ -235,7 +247,7 @@ impl RefusalV1 {
 mod tests {
     use super::*;
 
-    fn refusals() -> [(RefusalV1, &'static str); 21] {
+    fn refusals() -> [(RefusalV1, &'static str); 22] {
         let node = NodeId::HUB;
         let text = || "x".to_string();
         [
@@ -260,6 +272,7 @@ mod tests {
             (RefusalV1::SchemaTooOld { ours: 4, theirs: 3 }, "120403"),
             (RefusalV1::Cloned { node }, "1300"),
             (RefusalV1::Retired { node }, "1400"),
+            (RefusalV1::LeftOut { node }, "1500"),
         ]
     }
 
@@ -277,8 +290,8 @@ mod tests {
     fn a_store_whose_history_is_no_good_is_fenced_and_no_other() {
         let fences: Vec<usize> =
             refusals().iter().enumerate().filter(|(_, (refusal, _))| refusal.is_fence()).map(|(at, _)| at).collect();
-        let named = "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned, Retired";
-        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19, 20], "{named}");
+        let named = "Incarnation, Fenced, Fork, Rewound, Revoked, Renewed, Cloned, Retired, LeftOut";
+        assert_eq!(fences, [3, 4, 7, 8, 13, 14, 19, 20, 21], "{named}");
         assert!(refusals().iter().all(|(refusal, _)| !(refusal.is_fence() && refusal.is_passing())));
     }
 
