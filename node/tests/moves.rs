@@ -116,6 +116,25 @@ async fn an_outlet_that_comes_back_brings_the_sessions_that_live_where_it_was_an
 }
 
 #[tokio::test]
+async fn a_token_whose_outlet_is_still_arriving_is_told_to_wait_and_is_good_then() {
+    let mut api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    api.hub(vec![ordered(1, outlet(1))]).await;
+    api.app.writer.release(vec![outlet(1)]).await.unwrap();
+    let rows = rows_after(&api, "");
+    api.hub(vec![left(1)]).await;
+    // As after a restart: nobody remembers who was logged in.
+    api.app.sessions.close_outlet(outlet(1));
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+    let mut facts = comes(2, rows);
+    let arrival = facts.pop().unwrap();
+    api.hub(facts).await;
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 503), "outlet_arriving");
+    api.hub(vec![arrival]).await;
+    assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_read_that_fails_behind_the_commit_holds_no_other_fact_up_and_is_made_up_for_before_the_next_session() {
     let mut api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;

@@ -14,6 +14,7 @@ use base64::Engine;
 use jikai_schema::directory::addresses_of;
 use jikai_schema::event::TokenTag;
 use jikai_schema::id::OutletId;
+use rusqlite::Connection;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
@@ -76,12 +77,24 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
     Ok(SignedIn { session, address })
 }
 
-/// Whether the store has the session: one that came with its outlet is in the store a moment before the node remembers it.
+/// Whether the store has the session: one that came with its outlet is in the store a moment before the node remembers it. Refused with
+/// `outlet_arriving` while not all of the outlet is here.
 async fn came_with_its_outlet(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
     let Ok(tag) = tag_of(app, headers) else { return Ok(false) };
     let (sessions, now_ms) = (app.sessions.clone(), app.now_ms());
-    let found = app.pool.read(move |store| sessions.load_one(store, &tag, now_ms)).await?;
-    found.map_err(|error| Problem::internal(&error))
+    let found = app.pool.read(move |store| {
+        Ok::<_, rusqlite::Error>((sessions.load_one(store, &tag, now_ms)?, is_arriving(store, &tag)?))
+    });
+    match found.await?.map_err(|error| Problem::internal(&error))? {
+        (false, true) => Err(Problem::refused(&Refusal::OutletArriving, None)),
+        (found, _) => Ok(found),
+    }
+}
+
+fn is_arriving(store: &Connection, tag: &TokenTag) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM session JOIN handoff ON handoff.outlet = session.terminal / 100 \
+               WHERE token_tag = ?1 AND handoff.node = handoff.to_node)";
+    store.prepare_cached(sql)?.query_row([tag.0], |row| row.get(0))
 }
 
 /// Tells the same of what never was a token and of what is none any more: ended sessions are not kept.
