@@ -315,10 +315,10 @@ impl Line {
         Ok(what)
     }
 
-    /// Asks the own node where the terminal belongs, and goes there if it is elsewhere, or waits if it is on its way here.
+    /// Asks the own node where the terminal belongs, and goes there if it is elsewhere, or waits if the node cannot tell yet.
     async fn is_sent_on(&mut self) -> bool {
         let asked = ask_where(self.way.endpoint(), &self.credentials.terminal_id).await;
-        asked.is_ok_and(|reply| is_moving(&reply) || reply.status == 421 && self.follow(&reply))
+        asked.is_ok_and(|reply| reply.status == 503 || reply.status == 421 && self.follow(&reply))
     }
 
     /// Goes where a node sends the terminal, with its session and its keys; `false` where that cannot be understood.
