@@ -135,13 +135,23 @@ impl AskHub for Hub {
 
 /// A challenge for an outlet that is not in the slice, at a node whose hub says this.
 async fn stranger(outlet_id: u32, hub: Result<Option<u16>, ()>) -> api::Answer {
+    let body = json!({ "terminal_id": format!("{outlet_id}01") }).to_string();
+    api_of(hub).await.post(None, None, "/v1/login/challenge", body).await
+}
+
+/// What is answered at such a node to a token that it never gave out, of a terminal of this outlet.
+async fn guest(outlet_id: u32, hub: Result<Option<u16>, ()>) -> api::Answer {
+    let token = format!("test.{outlet_id}01.{}", "A".repeat(43));
+    api_of(hub).await.get(&token, "/v1/stock").await
+}
+
+async fn api_of(hub: Result<Option<u16>, ()>) -> Api {
     let mut api = Api::open(100).await;
     api.hub(vec![node_defined(1, "1301"), node_defined(2, "1302"), reached(2)]).await;
     assert_eq!(api.app.pool.read(|store| nodes_of(store)).await.unwrap().unwrap().len(), 2);
     api.app.hub = Some(Arc::new(Hub(hub)));
     api.router = router(api.app.clone()).layer(api::from_the_machine());
-    let body = json!({ "terminal_id": format!("{outlet_id}01") }).to_string();
-    api.post(None, None, "/v1/login/challenge", body).await
+    api
 }
 
 #[tokio::test]
@@ -172,6 +182,31 @@ async fn while_nobody_knows_the_node_the_terminal_is_asked_to_come_again() {
 }
 
 #[tokio::test]
+async fn a_token_that_nobody_knows_is_refused_only_where_its_outlet_is() {
+    for outlet_id in [13_010_777, 13_020_001] {
+        assert_eq!(problem(&guest(outlet_id, Ok(Some(1))).await, 503), "outlet_arriving", "it comes here");
+        assert_eq!(problem(&guest(outlet_id, Err(())).await, 503), "outlet_arriving", "nobody can tell");
+        let elsewhere = guest(outlet_id, Ok(Some(2))).await;
+        assert_eq!(problem(&elsewhere, 421), "other_node");
+        assert_eq!(elsewhere.body["addresses"], json!(["node2.example:8443"]));
+    }
+    assert_eq!(problem(&guest(13_010_001, Ok(Some(2))).await, 401), "session_expired", "by the node's own word");
+    assert_eq!(problem(&guest(13_010_777, Ok(None)).await, 401), "session_expired", "as for one that is here");
+    assert_eq!(problem(&guest(13_020_777, Ok(None)).await, 421), "other_node", "as for one that is there");
+}
+
+#[tokio::test]
+async fn a_token_that_names_another_terminal_than_its_sessions_is_of_no_session() {
+    let api = Api::open(100).await;
+    let token = api.token(owner(1).operator).await;
+    let (front, secret) = token.rsplit_once('.').unwrap();
+    assert_eq!(front, format!("test.{}", terminal(1)));
+    assert_eq!(api.get(&token, "/v1/stock").await.status, StatusCode::OK);
+    let forged = api.get(&format!("test.{}.{secret}", terminal(2)), "/v1/stock").await;
+    assert_eq!(problem(&forged, 401), "session_expired");
+}
+
+#[tokio::test]
 async fn a_token_of_another_environment_opens_nothing_and_is_told_so() {
     let api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;
@@ -182,6 +217,9 @@ async fn a_token_of_another_environment_opens_nothing_and_is_told_so() {
         let answer = api.get(&format!("{other}.{secret}"), "/v1/stock").await;
         assert_eq!(problem(&answer, 403), "wrong_environment", "{other}");
     }
-    let earlier = api.get(secret, "/v1/stock").await;
-    assert_eq!(earlier.status, StatusCode::OK, "a session that an earlier build opened goes on");
+    let (_, secret) = secret.split_once('.').unwrap();
+    for earlier in [secret.to_owned(), format!("test.{secret}")] {
+        let answer = api.get(&earlier, "/v1/stock").await;
+        assert_eq!(answer.status, StatusCode::OK, "a session that an earlier build opened goes on");
+    }
 }

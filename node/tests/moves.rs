@@ -116,7 +116,7 @@ async fn an_outlet_that_comes_back_brings_the_sessions_that_live_where_it_was_an
 }
 
 #[tokio::test]
-async fn a_token_whose_outlet_is_still_arriving_is_told_to_wait_and_is_good_then() {
+async fn a_token_that_is_forgotten_with_its_outlet_is_sent_on_then_told_to_wait_for_its_return_and_then_good() {
     let mut api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;
     api.hub(vec![ordered(1, outlet(1))]).await;
@@ -125,11 +125,13 @@ async fn a_token_whose_outlet_is_still_arriving_is_told_to_wait_and_is_good_then
     api.hub(vec![left(1)]).await;
     // As after a restart: nobody remembers who was logged in.
     api.app.sessions.close_outlet(outlet(1));
-    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 421), "outlet_moved");
     let mut facts = comes(2, rows);
     let arrival = facts.pop().unwrap();
     api.hub(facts).await;
-    assert_eq!(problem(&api.get(&token, "/v1/account").await, 503), "outlet_arriving");
+    let early = api.get(&token, "/v1/account").await;
+    assert_eq!(problem(&early, 503), "outlet_arriving");
+    assert_eq!(early.body["retry_after_ms"], 100);
     api.hub(vec![arrival]).await;
     assert_eq!(api.get(&token, "/v1/account").await.status, StatusCode::OK);
 }

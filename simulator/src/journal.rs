@@ -55,6 +55,9 @@ pub struct Entry {
     pub at_ms: i64,
     /// The node that replied.
     pub node: u16,
+    /// Nodes that were asked before and whose answer did not come: one of them may have done it, and the one that replied tells its answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perhaps_done_at: Vec<u16>,
     /// The terminal that asked.
     pub terminal: String,
     /// Its outlet.
@@ -198,6 +201,7 @@ mod tests {
         Entry {
             at_ms: n,
             node: 1,
+            perhaps_done_at: vec![],
             terminal: "1301000101".to_owned(),
             outlet: "13010001".to_owned(),
             verb: Verb::Sell,

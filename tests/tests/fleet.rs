@@ -92,7 +92,7 @@ fn a_node_comes_gets_its_share_by_the_plan_that_was_shown_and_goes_while_outlets
     let data = folder.path().join("node12");
     let (process, new) = invitation.join(&running, &data, 12);
     assert!(process.log().contains("every table equals the hub's"), "{}", process.log());
-    wait_until("the node to be connected", || at_hub(&running, 12).is_some_and(|line| line["connected"] == true));
+    running.hub.await_node(12);
     assert_eq!(at_hub(&running, 12).unwrap()["epoch"], 1);
     let (name, plan) = planned(&running);
     running.hub.command(&["handoff", "start"], &["--fill", "12", "--plan", &name]);

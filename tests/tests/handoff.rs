@@ -10,8 +10,7 @@ const KEY: &str = "handoff-receive-0001";
 fn second_node(running: &Running, folder: &std::path::Path) -> Node {
     running.hub.command(&["import"], &["node", "--id", "2", "--name", "节点2"]);
     let node = Node::start_as(&folder.join("node2"), &running.hub, 2, &[]);
-    // Nothing moves to a node that has never come.
-    wait_until("the second node to come", || running.hub.get("/v1/nodes")["nodes"][1]["connected"] == true);
+    running.hub.await_node(2);
     node
 }
 

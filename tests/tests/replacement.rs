@@ -240,6 +240,7 @@ fn a_replaced_node_answers_repeated_keys_of_an_outlet_that_had_moved_to_it_as_th
     let folder = tempfile::tempdir().unwrap();
     running.hub.command(&["import"], &["node", "--id", "2", "--name", "节点2"]);
     let mut second = Node::start_as(&folder.path().join("second"), &running.hub, 2, &[]);
+    running.hub.await_node(2);
     let before = receive(&running, &running.node.server, 0, "the-first-pack-0001");
     assert_eq!(before.status, 200, "{}", before.json());
     running.hub.command(&["handoff", "start"], &["--outlet", running.terminal.outlet(), "--to", "2"]);

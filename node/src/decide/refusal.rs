@@ -171,7 +171,7 @@ impl Refusal {
             Refusal::OperatorDisabled => "Ask the owner of the outlet.",
             Refusal::LoginOutdated => "Log in again with a new challenge.",
             Refusal::OutletElsewhere => "Connect to the node that serves this outlet.",
-            Refusal::OutletArriving => "Try again in a second with the same Idempotency-Key.",
+            Refusal::OutletArriving => "Try again in a moment (`retry_after_ms`) with the same Idempotency-Key.",
             Refusal::OutletMoved(_) => {
                 "Send the request with the same Idempotency-Key and session to that node; wait a moment if it does not know the outlet yet."
             }

@@ -50,6 +50,16 @@ impl Whereabouts {
         {
             return Ok(node);
         }
+        self.of_now(hub, outlet, now_ms).await
+    }
+
+    /// The same by a word of this moment, for an outlet that may have moved just now.
+    pub async fn of_now(
+        &self,
+        hub: Option<&dyn AskHub>,
+        outlet: OutletId,
+        now_ms: TimeMs,
+    ) -> Result<Option<NodeId>, Unreachable> {
         let _permit = self.asking.try_acquire().map_err(|_| Unreachable)?;
         let request = NodeRequest::WhereIs { outlet }.encode().map_err(|_| Unreachable)?;
         let asked = hub.ok_or(Unreachable)?.ask(request);
@@ -59,7 +69,7 @@ impl Whereabouts {
         if known.len() >= KNOWN_MAX {
             known.retain(|_, (_, good_until_ms)| now_ms.ms() < *good_until_ms);
         }
-        if known.len() < KNOWN_MAX {
+        if known.len() < KNOWN_MAX || known.contains_key(&outlet) {
             known.insert(outlet, (node, now_ms.ms() + GOOD_MS));
         }
         Ok(node)

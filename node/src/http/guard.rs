@@ -7,25 +7,24 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use base64::Engine;
 use jikai_schema::directory::addresses_of;
-use jikai_schema::event::TokenTag;
 use jikai_schema::id::OutletId;
-use rusqlite::Connection;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
+use super::token::{self, TokenError};
+use super::wrong_node::check_served;
 use crate::app::{App, Closed};
 use crate::decide::{Caller, Refusal};
 use crate::rights::{self, Needs, Permission, route_of};
-use crate::session::Session;
+use crate::session::{Session, Stored};
 
 /// Lets a request pass that has what its address needs. Errors: 401 `session_required`, `session_expired`; 403
-/// `wrong_environment`, `not_declared`, `local_only`, `owner_required`; 429 `rate_limited`, `too_many_requests`; 503 `node_fenced`,
-/// `offline_too_long`.
+/// `wrong_environment`, `not_declared`, `local_only`, `owner_required`; 421 `outlet_moved`, `other_node`; 429 `rate_limited`,
+/// `too_many_requests`; 503 `outlet_arriving`, `node_fenced`, `offline_too_long`.
 pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let path = parts.extensions.get::<MatchedPath>();
@@ -54,17 +53,13 @@ pub(super) async fn guard(State(app): State<App>, request: Request<Body>, next: 
 
 /// The session of the request's token, within its terminal's allowance.
 async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<SignedIn, Problem> {
-    let session =
-        session_of(app, headers).inspect_err(|_| metrics::counter!("jikai_sessions_refused_total").increment(1));
-    let session = match session {
+    let session = match session_of(app, headers) {
         Ok(session) => session,
         // Who guesses at tokens uses up what the address may do without a session.
         Err(problem) => {
+            metrics::counter!("jikai_sessions_refused_total").increment(1);
             check_allowance(app, address)?;
-            if !came_with_its_outlet(app, headers).await? {
-                return Err(problem);
-            }
-            session_of(app, headers)?
+            session_of_outlet(app, headers, problem).await?
         }
     };
     check_open(app)?;
@@ -77,55 +72,40 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
     Ok(SignedIn { session, address })
 }
 
-/// Whether the store has the session: one that came with its outlet is in the store a moment before the node remembers it. Refused with
-/// `outlet_arriving` while not all of the outlet is here.
-async fn came_with_its_outlet(app: &App, headers: &HeaderMap) -> Result<bool, Problem> {
-    let Ok(tag) = tag_of(app, headers) else { return Ok(false) };
-    let (sessions, now_ms) = (app.sessions.clone(), app.now_ms());
-    let found = app.pool.read(move |store| {
-        Ok::<_, rusqlite::Error>((sessions.load_one(store, &tag, now_ms)?, is_arriving(store, &tag)?))
-    });
-    match found.await?.map_err(|error| Problem::internal(&error))? {
-        (false, true) => Err(Problem::refused(&Refusal::OutletArriving, None)),
-        (found, _) => Ok(found),
+/// The session of a token that nobody remembers: one that came with its outlet is in the store a moment before it is in memory. Refused as a
+/// stranger's, as `unknown`, only where the token's outlet is here: elsewhere it may be good.
+async fn session_of_outlet(app: &App, headers: &HeaderMap, unknown: Problem) -> Result<Arc<Session>, Problem> {
+    let Ok(token) = token::read(headers, &app.config.environment) else { return Err(unknown) };
+    if let Some(terminal) = token.terminal {
+        check_served(app, terminal.outlet()).await?;
     }
-}
-
-fn is_arriving(store: &Connection, tag: &TokenTag) -> Result<bool, rusqlite::Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM session JOIN handoff ON handoff.outlet = session.terminal / 100 \
-               WHERE token_tag = ?1 AND handoff.node = handoff.to_node)";
-    store.prepare_cached(sql)?.query_row([tag.0], |row| row.get(0))
-}
-
-/// Tells the same of what never was a token and of what is none any more: ended sessions are not kept.
-fn of_none() -> Problem {
-    let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
-    Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "This token is of no session.", hint)
+    let (sessions, now_ms) = (app.sessions.clone(), app.now_ms());
+    let found = app.pool.read(move |store| sessions.load_one(store, &token.tag, now_ms)).await?;
+    match found.map_err(|error| Problem::internal(&error))? {
+        Stored::Live => session_of(app, headers),
+        Stored::Unsure => Err(Problem::refused(&Refusal::OutletArriving, None)),
+        Stored::No => Err(unknown),
+    }
 }
 
 fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
-    let session = app.sessions.find(&tag_of(app, headers)?).ok_or_else(of_none)?;
+    let log_in = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
+    let refused = |code, detail| Problem::new(StatusCode::UNAUTHORIZED, code, detail, log_in);
+    // The same is told of what never was a token and of what is none any more: ended sessions are not kept.
+    let of_none = || refused("session_expired", "This token is of no session.");
+    let token = token::read(headers, &app.config.environment).map_err(|error| match error {
+        TokenError::Missing => refused("session_required", "No session was presented."),
+        TokenError::WrongEnvironment => wrong_environment(app),
+        TokenError::Malformed => of_none(),
+    })?;
+    let session = app.sessions.find(&token.tag).ok_or_else(of_none)?;
+    if token.terminal.is_some_and(|terminal| terminal != session.caller.terminal) {
+        return Err(of_none());
+    }
     if app.now_ms() >= session.expires_at_ms {
-        let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
-        return Err(Problem::new(StatusCode::UNAUTHORIZED, "session_expired", "The session has ended.", hint));
+        return Err(refused("session_expired", "The session has ended."));
     }
     Ok(session)
-}
-
-fn tag_of(app: &App, headers: &HeaderMap) -> Result<TokenTag, Problem> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer.and_then(|value| value.strip_prefix("Bearer "));
-    let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
-    let required = || Problem::new(StatusCode::UNAUTHORIZED, "session_required", "No session was presented.", hint);
-    let token = token.ok_or_else(required)?;
-    let token = match token.split_once('.') {
-        Some((environment, _)) if environment != app.config.environment => return Err(wrong_environment(app)),
-        Some((_, token)) => token,
-        // Of a session that an earlier build opened.
-        None => token,
-    };
-    let token = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token);
-    token.map(|token| TokenTag::of(&token)).map_err(|_| of_none())
 }
 
 fn wrong_environment(app: &App) -> Problem {

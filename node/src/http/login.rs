@@ -6,13 +6,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jikai_schema::event::TokenTag;
+use base64::engine::general_purpose::STANDARD;
 use jikai_schema::id::{OperatorId, OutletClass, TerminalId};
 use jikai_schema::parameter::{Parameter, Place};
 use jikai_schema::projection::{Projection, ProjectionError};
 use jikai_schema::time::TimeMs;
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +18,7 @@ use super::caller::{JsonBody, SignedIn};
 use super::guard::{Peer, check_moved, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
+use super::token;
 use super::wrong_node::check_here;
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
@@ -144,8 +143,7 @@ pub(super) async fn logout(State(app): State<App>, session: SignedIn) -> Result<
 /// A session is open once it is on disk here, whatever `ack` says: it moves no money, and a terminal must be able to log in
 /// while the hub is away.
 async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(String, TimeMs), Problem> {
-    let token: [u8; 32] = rand::rng().random();
-    let tag = TokenTag::of(&token);
+    let (token, tag) = token::issue(&app.config.environment, caller.terminal);
     let (now_ms, outlet) = (app.now_ms(), caller.outlet());
     let minutes = app.pool.read(move |store| -> Result<i64, ProjectionError> {
         let mut projection = Projection::new(store);
@@ -162,8 +160,7 @@ async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(Stri
         app.sessions.close_token(&tag);
         return Err(Problem::refused(&Refusal::LoginOutdated, None));
     }
-    // In front stands what tells a token of another environment at once.
-    Ok((format!("{}.{}", app.config.environment, URL_SAFE_NO_PAD.encode(token)), expires_at_ms))
+    Ok((token, expires_at_ms))
 }
 
 fn credentials(body: LoginBody) -> Result<Credentials, Problem> {

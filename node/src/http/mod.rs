@@ -18,6 +18,7 @@ mod security;
 mod session;
 mod stock;
 mod tickets;
+mod token;
 mod wrong_node;
 
 use std::time::Duration;

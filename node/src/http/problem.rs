@@ -19,6 +19,8 @@ use crate::writer::WriteError;
 
 /// An outlet that was let go of arrives at its new node within some hundred milliseconds.
 const MOVED_RETRY_MS: u32 = 50;
+/// Pause before a node is asked again to which an outlet is on its way. Milliseconds: most come within 300.
+const ARRIVING_RETRY_MS: u32 = 100;
 
 /// A refused or failed request.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,7 +47,7 @@ pub struct Problem {
     /// Where that node is reached, `HOST:PORT`, the one to be tried first in front; empty: look into the directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     addresses: Option<Vec<String>>,
-    /// How long to wait before the request is sent there. Milliseconds.
+    /// How long to wait before the request is sent there, or sent again to a node where the outlet is not whole yet. Milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_ms: Option<u32>,
 }
@@ -95,7 +97,11 @@ impl Problem {
             Refusal::OutletMoved(to) => Some(to.get()),
             _ => None,
         };
-        let retry_after_ms = node.map(|_| MOVED_RETRY_MS);
+        let retry_after_ms = match refusal {
+            Refusal::OutletMoved(_) => Some(MOVED_RETRY_MS),
+            Refusal::OutletArriving => Some(ARRIVING_RETRY_MS),
+            _ => None,
+        };
         Problem {
             answers,
             node,

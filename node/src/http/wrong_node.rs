@@ -8,12 +8,15 @@ use rusqlite::{Connection, OptionalExtension};
 use super::guard::check_moved;
 use super::problem::Problem;
 use crate::app::App;
+use crate::decide::Refusal;
 use crate::directory::Unreachable;
 
 /// What this node knows by itself.
 struct Known {
-    /// The node that serves the outlet; `None` for one that is not in this slice.
+    /// The node that serves the outlet; `None` for one that is not in this slice, or not whole.
     node: Option<NodeId>,
+    /// Its rows are coming.
+    is_arriving: bool,
     /// The first node of the outlet's prefecture, this one if it is one of them.
     of_prefecture: Option<NodeId>,
 }
@@ -24,26 +27,41 @@ struct Known {
 /// An outlet that there is not is answered as one of its prefecture that there is: who asks learns no more than the directory
 /// tells.
 pub(super) async fn check_here(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let known = look(app, outlet).await?;
+    if known.node.is_some() || known.is_arriving {
+        return admit(app, known, None).await;
+    }
+    match app.whereabouts.of(app.hub.as_deref(), outlet, app.now_ms()).await {
+        Ok(told) => admit(app, known, told).await,
+        // As for an outlet that is here: otherwise the answer would tell which of its prefecture there are.
+        Err(Unreachable) if known.of_prefecture.is_none_or(|node| node == app.node) => Ok(()),
+        Err(Unreachable) => Err(node_unknown()),
+    }
+}
+
+/// The same for an outlet that has a session somewhere, as its token says: it was most likely sent here by the node that it left. So the hub's
+/// word must be of this moment, and is waited for where it cannot be had: 503 `outlet_arriving`.
+pub(super) async fn check_served(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let known = look(app, outlet).await?;
+    if known.node.is_some() || known.is_arriving {
+        return admit(app, known, None).await;
+    }
+    let told = app.whereabouts.of_now(app.hub.as_deref(), outlet, app.now_ms()).await;
+    admit(app, known, told.map_err(|Unreachable| outlet_arriving())?).await
+}
+
+async fn look(app: &App, outlet: OutletId) -> Result<Known, Problem> {
     check_moved(app, outlet).await?;
     let here = app.node;
-    let known = app.pool.read(move |store| known(store, outlet, here)).await??;
-    let node = match known.node {
-        Some(node) => Some(node),
-        None => {
-            let told = app.whereabouts.of(app.hub.as_deref(), outlet, app.now_ms()).await;
-            let told = match told {
-                Ok(told) => told,
-                // As for an outlet that is here: otherwise the answer would tell which of its prefecture there are.
-                Err(Unreachable) if known.of_prefecture.is_none_or(|node| node == here) => return Ok(()),
-                Err(Unreachable) => return Err(node_unknown()),
-            };
-            if told == Some(here) {
-                return Err(outlet_arriving());
-            }
-            told.or(known.of_prefecture)
-        }
-    };
-    match node.filter(|node| *node != here) {
+    Ok(app.pool.read(move |store| known(store, outlet, here)).await??)
+}
+
+/// By what this node knows, and else by what the hub told.
+async fn admit(app: &App, known: Known, told: Option<NodeId>) -> Result<(), Problem> {
+    if known.is_arriving || told == Some(app.node) {
+        return Err(outlet_arriving());
+    }
+    match known.node.or(told).or(known.of_prefecture).filter(|node| *node != app.node) {
         None => Ok(()),
         Some(node) => {
             let addresses = app.pool.read(move |store| addresses_of(store, node)).await??;
@@ -53,17 +71,17 @@ pub(super) async fn check_here(app: &App, outlet: OutletId) -> Result<(), Proble
 }
 
 fn known(store: &Connection, outlet: OutletId, here: NodeId) -> Result<Known, rusqlite::Error> {
-    // One whose rows are coming is not here before it has arrived.
-    let sql =
-        "SELECT node FROM outlet WHERE outlet = ?1 AND outlet NOT IN (SELECT outlet FROM handoff WHERE node = to_node)";
-    let mut statement = store.prepare_cached(sql)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM handoff WHERE outlet = ?1 AND node = to_node)";
+    let is_arriving: bool = store.prepare_cached(sql)?.query_row([outlet.get()], |row| row.get(0))?;
+    let mut statement = store.prepare_cached("SELECT node FROM outlet WHERE outlet = ?1")?;
     let node: Option<u16> = statement.query_row([outlet.get()], |row| row.get(0)).optional()?;
     let sql = "SELECT node FROM node WHERE instr(prefectures, ?1) > 0 ORDER BY node <> ?2, node LIMIT 1";
     let mut statement = store.prepare_cached(sql)?;
     let values = (outlet.prefecture().to_string(), here.get());
     let of_prefecture: Option<u16> = statement.query_row(values, |row| row.get(0)).optional()?;
     let id = |number: Option<u16>| number.and_then(|number| NodeId::new(number).ok());
-    Ok(Known { node: id(node), of_prefecture: id(of_prefecture) })
+    // One whose rows are coming is not here before it has arrived.
+    Ok(Known { node: id(node).filter(|_| !is_arriving), is_arriving, of_prefecture: id(of_prefecture) })
 }
 
 fn node_unknown() -> Problem {
@@ -73,6 +91,5 @@ fn node_unknown() -> Problem {
 }
 
 fn outlet_arriving() -> Problem {
-    let detail = "This outlet is on its way to this node.";
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "outlet_arriving", detail, "Try again in a second.")
+    Problem::refused(&Refusal::OutletArriving, None)
 }

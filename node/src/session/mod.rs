@@ -15,4 +15,4 @@ pub use hashing::Hashing;
 pub use login::{
     Credentials, Ground, LoginError, OperatorSecrets, load_secrets, prove_device, prove_person, signed_text,
 };
-pub use registry::{Ended, Session, Sessions};
+pub use registry::{Ended, Session, Sessions, Stored};

@@ -99,6 +99,18 @@ impl Ended {
     }
 }
 
+/// What a store tells of a token that nobody remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// Its session lives, and is remembered now.
+    Live,
+    /// Its session is open there, and another one of its terminal is remembered: either that one is newer than this view of the store, or the
+    /// store is ahead, because the outlet came back with the newer one. A moment later it is clear.
+    Unsure,
+    /// Nothing that lives.
+    No,
+}
+
 /// All live sessions by the tag of their token: one a terminal, so bounded by the terminals of the region.
 pub struct Sessions {
     live: RwLock<Live>,
@@ -128,17 +140,20 @@ impl Sessions {
         self.load_between(store, now_ms, terminals_of(outlet))
     }
 
-    /// Reads the session of a token that nobody remembers, if it is open and its terminal has no newer one; whether there is one.
-    pub fn load_one(&self, store: &Connection, token: &TokenTag, now_ms: TimeMs) -> Result<bool, rusqlite::Error> {
-        let mut statement = store.prepare_cached("SELECT terminal FROM session WHERE token_tag = ?1")?;
+    /// Reads the session of a token that nobody remembers.
+    pub fn load_one(&self, store: &Connection, token: &TokenTag, now_ms: TimeMs) -> Result<Stored, rusqlite::Error> {
+        let sql = "SELECT terminal FROM session WHERE token_tag = ?1 AND closed_at_ms IS NULL";
+        let mut statement = store.prepare_cached(sql)?;
         let terminal: Option<i64> = statement.query_row([token.0], |row| row.get(0)).optional()?;
-        let Some(terminal) = terminal else { return Ok(false) };
-        let is_newer =
-            |live: &Live| TerminalId::new(terminal as u64).is_ok_and(|known| live.by_terminal.contains_key(&known));
-        if is_newer(&self.live.read()) {
-            return Ok(self.find(token).is_some());
-        }
-        Ok(self.load_between(store, now_ms, [terminal, terminal])? > 0)
+        let Some(terminal) = terminal else { return Ok(Stored::No) };
+        self.load_between(store, now_ms, [terminal, terminal])?;
+        let remembered =
+            TerminalId::new(terminal as u64).ok().and_then(|known| self.live.read().by_terminal.get(&known).copied());
+        Ok(match remembered {
+            Some(remembered) if remembered == *token => Stored::Live,
+            Some(_) => Stored::Unsure,
+            None => Stored::No,
+        })
     }
 
     fn load_between(
@@ -309,12 +324,14 @@ mod tests {
         let (tag, other) = (TokenTag([1; 16]), TokenTag([2; 16]));
         let found = |sessions: &Sessions, tag| sessions.load_one(&store, tag, now_ms).unwrap();
         let fresh = sessions(1);
-        assert!(!found(&fresh, &other) && found(&fresh, &tag) && fresh.find(&tag).is_some());
+        assert_eq!((found(&fresh, &other), found(&fresh, &tag)), (Stored::No, Stored::Live));
+        assert!(fresh.find(&tag).is_some());
         let newer = sessions(1);
         newer.open(other, here, TimeMs::from_ms(9));
-        assert!(!found(&newer, &tag) && newer.find(&other).is_some(), "the terminal's newer one stays");
+        assert_eq!(found(&newer, &tag), Stored::Unsure);
+        assert!(newer.find(&other).is_some(), "the terminal's newer one stays");
         store.execute("INSERT INTO session_end VALUES (?1)", [[1_u8; 16]]).unwrap();
-        assert!(!found(&sessions(1), &tag));
+        assert_eq!(found(&sessions(1), &tag), Stored::No);
     }
 
     #[test]

@@ -33,6 +33,8 @@ const PAUSE_MAX_S: u64 = 5;
 /// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
 /// was told.
 const REDIRECTS_MAX: u32 = 100;
+/// Times that a node may say that the outlet is not whole there yet: about a minute at 100 ms.
+const ARRIVALS_MAX: u32 = 600;
 /// Pause before another node is asked, to which the terminal was sent.
 const MOVE_PAUSE_MS: u64 = 50;
 /// How long a node that is asked where to go may take.
@@ -74,6 +76,8 @@ pub struct Answer {
     pub reply: Reply,
     /// Whether an earlier try was sent and not answered: the reply tells of a request that may have come twice.
     pub was_in_doubt: bool,
+    /// Nodes that may have done it before, and did not say so: what they did, the one that replied tells again.
+    pub perhaps_done_at: Vec<u16>,
 }
 
 /// One terminal's connection and session.
@@ -233,23 +237,12 @@ impl Line {
 
     async fn ask_until_answered(&mut self, call: &Call) -> Result<Answer> {
         let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
-        let (mut was_in_doubt, mut absence) = (false, Absence::default());
+        let (mut was_in_doubt, mut perhaps_done_at, mut absence) = (false, Vec::new(), Absence::default());
         self.answered = false;
-        let (mut tries, mut pending, mut redirects) = (0, 0, 0);
+        let (mut tries, mut pending, mut redirects, mut arrivals) = (0, 0, 0, 0);
         while tries < TRIES_MAX {
             tries += 1;
             match self.attempt(call).await {
-                // Its session moves along, and may come a moment later than it.
-                Ok(reply) if reply.status == 401 && self.way.has_just_moved() => {
-                    tries -= 1;
-                    last = anyhow!("{} was answered with 401 behind a move: {}", call.path, text(&reply));
-                    pause_ms = PAUSE_FIRST_MS;
-                }
-                // A node that was started again knows no sessions of outlets that have left.
-                Ok(reply) if reply.status == 401 && redirects < REDIRECTS_MAX && self.is_sent_on().await => {
-                    (tries, redirects) = (0, redirects + 1);
-                    last = anyhow!("{} was sent on: {}", call.path, text(&reply));
-                }
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
                     continue;
@@ -261,9 +254,16 @@ impl Line {
                 }
                 // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
                 Ok(reply) if is_pending(&reply) && pending < PENDING_MAX => {
+                    note_node(&mut perhaps_done_at, self.node());
                     self.tally.delayed.fetch_add(u64::from(pending == 0), Ordering::Relaxed);
                     (tries, pending, pause_ms) = (0, pending + 1, PAUSE_FIRST_MS);
                     last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
+                }
+                // It moves on with the outlet, however long that takes, and its node says when to ask again.
+                Ok(reply) if is_arriving(&reply) && arrivals < ARRIVALS_MAX => {
+                    (tries, arrivals) = (0, arrivals + 1);
+                    pause_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
+                    last = anyhow!("{} waits for its outlet: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
@@ -273,11 +273,12 @@ impl Line {
                     self.tally.resolved.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
                     self.notice(&reply).await;
                     self.answered = true;
-                    return Ok(Answer { reply, was_in_doubt });
+                    return Ok(Answer { reply, was_in_doubt, perhaps_done_at });
                 }
                 Err(lost) => {
                     if lost.was_sent && call.key.is_some() {
                         was_in_doubt = true;
+                        note_node(&mut perhaps_done_at, self.node());
                         self.tally.unanswered.fetch_add(1, Ordering::Relaxed);
                     }
                     // Nobody was there to be asked.
@@ -313,12 +314,6 @@ impl Line {
         let what = anyhow!("{} was answered with 401: {}", call.path, text(reply));
         ensure!(session.is_over(now_ms()), "the session was lost before its end: {what:#}");
         Ok(what)
-    }
-
-    /// Asks the own node where the terminal belongs, and goes there if it is elsewhere, or waits if the node cannot tell yet.
-    async fn is_sent_on(&mut self) -> bool {
-        let asked = ask_where(self.way.endpoint(), &self.credentials.terminal_id).await;
-        asked.is_ok_and(|reply| reply.status == 503 || reply.status == 421 && self.follow(&reply))
     }
 
     /// Goes where a node sends the terminal, with its session and its keys; `false` where that cannot be understood.
@@ -376,9 +371,7 @@ impl Line {
             Err(error) => Err(TransportError { error, was_sent: false }),
         };
         self.is_lost = reply.is_err();
-        // A session may come later than its outlet.
-        let is_early = |reply: &Reply| reply.status == 401 && self.way.has_just_moved();
-        if reply.as_ref().is_ok_and(|reply| is_moving(reply) || is_early(reply)) {
+        if reply.as_ref().is_ok_and(is_moving) {
             self.meet_move();
         }
         reply
@@ -425,9 +418,20 @@ async fn ask_where(endpoint: &Endpoint, terminal_id: &str) -> Result<Reply, Tran
     connection.exchange(&challenge_of(terminal_id), None, ASK_LIMIT).await
 }
 
+fn note_node(nodes: &mut Vec<u16>, node: u16) {
+    if !nodes.contains(&node) {
+        nodes.push(node);
+    }
+}
+
+/// Whether the outlet is on its way to the node.
+fn is_arriving(reply: &Reply) -> bool {
+    reply.status == 503 && reply.json()["code"] == "outlet_arriving"
+}
+
 /// Whether the outlet is on its way to the node, or the node is out of use: its outlets have moved.
 fn is_moving(reply: &Reply) -> bool {
-    reply.status == 503 && matches!(reply.json()["code"].as_str(), Some("outlet_arriving" | "node_fenced"))
+    is_arriving(reply) || reply.status == 503 && reply.json()["code"] == "node_fenced"
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.

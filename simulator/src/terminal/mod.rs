@@ -175,13 +175,14 @@ impl Actor {
 
     /// Writes an acknowledged mutation down; plans to send it again now and then, and always when a try was lost.
     async fn acknowledge(&mut self, verb: Verb, call: Call, answer: Answer, items: Vec<Item>) -> Outcome {
-        let Answer { reply, was_in_doubt } = answer;
+        let Answer { reply, was_in_doubt, perhaps_done_at } = answer;
         let credentials = self.line.credentials();
         let key = call.key.clone().unwrap_or_default();
         let (at_ms, node, outages) = (now_ms(), self.line.node(), self.line.outages());
         let entry = Entry {
             at_ms,
             node,
+            perhaps_done_at,
             terminal: credentials.terminal_id.clone(),
             outlet: credentials.outlet_id.clone(),
             verb,

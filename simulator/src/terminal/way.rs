@@ -13,8 +13,6 @@ use crate::seed::Dice;
 const MISSED_MIN: u32 = 3;
 /// Shortest time between two times that others are asked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// How long an outlet, with its sessions, may take to arrive at the node that terminals are sent to.
-const ARRIVAL_WAIT: Duration = Duration::from_secs(10);
 /// Others that are asked at a time.
 const OTHERS_MAX: usize = 2;
 
@@ -25,14 +23,12 @@ pub struct Way {
     directory: Option<Arc<Directory>>,
     missed: u32,
     asked_at: Option<Instant>,
-    /// When the node became another one.
-    moved_at: Option<Instant>,
 }
 
 impl Way {
     /// The way to a node, without others to fall back to.
     pub fn new(node: u16, endpoint: Endpoint) -> Self {
-        Way { node, endpoint, directory: None, missed: 0, asked_at: None, moved_at: None }
+        Way { node, endpoint, directory: None, missed: 0, asked_at: None }
     }
 
     /// The same, with this directory.
@@ -91,12 +87,7 @@ impl Way {
 
     /// Goes to a node that answered.
     pub fn go(&mut self, node: u16, endpoint: Endpoint) {
-        (self.node, self.endpoint, self.missed, self.moved_at) = (node, endpoint, 0, Some(Instant::now()));
-    }
-
-    /// Whether the node is another one since a moment: it may not know the session yet.
-    pub fn has_just_moved(&self) -> bool {
-        self.moved_at.is_some_and(|moved_at| moved_at.elapsed() < ARRIVAL_WAIT)
+        (self.node, self.endpoint, self.missed) = (node, endpoint, 0);
     }
 
     /// Goes where a node sent the terminal (421); whether that is another node, or `None` where the answer names none that could
@@ -111,7 +102,7 @@ impl Way {
         let is_other = node != self.node;
         (self.node, self.endpoint) = (node, endpoint);
         if is_other {
-            (self.missed, self.moved_at) = (0, Some(Instant::now()));
+            self.missed = 0;
         }
         Some(is_other)
     }

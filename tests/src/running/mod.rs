@@ -65,6 +65,19 @@ impl Hub {
         Hub { process, server, data: data.to_owned(), one_time_password: String::new() }
     }
 
+    /// Waits until this node is connected: nothing moves to one that has never come.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn await_node(&self, number: u16) {
+        wait_until("the node to be connected", || {
+            let view = self.get("/v1/nodes");
+            view["nodes"]
+                .as_array()
+                .is_some_and(|nodes| nodes.iter().any(|line| line["node"] == number && line["connected"] == true))
+        });
+    }
+
     /// Starts it again, where it listened before: nodes are told once where it is.
     ///
     /// # Panics

@@ -72,6 +72,7 @@ impl Scene {
         running.hub.command(&["import"], &["node", "--id", "2", "--name", "节点2"]);
         let more = [("strangers_per_second", "1000000"), ("terminal_requests_per_second", "1000000")];
         let second = Node::start_as(&folder.path().join("node2"), &running.hub, 2, &more);
+        running.hub.await_node(2);
         let packs = running.terminal.ask("GET", "/v1/packs").json();
         let name = packs["packs"][0]["pack"].as_str().unwrap_or_else(|| panic!("{packs}"));
         let batch = name[..name.rfind('-').expect("a pack has a number") + 1].to_string();

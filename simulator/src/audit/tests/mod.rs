@@ -88,6 +88,7 @@ fn entry(verb: Verb, key: &str, items: Vec<(String, i64)>) -> Entry {
     Entry {
         at_ms: 0,
         node: 1,
+        perhaps_done_at: vec![],
         terminal: TERMINAL.to_owned(),
         outlet: OUTLET.to_owned(),
         verb,
@@ -273,6 +274,15 @@ fn an_acknowledged_amount_that_differs_from_the_event_is_acked_lost() {
     let mut story = story();
     story.journal[1].items[0].amount_fen += 1;
     story.breaks(&[Property::AckedLost]);
+}
+
+#[test]
+fn a_mutation_that_another_node_did_is_acked_lost_unless_that_one_was_asked_before_and_not_heard() {
+    let mut story = story();
+    story.journal[2].node = 2;
+    story.breaks(&[Property::AckedLost]);
+    story.journal[2].perhaps_done_at = vec![1];
+    story.breaks(&[]);
 }
 
 #[test]
