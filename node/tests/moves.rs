@@ -116,6 +116,20 @@ async fn an_outlet_that_comes_back_brings_the_sessions_that_live_where_it_was_an
 }
 
 #[tokio::test]
+async fn a_person_defined_anew_on_the_way_is_told_behind_the_arrival_and_the_session_that_came_along_ends() {
+    let mut api = Api::open(100).await;
+    let token = api.token(clerk(1).operator).await;
+    api.hub(vec![ordered(1, outlet(1))]).await;
+    api.app.writer.release(vec![outlet(1)]).await.unwrap();
+    let rows = rows_after(&api, "");
+    api.hub(vec![left(1)]).await;
+    let mut facts = comes(2, rows);
+    facts.push(anew());
+    api.hub(facts).await;
+    assert_eq!(problem(&api.get(&token, "/v1/account").await, 401), "session_expired");
+}
+
+#[tokio::test]
 async fn a_token_that_is_forgotten_with_its_outlet_is_sent_on_then_told_to_wait_for_its_return_and_then_good() {
     let mut api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;

@@ -87,11 +87,24 @@ fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
     nothing_lost(&mut pair);
 }
 
-/// A hub that lacks nothing ends at once.
+/// A hub that lacks nothing ends once its nodes are there, and says until then that it waits for them.
 fn nothing_lost(pair: &mut Pair) {
+    pair.nodes[1].process.kill();
     restore(pair, &[]);
     pair.start_hub();
+    let hub = pair.hub();
+    let ready = hub.get("/health/ready");
+    assert_eq!(ready["status"], "recovering", "{ready}");
+    assert!(ready["warnings"][0].as_str().is_some_and(|told| told.contains("restore --status")), "{ready}");
+    let moves = json!({ "moves": [{ "outlet": pair.terminals[0].outlet(), "to": 2 }] });
+    let refused = hub.server.ask(&hub.as_machine("POST", "/v1/handoffs").json(&moves));
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("recovering")), "{}", refused.json());
+    assert!(refused.json()["hint"].as_str().is_some_and(|hint| hint.contains("restore --status")));
+    let nodes = hub.command(&["node", "list"], &[]);
+    assert!(nodes.lines().any(|line| line.trim_start().starts_with("2  NO")), "{nodes}");
+    pair.nodes[1].restart();
     let over = wait_until_over(pair);
     assert_eq!((&over["recovered"], &over["lost"], &over["generation"]), (&json!(0), &json!(0), &json!(3)), "{over}");
+    assert_eq!(pair.hub().get("/health/ready")["status"], "ready");
     pair.digest();
 }

@@ -1,6 +1,6 @@
 //! `handoff`: outlets that move from node to node.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -11,6 +11,8 @@ use super::client::{Client, block_on};
 
 /// How often moves under way are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Nothing has moved for so long: somebody is waited for.
+const STILL: Duration = Duration::from_secs(5);
 const JSON: &str = "application/json";
 
 #[derive(Debug, Subcommand)]
@@ -128,7 +130,11 @@ async fn plan(client: &Client, args: &PlanArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     show(&view);
+    warn_of_absent(&view);
     let plan = view["plan"].as_str().context("the hub named no plan")?;
+    if view["moves"] == 0 {
+        return Ok(());
+    }
     let (data, (name, node)) = (args.data.data.display(), aim.words());
     println!("So be it: jikai-hub handoff start --data {data} --{name} {node} --plan {plan}");
     Ok(())
@@ -162,9 +168,24 @@ pub(super) async fn planned(client: &Client, aim: Whole) -> anyhow::Result<Value
 pub(super) fn show(view: &Value) {
     println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
     for node in view["nodes"].as_array().into_iter().flatten() {
-        println!("{:>5}  {:>12}  {:>12}", node["node"], node["outlets_now"], node["outlets_then"]);
+        let gone = if node["connected"] == false { "  not connected" } else { "" };
+        println!("{:>5}  {:>12}  {:>12}{gone}", node["node"], node["outlets_now"], node["outlets_then"]);
     }
     println!("{} outlets would move.", view["moves"]);
+}
+
+/// Tells which nodes would hold the plan up.
+pub(super) fn warn_of_absent(view: &Value) {
+    let takes_part = |node: &&Value| node["connected"] == false && node["outlets_now"] != node["outlets_then"];
+    for node in view["nodes"].as_array().into_iter().flatten().filter(takes_part) {
+        println!("{}", held_up_by(&node["node"]));
+    }
+}
+
+fn held_up_by(node: &Value) -> String {
+    format!(
+        "Node {node} is not connected: what is ordered from it or to it waits until it is. A dead one is replaced: `jikai-hub node replace`."
+    )
 }
 
 /// Moves the outlets of a plan that was shown.
@@ -192,16 +213,36 @@ async fn start(client: &Client, args: &StartArgs) -> anyhow::Result<()> {
     until_arrived(client).await
 }
 
-/// Returns when nothing moves any more.
+/// Returns when nothing moves any more. Where nothing has moved for a while, says once which nodes are waited for.
 pub(super) async fn until_arrived(client: &Client) -> anyhow::Result<()> {
+    let (mut before, mut since, mut was_told) = (Value::Null, Instant::now(), false);
     loop {
         let view = client.get("/v1/handoffs").await?;
         if view["waiting"] == 0 && view["under_way"].as_array().is_none_or(Vec::is_empty) {
             println!("Nothing moves any more.");
             return Ok(());
         }
+        if view != before {
+            (before, since) = (view, Instant::now());
+        } else if !was_told && since.elapsed() > STILL {
+            for node in absent(client, &before).await? {
+                println!("{}", held_up_by(&node));
+            }
+            println!("Ctrl-C ends only the waiting; `jikai-hub handoff cancel` takes back what was not let go of.");
+            was_told = true;
+        }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// The nodes from or to which something is on its way, and which are not connected.
+async fn absent(client: &Client, handoffs: &Value) -> anyhow::Result<Vec<Value>> {
+    let ways = handoffs["under_way"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let takes_part = |node: &Value| ways.iter().any(|way| way["from_node"] == *node || way["to_node"] == *node);
+    let view = client.get("/v1/nodes").await?;
+    let nodes = view["nodes"].as_array().into_iter().flatten();
+    let absent = nodes.filter(|node| node["connected"] == false && takes_part(&node["node"]));
+    Ok(absent.map(|node| node["node"].clone()).collect())
 }
 
 async fn status(client: &Client) -> anyhow::Result<()> {

@@ -55,6 +55,8 @@ pub(super) struct LoadView {
     /// Outlets now; those on their way count where they go.
     outlets_now: usize,
     outlets_then: usize,
+    /// Whether it is connected now: nothing leaves or reaches one that is not.
+    connected: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -72,10 +74,12 @@ pub(super) struct PlanView {
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn plan(State(app): State<App>, Query(aim): Query<AimParams>) -> Result<Json<PlanView>, Problem> {
     let plan = make(&app, &aim).await?;
+    let now_ms = app.sequencer.now_ms();
     let nodes = plan.loads.iter().map(|load| LoadView {
         node: load.node.get(),
         outlets_now: load.now,
         outlets_then: load.then,
+        connected: app.links.view(load.node, now_ms).connected,
     });
     Ok(Json(PlanView { plan: plan.id(), moves: plan.moves.len(), nodes: nodes.collect() }))
 }

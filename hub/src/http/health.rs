@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::consistency::check_state;
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::{CertificateRow, RetiredRow, applied_position};
+use crate::machine::{CertificateRow, RecoveryRow, RetiredRow, applied_position};
 use crate::machines::OwnState;
 use crate::raft::digests::Agreement;
 
@@ -23,9 +23,10 @@ pub(super) struct LiveView {
     status: &'static str,
 }
 
-/// How the hub stands. `status` is `ready` only when its state answered just now.
+/// How the hub stands, where its state answered just now.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ReadyView {
+    /// ready; recovering: put back from a copy, it shows what the copy has and changes nothing until its nodes have returned the rest.
     status: &'static str,
     applied_index: u64,
     /// Until the hub's own certificate ends. Seconds; negative once it has.
@@ -62,20 +63,26 @@ pub(super) async fn ready(State(app): State<App>) -> Result<Json<ReadyView>, Pro
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_leader", detail, hint));
     }
     check_state(&app)?;
-    let read = app.pool.read(|store| applied_position(store)).await;
-    let applied = read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
+    let read =
+        app.pool.read(|store| Ok::<_, rusqlite::Error>((applied_position(store)?, RecoveryRow::is_on(store)?))).await;
+    let (applied, is_recovering) =
+        read.map_err(|error| unknown(error.to_string()))?.map_err(|error| unknown(error.to_string()))?;
     let (expiry, now_ms) = (app.expiry.borrow().clone(), app.sequencer.now_ms());
     Ok(Json(ReadyView {
-        status: "ready",
+        status: if is_recovering { "recovering" } else { "ready" },
         applied_index: applied.get(),
         certificate_expires_in_s: expiry.certificate.expires_in_s(now_ms),
         authority_expires_in_s: expiry.authority_expires_in_s(now_ms),
-        warnings: warnings(&app, expiry.warnings(now_ms)).await?,
+        warnings: warnings(&app, is_recovering, expiry.warnings(now_ms)).await?,
     }))
 }
 
 /// What a person must look after: also nodes that cannot read what their feed goes on with.
-async fn warnings(app: &App, mut warnings: Vec<String>) -> Result<Vec<String>, Problem> {
+async fn warnings(app: &App, is_recovering: bool, mut warnings: Vec<String>) -> Result<Vec<String>, Problem> {
+    if is_recovering {
+        let told = "the hub awaits what its nodes had received: `jikai-hub restore --status` shows which, `--finish --without` goes on";
+        warnings.push(told.to_owned());
+    }
     warnings.extend(app.sequencer.agreement().and_then(doubt));
     let stopped = app.links.stopped();
     if !stopped.is_empty() {

@@ -2,6 +2,8 @@
 
 use jikai_schema::command::Refusal;
 
+use crate::machine::RECOVERING;
+
 /// What to do about a refused request that is no import.
 pub(super) fn hint(refusal: &Refusal) -> &'static str {
     match refusal {
@@ -24,6 +26,7 @@ pub(super) fn import_hint(refusal: &Refusal) -> &'static str {
         Refusal::Unknown { .. } => "Define it first, or correct its id.",
         Refusal::ExistsWithOther { .. } => "What exists is never overwritten: correct the contents, or use a new id.",
         Refusal::PackNotInWarehouse { .. } => "Import the batch whole, and ship only packs that were not shipped.",
+        Refusal::Rule { code, .. } if code == RECOVERING => rule(code),
         _ => "Correct what breaks the rule, then import again; equal parts are skipped.",
     }
 }
@@ -105,6 +108,9 @@ fn rule(code: &str) -> &'static str {
         "node_in_handoff" => {
             "Wait until they have arrived (`jikai-hub handoff status`), or take back what waits: `jikai-hub handoff cancel`."
         }
+        RECOVERING => {
+            "Wait until its nodes have returned the rest: `jikai-hub restore --status` shows whom it awaits, and `--finish --without` goes on without them."
+        }
         "no_epoch" | "same_store" => "Ask again: another store is drawn each time.",
         "outlet_suspended" => "Put the outlet in use first, or choose another one.",
         "batch_stopped" | "sale_transition" => "Propose the sale of the batch first (POST /v1/changes, kind sale).",
@@ -119,7 +125,8 @@ mod tests {
     use super::*;
 
     /// Refusals that a person meets at the API, not in a file.
-    const PERSONAL: [&str; 19] = [
+    const PERSONAL: [&str; 20] = [
+        RECOVERING,
         "node_exists",
         "node_retired",
         "node_serves_outlets",

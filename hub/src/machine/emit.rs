@@ -90,6 +90,7 @@ impl Machine<'_> {
         let event = Event { key, at_ms, actor: stamp.actor.clone(), request: stamp.request, body };
         let bytes = codec::encode_event(&event)?;
         self.projection.apply(&event)?;
+        self.note_redefined(&event.body)?;
         self.at_ms = at_ms;
         self.append(&event, &bytes)
     }

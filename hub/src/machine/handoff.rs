@@ -7,14 +7,19 @@
 use std::collections::BTreeSet;
 
 use jikai_schema::command::{HandoffCommand, MOVES_MAX, Outcome, OutletMove, WINDOW_MAX};
-use jikai_schema::event::{Actor, Event, EventBody, HandoffEvent, MOVED_REQUESTS_MAX, MovedRequest};
-use jikai_schema::id::{NodeId, OutletId};
+use jikai_schema::event::{Actor, Event, EventBody, HandoffEvent, MOVED_REQUESTS_MAX, MasterEvent, MovedRequest};
+use jikai_schema::id::{NodeId, OperatorId, OutletId, TerminalId};
 use jikai_schema::ledger::AccountId;
 use jikai_schema::outlet_rows;
 use jikai_schema::time::TimeMs;
 
 use super::error::Stop;
+use super::subject::Subject;
 use super::{Machine, Stamp, StorageError, rule, unknown};
+
+/// Kinds in `handoff_redefined`.
+const DEVICE: i64 = 1;
+const PERSON: i64 = 2;
 
 impl Machine<'_> {
     pub(super) fn handoff(&mut self, stamp: Stamp<'_>, command: &HandoffCommand) -> Result<Outcome, Stop> {
@@ -81,6 +86,7 @@ impl Machine<'_> {
             if let Some(way) = self.projection.handoff(outlet)? {
                 let event = HandoffEvent::Cancelled { handoff: way.handoff, outlet, from: way.node };
                 self.emit(stamp, EventBody::Handoff(event))?;
+                self.forget_redefined(outlet)?;
                 cancelled += 1;
             }
         }
@@ -133,11 +139,56 @@ impl Machine<'_> {
         (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
     ) -> Result<(), StorageError> {
+        let redefined = self.redefined_of(outlet)?;
         self.move_rows(stamp, (handoff, outlet), to)?;
         let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
         let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
         self.emit(stamp, EventBody::Handoff(arrived))?;
-        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
+        for subject in redefined {
+            if let Some(definition) = self.defined(subject)? {
+                self.emit(stamp, EventBody::Master(definition))?;
+            }
+        }
+        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))?;
+        self.forget_redefined(outlet)
+    }
+
+    /// Notes what is defined anew of an outlet on its way: its old node is told, and lets nobody in any more who logged in before; the new
+    /// one, which gets the open sessions with the rows, is told as well.
+    pub(super) fn note_redefined(&mut self, body: &EventBody) -> Result<(), StorageError> {
+        let (outlet, kind, id) = match body {
+            EventBody::Master(MasterEvent::TerminalDefined { terminal, .. }) => {
+                (terminal.outlet(), DEVICE, terminal.get())
+            }
+            EventBody::Master(MasterEvent::OperatorDefined { operator, .. }) => {
+                (operator.outlet(), PERSON, operator.get())
+            }
+            _ => return Ok(()),
+        };
+        let sql = "INSERT OR IGNORE INTO handoff_redefined \
+                   SELECT ?1, ?2, ?3 WHERE EXISTS (SELECT 1 FROM handoff WHERE outlet = ?1)";
+        self.tx.prepare_cached(sql)?.execute((outlet.get(), kind, id as i64))?;
+        Ok(())
+    }
+
+    /// What was defined anew meanwhile and is in use: sessions of what is out of use do not live anywhere.
+    fn redefined_of(&self, outlet: OutletId) -> Result<Vec<Subject>, StorageError> {
+        let sql = "SELECT kind, id FROM handoff_redefined WHERE outlet = ?1 ORDER BY kind, id";
+        let mut statement = self.tx.prepare_cached(sql)?;
+        let mut rows = statement.query([outlet.get()])?;
+        let mut redefined = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (kind, id): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let damaged = |_| StorageError::Damaged { table: "handoff_redefined", key: id };
+            if kind == DEVICE {
+                let terminal = TerminalId::new(id as u64).map_err(damaged)?;
+                redefined.extend((!self.projection.is_revoked(terminal)?).then_some(Subject::Terminal(terminal)));
+            } else {
+                let operator = OperatorId::new(id as u64).map_err(damaged)?;
+                redefined.extend((!self.projection.is_disabled(operator)?).then_some(Subject::Operator(operator)));
+            }
+        }
+        Ok(redefined)
     }
 
     /// Tells the new node what the outlet asked and has.
@@ -213,6 +264,12 @@ impl Machine<'_> {
 
     pub(super) fn forget_requests(&mut self, outlet: OutletId) -> Result<(), StorageError> {
         self.tx.prepare_cached("DELETE FROM handoff_request WHERE outlet = ?1")?.execute([outlet.get()])?;
+        Ok(())
+    }
+
+    /// Not with the requests: those of a release that came too late are forgotten while another order stands.
+    pub(super) fn forget_redefined(&mut self, outlet: OutletId) -> Result<(), StorageError> {
+        self.tx.prepare_cached("DELETE FROM handoff_redefined WHERE outlet = ?1")?.execute([outlet.get()])?;
         Ok(())
     }
 

@@ -49,6 +49,7 @@ const TABLES: &[KeyedTable] = &[
     table("generation", "only_row"),
     table("handoff_waiting", "outlet"),
     table("handoff_request", "outlet, request"),
+    table("handoff_redefined", "outlet, kind, id"),
     table("handoff_pace", "only_row"),
     table("node_epoch", "node, epoch"),
     table("node_run", "node"),

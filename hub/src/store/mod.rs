@@ -31,6 +31,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0014_handoff.sql"),
     include_str!("0016_node_epoch.sql"),
     include_str!("0017_recovery.sql"),
+    include_str!("0018_redefined.sql"),
 ];
 
 /// File name of the state inside the data directory.

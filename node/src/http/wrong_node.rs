@@ -50,10 +50,14 @@ pub(super) async fn check_served(app: &App, outlet: OutletId) -> Result<(), Prob
     admit(app, known, told.map_err(|Unreachable| outlet_arriving())?).await
 }
 
+/// One that is coming back is on the list of those that left until it has arrived.
 async fn look(app: &App, outlet: OutletId) -> Result<Known, Problem> {
-    check_moved(app, outlet).await?;
     let here = app.node;
-    Ok(app.pool.read(move |store| known(store, outlet, here)).await??)
+    let known = app.pool.read(move |store| known(store, outlet, here)).await??;
+    if !known.is_arriving {
+        check_moved(app, outlet).await?;
+    }
+    Ok(known)
 }
 
 /// By what this node knows, and else by what the hub told.

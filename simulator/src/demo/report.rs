@@ -287,7 +287,14 @@ mod tests {
         let recover_ms = Recovery { p50: 1.0, p99: 2.0, max: 2.0 };
         several.faults.insert(
             "kill-leader".to_owned(),
-            FaultReport { trials: 3, recover_ms, failed_operations: 0, interruption_ms: None, within_bound: true },
+            FaultReport {
+                trials: 3,
+                recover_ms,
+                failed_operations: 0,
+                interruption_ms: None,
+                worst_second_p99_ms: None,
+                within_bound: true,
+            },
         );
         assert!(several.holds());
         let json = serde_json::to_value(several).unwrap();

@@ -22,7 +22,7 @@ fn every_victim_at_every_step_leaves_one_owner_and_nothing_is_lost_or_doubled() 
     }
     // With three machines another one takes over from the leader that is killed.
     scene.grow_hub();
-    for step in [Step::Released, Step::Moved] {
+    for step in Step::OF_THREE_MACHINES {
         strike(&mut scene, step, Role::Hub);
     }
 }

@@ -45,6 +45,18 @@ impl Step {
         Step::Returned,
     ];
 
+    /// Those that can be held where the hub has three machines. The others need a hub that stops at one entry, or loses what it was sent: of
+    /// three machines the others go on.
+    pub const OF_THREE_MACHINES: [Step; 7] = [
+        Step::Ordered,
+        Step::OrderAtOldNode,
+        Step::Released,
+        Step::Moved,
+        Step::RowsAtNewNode,
+        Step::LeftFirst,
+        Step::ArrivedFirst,
+    ];
+
     pub fn words(self) -> &'static str {
         match self {
             Step::Ordered => "ordered at the hub, the old node has not heard",

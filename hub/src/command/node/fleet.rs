@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::super::DataArg;
 use super::super::client::Client;
-use super::super::handoff::{Whole, begin, planned, show, until_arrived};
-use super::{Files, JSON};
+use super::super::handoff::{Whole, begin, planned, show, until_arrived, warn_of_absent};
+use super::{Files, JSON, join_words};
 
 pub(super) const ADD_EXAMPLE: &str = "Example:
   jikai-hub node add --data ./hub --id 12 --name 节点12 --out node-12.json
@@ -66,9 +66,9 @@ pub(super) async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
         // Where it is the only one there is nothing to share.
         Err(error) => println!("\nNo plan can be made now: {error:#}"),
     }
-    let (data, out) = (data.data.display(), out.display());
+    let (data, join) = (data.data.display(), join_words(out, code_file.as_deref()));
     println!("\nNext:");
-    println!("  1. on its machine:          jikai-node init --data DIR --join {out} --listen IP:PORT");
+    println!("  1. on its machine:          {join}");
     println!("  2. on its machine:          jikai-node run --data DIR");
     println!("  3. here, once it has come:  jikai-hub handoff plan --data {data} --fill {id}");
     Ok(())
@@ -121,6 +121,7 @@ async fn drain(client: &Client, args: &RemoveArgs) -> anyhow::Result<()> {
     let aim = Whole::Empty(args.id);
     let view = planned(client, aim).await?;
     show(&view);
+    warn_of_absent(&view);
     if view["moves"] != 0 {
         if !args.yes && !agreed(args.id)? {
             bail!("nothing was done; --yes says it beforehand");

@@ -19,6 +19,9 @@ const JSON: &str = "application/json";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
+    /// Show all nodes: their links, their stores, and what is to be looked after.
+    #[command(after_help = "Example:\n  jikai-hub node list --data ./hub")]
+    List(ListArgs),
     /// Show a node: its link, its store, and from where on an earlier store holds what never came.
     #[command(after_help = "Example:\n  jikai-hub node show --data ./hub --node 3 --json > node-3.json")]
     Show(ShowArgs),
@@ -35,8 +38,17 @@ pub(super) enum NodeCommand {
 
 const REPLACE_EXAMPLE: &str = "Example:
   jikai-hub node replace --data ./hub --node 3 --out node-3.json --reason 'disk failed'
-Then, on the new machine: jikai-node init --data DIR --join node-3.json
+Then, on the new machine: jikai-node init --data DIR --join node-3.json --listen IP:PORT
 The old store serves nobody from then on. Keep its disk: `jikai-node salvage` names what it alone holds.";
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
@@ -81,6 +93,7 @@ impl NodeCommand {
     /// The data directory that it works on.
     pub(super) fn data(&self) -> &DataArg {
         match self {
+            NodeCommand::List(args) => &args.data,
             NodeCommand::Show(args) => &args.data,
             NodeCommand::Add(args) => &args.data,
             NodeCommand::Remove(args) => &args.data,
@@ -92,11 +105,50 @@ impl NodeCommand {
 pub(super) fn node(command: &NodeCommand) -> anyhow::Result<()> {
     let client = Client::open(&command.data().data)?;
     match command {
+        NodeCommand::List(args) => list(&client, args),
         NodeCommand::Show(args) => show(&client, args),
         NodeCommand::Add(args) => block_on(fleet::add(&client, args)),
         NodeCommand::Remove(args) => block_on(fleet::remove(&client, args)),
         NodeCommand::Replace(args) => replace(&client, args),
     }
+}
+
+fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()> {
+    let view = block_on(client.get("/v1/nodes"))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&view)?);
+        return Ok(());
+    }
+    println!("{:>5}  {:9}  {:>9}  {:>5}  {:>12}  name", "node", "connected", "lag ms", "epoch", "events held");
+    for node in view["nodes"].as_array().into_iter().flatten() {
+        let connected = if node["connected"] == true { "yes" } else { "NO" };
+        let held = node["up_next"].as_u64().unwrap_or_default().saturating_sub(1);
+        let name = node["name"].as_str().unwrap_or("-");
+        println!("{:>5}  {connected:9}  {:>9}  {:>5}  {held:>12}  {name}", node["node"], node["lag_ms"], node["epoch"]);
+        told_of(node).iter().for_each(|line| println!("{:>7}{line}", ""));
+    }
+    for node in view["retired"].as_array().into_iter().flatten() {
+        println!("{:>5}  out of use", node["node"]);
+    }
+    Ok(())
+}
+
+/// What is to be looked after at a node.
+fn told_of(node: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(stopped) = node["feed_stopped"].as_str() {
+        lines.push(format!("ITS FEED IS STOPPED, upgrade it: {stopped}"));
+    }
+    if let Some(refused) = node["refused"].as_str() {
+        lines.push(format!("refused: {refused}"));
+    }
+    if let Some(at_ms) = node["clone_refused_at_ms"].as_i64() {
+        lines.push(format!("A COPY of its store was refused on {}: find out who made it.", day(at_ms)));
+    }
+    if node["quarantined"].as_u64().is_some_and(|count| count > 0) {
+        lines.push(format!("{} of its events could not be applied, and wait for a person.", node["quarantined"]));
+    }
+    lines
 }
 
 fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
@@ -110,15 +162,7 @@ fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     println!("node {}  {}  epoch {}", node["node"], text(&node["name"]), node["epoch"]);
     println!("connected: {}   lag: {} ms   next event: {}", node["connected"], node["lag_ms"], node["up_next"]);
-    if let Some(stopped) = node["feed_stopped"].as_str() {
-        println!("ITS FEED IS STOPPED, upgrade it: {stopped}");
-    }
-    if let Some(refused) = node["refused"].as_str() {
-        println!("refused: {refused}");
-    }
-    if let Some(at_ms) = node["clone_refused_at_ms"].as_i64() {
-        println!("A COPY of its store was refused on {}: find out who made it.", day(at_ms));
-    }
+    told_of(node).iter().for_each(|line| println!("{line}"));
     for row in node["replacements"].as_array().into_iter().flatten() {
         println!(
             "epoch {} since {}: {}\n    the store before holds alone what follows event {} (chain {})",
@@ -145,9 +189,19 @@ fn replace(client: &Client, args: &ReplaceArgs) -> anyhow::Result<()> {
     let held = made["next_seq"].as_u64().unwrap_or_default().saturating_sub(1);
     println!("The old store of node {} is shut out. The hub holds its log up to event {held}.", args.node);
     files.write(&made)?;
-    let out = args.out.display();
-    println!("New store of epoch {}, on its machine: jikai-node init --data DIR --join {out}", made["epoch"]);
+    println!(
+        "New store of epoch {}, on its machine: {}",
+        made["epoch"],
+        join_words(&args.out, args.code_file.as_deref())
+    );
+    println!("Its --listen, --ack and --public-address are given there, as the node before had them in its node.toml.");
     Ok(())
+}
+
+/// How the new store is made on its machine.
+fn join_words(out: &Path, code: Option<&Path>) -> String {
+    let code = code.map_or(String::new(), |path| format!(" --code-file {}", path.display()));
+    format!("jikai-node init --data DIR --join {}{code} --listen IP:PORT", out.display())
 }
 
 /// The files of an invitation.

@@ -101,12 +101,14 @@ impl Machine<'_> {
             }
             HandoffEvent::Arrived { handoff, outlet, from, to, balance } => {
                 self.forget_requests(*outlet)?;
+                self.forget_redefined(*outlet)?;
                 self.note_half((*handoff, *outlet), (*from, *to, *balance), false)
             }
             HandoffEvent::Left { handoff, outlet, from, to, balance } => {
                 self.note_half((*handoff, *outlet), (*from, *to, *balance), true)
             }
             HandoffEvent::Returned { outlet, .. } => self.forget_requests(*outlet),
+            HandoffEvent::Cancelled { outlet, .. } => self.forget_redefined(*outlet),
             _ => Ok(()),
         }
     }

@@ -125,6 +125,7 @@ impl Machine<'_> {
             let insert = "INSERT OR REPLACE INTO quarantine VALUES (0, ?1, ?2, ?3)";
             self.tx.prepare_cached(insert)?.execute((event.key.seq as i64, reason, bytes))?;
         } else {
+            self.note_redefined(&event.body)?;
             self.follow_up(&event.body)?;
         }
         self.at_ms = self.at_ms.max(event.at_ms);

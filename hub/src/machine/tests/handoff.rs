@@ -1,5 +1,7 @@
-use jikai_schema::command::{Command, HandoffCommand, Outcome, OutletMove, Refusal};
-use jikai_schema::event::{EventBody, HandoffEvent, MasterEvent, MovedRequest};
+use jikai_schema::codec::decode_event;
+use jikai_schema::command::{AccessCommand, Command, HandoffCommand, Outcome, OutletMove, Refusal};
+use jikai_schema::event::{EventBody, HandoffEvent, MasterEvent, MovedRequest, OperatorRole};
+use jikai_schema::id::OperatorId;
 use jikai_schema::ledger::AccountId;
 use jikai_schema::projection::Projection;
 
@@ -110,6 +112,67 @@ fn an_outlet_that_is_ordered_elsewhere_before_its_release_is_heard_goes_there_on
     hub.ask(Command::IngestEvents(log.batch(vec![released(2, FIRST, 3)])));
     assert_eq!((node_of(&hub, FIRST), hub.count("SELECT count(*) FROM handoff")), (3, 0));
     assert_eq!(hub.count("SELECT count(*) FROM quarantine"), 0);
+}
+
+/// Who is defined anew in the feed of the second node behind the arrival, and before the leave.
+fn retold(hub: &Hub) -> Vec<MasterEvent> {
+    let mut statement = hub.state.prepare("SELECT bytes FROM hub_log ORDER BY seq").unwrap();
+    let bytes = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+    let bodies = bytes.map(|bytes| decode_event(&bytes.unwrap()).unwrap().body);
+    let behind = bodies.skip_while(|body| !matches!(body, EventBody::Handoff(HandoffEvent::Arrived { .. })));
+    let between = behind.skip(1).take_while(|body| !matches!(body, EventBody::Handoff(_)));
+    let master = between.map(|body| match body {
+        EventBody::Master(definition) => definition,
+        other => panic!("{other:?}"),
+    });
+    master.collect()
+}
+
+#[test]
+fn a_device_or_person_defined_anew_on_the_way_is_told_to_the_new_node_too_and_one_out_of_use_is_not_taken_back() {
+    let person = OperatorId::new(1_301_000_101).unwrap();
+    let anew = || {
+        let (name, password_hash) = ("another".to_owned(), "$argon2id$another".to_owned());
+        let role = OperatorRole::Clerk;
+        Command::Access(AccessCommand::DefineOperator { operator: person, name, role, password_hash })
+    };
+    for (before, disabled, expected) in [(false, false, 1), (false, true, 0), (true, false, 0)] {
+        let mut hub = Hub::set_up();
+        let mut log = NodeLog::new(1);
+        if before {
+            hub.ask(anew());
+        }
+        hub.ask(moves(&[(FIRST, 2)], 1));
+        if !before {
+            hub.ask(anew());
+        }
+        if disabled {
+            hub.ask(Command::Access(AccessCommand::DisableOperator { operator: person }));
+        }
+        hub.ask(Command::IngestEvents(log.batch(vec![released(1, FIRST, 2)])));
+        let told = retold(&hub);
+        assert_eq!(told.len(), expected, "{told:?}");
+        let to_the_new_one = |fact: &MasterEvent| {
+            matches!(fact, MasterEvent::OperatorDefined { operator, node: to, password_hash, .. }
+                if *operator == person && *to == node(2) && password_hash == "$argon2id$another")
+        };
+        assert!(told.iter().all(to_the_new_one), "{told:?}");
+        let out = hub.count("SELECT count(*) FROM operator_disabled");
+        assert_eq!((out, hub.count("SELECT count(*) FROM handoff_redefined")), (i64::from(disabled), 0));
+    }
+}
+
+#[test]
+fn who_is_defined_anew_before_an_order_is_taken_back_is_not_told_by_a_later_one() {
+    let mut hub = Hub::set_up();
+    let mut log = NodeLog::new(1);
+    hub.ask(moves(&[(FIRST, 2)], 1));
+    hub.ask(Command::DefineMaster(vec![define_terminal(1_301_000_103)]));
+    assert_eq!(hub.count("SELECT count(*) FROM handoff_redefined WHERE kind = 1"), 1);
+    hub.ask(Command::Handoff(HandoffCommand::Cancel { outlets: Vec::new() }));
+    hub.ask(moves(&[(FIRST, 2)], 1));
+    hub.ask(Command::IngestEvents(log.batch(vec![released(2, FIRST, 2)])));
+    assert_eq!((node_of(&hub, FIRST), retold(&hub)), (2, Vec::new()));
 }
 
 #[test]

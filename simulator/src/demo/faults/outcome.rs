@@ -21,6 +21,9 @@ pub struct FaultReport {
     /// How long outlets were interrupted that moved while nobody was killed: each by the operation of it that waited longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruption_ms: Option<Interruption>,
+    /// The p99 of the worst second of each trial, beside that of an undisturbed time as long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worst_second_p99_ms: Option<Seconds>,
     /// Whether the longest times are within what fails the run.
     #[serde(skip)]
     pub within_bound: bool,
@@ -73,6 +76,38 @@ impl Interruption {
     }
 }
 
+/// The p99 of the worst second, over the trials. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Seconds {
+    /// While nothing was struck.
+    pub normal: Recovery,
+    /// From the stroke until all was calm.
+    pub during: Recovery,
+}
+
+impl Seconds {
+    /// Over the trials in which they were measured; `None`: in none.
+    fn of(trials: &[Trial]) -> Option<Self> {
+        let pairs: Vec<[Duration; 2]> = trials.iter().filter_map(|trial| trial.worst_seconds).collect();
+        let over = |which: usize| Recovery::of(pairs.iter().map(|pair| pair[which]));
+        (!pairs.is_empty()).then(|| Seconds { normal: over(0), during: over(1) })
+    }
+
+    /// One trial tells little: the twenty slowest of the 2,000 operations of its worst second lie behind one flush of a disk that all stores of
+    /// the demo share. So half of the trials are compared with half of the undisturbed times.
+    fn told(self, factor: f64) -> String {
+        let Seconds { normal, during } = self;
+        format!(
+            "{}, {} ms beside {} ms in half of the trials, {} beside {} in the worst",
+            met(during.p50 < factor * normal.p50),
+            during.p50,
+            normal.p50,
+            during.max,
+            normal.max
+        )
+    }
+}
+
 /// One stroke and what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::demo) struct Trial {
@@ -84,6 +119,8 @@ pub(in crate::demo) struct Trial {
     pub told: String,
     /// Where outlets moved and nobody was killed: the longest interruption of each.
     pub interruptions: Option<Vec<Duration>>,
+    /// Where terminals shall notice little: the p99 of the worst second before and during.
+    pub worst_seconds: Option<[Duration; 2]>,
 }
 
 fn recovery_of(trials: &[Trial]) -> Recovery {
@@ -118,6 +155,7 @@ impl Outcomes {
             let report = FaultReport {
                 within_bound: recover_ms.max <= fault.terms().recover_ms_bound && interrupted_ms <= UNSERVED_MS_BOUND,
                 interruption_ms,
+                worst_second_p99_ms: Seconds::of(trials),
                 trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
                 recover_ms,
                 failed_operations: trials.iter().map(|trial| trial.failed_operations).sum(),
@@ -141,6 +179,11 @@ impl Outcomes {
                     let is_met = measured.is_some_and(|interruption| interruption.longest.p99 < limit_ms);
                     let p99 = measured.map_or("not measured".to_owned(), |found| format!("{} ms", found.longest.p99));
                     format!("interruption of moved outlets p99 below {limit_ms} ms: {}, {p99}", met(is_met))
+                }
+                Demand::SecondsBelow(factor) => {
+                    let told =
+                        Seconds::of(trials).map_or("MISSED, not measured".to_owned(), |seconds| seconds.told(factor));
+                    format!("p99 of the worst second below {factor} × normal: {told}")
                 }
                 Demand::Told(demand) => demand.to_owned(),
             };
@@ -176,7 +219,7 @@ mod tests {
 
     fn trial(recovered_ms: u64, failed_operations: u64) -> Trial {
         let recovered = Duration::from_millis(recovered_ms);
-        Trial { recovered, failed_operations, told: String::new(), interruptions: None }
+        Trial { recovered, failed_operations, told: String::new(), interruptions: None, worst_seconds: None }
     }
 
     fn recovery(times_ms: impl IntoIterator<Item = u64>) -> Recovery {
@@ -255,6 +298,30 @@ mod tests {
         for trials in [[moved([])], [trial(0, 0)]] {
             assert!(moves(&trials).1.contains(": MISSED, not measured"), "{}", moves(&trials).1);
         }
+    }
+
+    #[test]
+    fn the_worst_seconds_are_compared_by_half_of_the_trials_and_all_of_them_are_reported() {
+        let told = |pairs: &[[u64; 2]]| {
+            let mut outcomes = Outcomes::default();
+            for pair in pairs {
+                let worst_seconds = Some(pair.map(Duration::from_millis));
+                outcomes.add(Fault::Membership, Trial { worst_seconds, ..trial(0, 0) });
+            }
+            (serde_json::to_value(outcomes.report()).unwrap(), outcomes.words())
+        };
+        let (report, words) = told(&[[60, 50], [50, 400], [100, 119]]);
+        let during = serde_json::json!({ "p50": 119.0, "p99": 400.0, "max": 400.0 });
+        assert_eq!(report["membership"]["worst_second_p99_ms"]["during"], during);
+        assert!(
+            words.contains(": met, 119 ms beside 60 ms in half of the trials, 400 beside 100 in the worst"),
+            "{words}"
+        );
+        let (_, words) = told(&[[60, 50], [50, 400], [100, 120]]);
+        assert!(words.contains(": MISSED, 120 ms beside 60 ms"), "{words}");
+        let mut unmeasured = Outcomes::default();
+        unmeasured.add(Fault::Membership, trial(0, 0));
+        assert!(unmeasured.words().contains("MISSED, not measured"), "{}", unmeasured.words());
     }
 
     #[test]

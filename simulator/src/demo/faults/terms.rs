@@ -32,6 +32,8 @@ pub(super) struct Terms {
 pub(super) enum Demand {
     /// The 99th percentile of the time to recover. Milliseconds.
     Within(f64),
+    /// The p99 of the worst second is below so many times that of an undisturbed time as long, each as half of the trials had it at most.
+    SecondsBelow(f64),
     /// The 99th percentile of the longest interruption of each outlet that moved while nobody was killed is below this. Milliseconds.
     UnservedBelow(f64),
     /// Told with the trial, or no number.
@@ -57,9 +59,7 @@ impl Fault {
                 terms("pause-leader", several, 3, 20, Demand::Told("another leads, the paused one follows"))
             }
             Fault::Partition => terms("partition", several, 3, 20, Demand::Told("heals by itself")),
-            Fault::Membership => {
-                terms("membership", several, 1, 12, Demand::Told("p99 of the worst second below 2 × normal"))
-            }
+            Fault::Membership => terms("membership", several, 5, 12, Demand::SecondsBelow(2.0)),
             Fault::HubDown => terms("hub-down", one, 1, 30, Demand::Told("drains at 5 × the arrival rate or more")),
             Fault::Handoff => terms("handoff", one, 4, 30, Demand::UnservedBelow(UNSERVED_MS)),
             Fault::AddNode => terms("add-node", one, 1, 5, Demand::UnservedBelow(UNSERVED_MS)),
