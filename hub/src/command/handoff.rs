@@ -168,7 +168,7 @@ pub(super) async fn planned(client: &Client, aim: Whole) -> anyhow::Result<Value
 pub(super) fn show(view: &Value) {
     println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
     for node in view["nodes"].as_array().into_iter().flatten() {
-        let gone = if node["connected"] == false { "  not connected" } else { "" };
+        let gone = if node["connected"] == false { "  not connected here" } else { "" };
         println!("{:>5}  {:>12}  {:>12}{gone}", node["node"], node["outlets_now"], node["outlets_then"]);
     }
     println!("{} outlets would move.", view["moves"]);
@@ -178,14 +178,21 @@ pub(super) fn show(view: &Value) {
 pub(super) fn warn_of_absent(view: &Value) {
     let takes_part = |node: &&Value| node["connected"] == false && node["outlets_now"] != node["outlets_then"];
     for node in view["nodes"].as_array().into_iter().flatten().filter(takes_part) {
-        println!("{}", held_up_by(&node["node"]));
+        println!("{}", held_up_by(&node["node"], view));
     }
 }
 
-fn held_up_by(node: &Value) -> String {
-    format!(
-        "Node {node} is not connected: what is ordered from it or to it waits until it is. A dead one is replaced: `jikai-hub node replace`."
-    )
+/// `view`: tells of how many machines the hub consists.
+fn held_up_by(node: &Value, view: &Value) -> String {
+    match view["hub_machines"].as_u64() {
+        Some(0 | 1) => format!(
+            "Node {node} is not connected: what is ordered from it or to it waits until it is. A dead one is replaced: `jikai-hub node replace`."
+        ),
+        _ => format!(
+            "Node {node} is not connected to this machine of the hub; `jikai-hub node list` on the others tells whether it is to one of them. If \
+             it is to none, what is ordered from it or to it waits."
+        ),
+    }
 }
 
 /// Moves the outlets of a plan that was shown.
@@ -223,11 +230,9 @@ pub(super) async fn until_arrived(client: &Client) -> anyhow::Result<()> {
             return Ok(());
         }
         if view != before {
-            (before, since) = (view, Instant::now());
+            (before, since, was_told) = (view, Instant::now(), false);
         } else if !was_told && since.elapsed() > STILL {
-            for node in absent(client, &before).await? {
-                println!("{}", held_up_by(&node));
-            }
+            absent(client, &before).await?.iter().for_each(|line| println!("{line}"));
             println!("Ctrl-C ends only the waiting; `jikai-hub handoff cancel` takes back what was not let go of.");
             was_told = true;
         }
@@ -235,14 +240,14 @@ pub(super) async fn until_arrived(client: &Client) -> anyhow::Result<()> {
     }
 }
 
-/// The nodes from or to which something is on its way, and which are not connected.
-async fn absent(client: &Client, handoffs: &Value) -> anyhow::Result<Vec<Value>> {
+/// A line for each node from or to which something is on its way, and which is not connected.
+async fn absent(client: &Client, handoffs: &Value) -> anyhow::Result<Vec<String>> {
     let ways = handoffs["under_way"].as_array().map(Vec::as_slice).unwrap_or_default();
     let takes_part = |node: &Value| ways.iter().any(|way| way["from_node"] == *node || way["to_node"] == *node);
     let view = client.get("/v1/nodes").await?;
     let nodes = view["nodes"].as_array().into_iter().flatten();
     let absent = nodes.filter(|node| node["connected"] == false && takes_part(&node["node"]));
-    Ok(absent.map(|node| node["node"].clone()).collect())
+    Ok(absent.map(|node| held_up_by(&node["node"], &view)).collect())
 }
 
 async fn status(client: &Client) -> anyhow::Result<()> {

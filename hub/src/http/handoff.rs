@@ -13,6 +13,7 @@ use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
 use crate::handoff::{Aim, Plan, never_came, outdated};
+use crate::machine::MachineRow;
 
 /// Outlets on their way at once, unless it is told.
 const WINDOW: u16 = 50;
@@ -55,7 +56,7 @@ pub(super) struct LoadView {
     /// Outlets now; those on their way count where they go.
     outlets_now: usize,
     outlets_then: usize,
-    /// Whether it is connected now: nothing leaves or reaches one that is not.
+    /// Whether it is connected to this machine of the hub now: of several, nodes spread over all of them.
     connected: bool,
 }
 
@@ -66,6 +67,8 @@ pub(super) struct PlanView {
     /// Outlets that move.
     moves: usize,
     nodes: Vec<LoadView>,
+    /// Machines of the hub that nodes spread over.
+    hub_machines: usize,
 }
 
 /// Shows what would move. Errors: 404 for a node that is not registered; 422 `invalid_aim`.
@@ -74,6 +77,7 @@ pub(super) struct PlanView {
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn plan(State(app): State<App>, Query(aim): Query<AimParams>) -> Result<Json<PlanView>, Problem> {
     let plan = make(&app, &aim).await?;
+    let hub_machines = app.pool.read(|store| MachineRow::count_serving(store)).await??;
     let now_ms = app.sequencer.now_ms();
     let nodes = plan.loads.iter().map(|load| LoadView {
         node: load.node.get(),
@@ -81,7 +85,7 @@ pub(super) async fn plan(State(app): State<App>, Query(aim): Query<AimParams>) -
         outlets_then: load.then,
         connected: app.links.view(load.node, now_ms).connected,
     });
-    Ok(Json(PlanView { plan: plan.id(), moves: plan.moves.len(), nodes: nodes.collect() }))
+    Ok(Json(PlanView { plan: plan.id(), moves: plan.moves.len(), nodes: nodes.collect(), hub_machines }))
 }
 
 async fn make(app: &App, aim: &AimParams) -> Result<Plan, Problem> {

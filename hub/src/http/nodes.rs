@@ -13,7 +13,7 @@ use super::fleet::RetiredView;
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::EpochRow;
+use crate::machine::{EpochRow, MachineRow};
 use crate::reports;
 
 #[derive(Serialize, ToSchema)]
@@ -26,6 +26,7 @@ pub(super) struct NodeView {
     down_head: u64,
     /// Newest position that the node has applied, as far as it was heard since this hub started.
     down_acked: u64,
+    /// Whether it is connected to this machine of the hub; see `hub_machines`.
     connected: bool,
     /// 0 when all that the node claims to have was taken in; else the age of what came last. A node that is not
     /// connected may hold anything: the time since it was heard.
@@ -68,6 +69,8 @@ pub(super) struct NodesView {
     nodes: Vec<NodeView>,
     /// Nodes that were taken out of use, by number.
     retired: Vec<RetiredView>,
+    /// Machines of the hub that nodes spread over: each tells of its own nodes whether they are connected.
+    hub_machines: usize,
     applied_index: u64,
 }
 
@@ -75,6 +78,7 @@ pub(super) struct NodesView {
 #[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = NodesView)))]
 pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Problem> {
     let page = app.pool.read(reports::nodes).await??;
+    let hub_machines = app.pool.read(|store| MachineRow::count_serving(store)).await??;
     let now_ms = app.sequencer.now_ms();
     let view = |line: reports::NodeLine| {
         let link = app.links.view(line.node, now_ms);
@@ -96,7 +100,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
     };
     let nodes = page.rows.into_iter().map(view).collect();
     let retired = page.totals.into_iter().map(RetiredView::from).collect();
-    Ok(Json(NodesView { nodes, retired, applied_index: page.applied.get() }))
+    Ok(Json(NodesView { nodes, retired, hub_machines, applied_index: page.applied.get() }))
 }
 
 /// A node to register.

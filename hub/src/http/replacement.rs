@@ -15,6 +15,7 @@ use super::guard::Caller;
 use super::invited::{Invited, check_hosts};
 use super::problem::Problem;
 use crate::app::App;
+use crate::machine::MachineRow;
 use crate::reports::is_registered;
 
 /// Why, and how.
@@ -70,6 +71,11 @@ pub(super) async fn replace(
         let hint =
             "If it is to be replaced all the same, say although_connected (--although-connected): it ends at once.";
         let detail = format!("Node {node} is connected: its store works.");
+        return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
+    }
+    if app.pool.read(|store| MachineRow::count_serving(store)).await?? > 1 && !body.although_connected {
+        let hint = "Look at `jikai-hub node list` on each machine; if it is to be replaced, say although_connected (--although-connected).";
+        let detail = format!("Node {node} is not connected to this machine of the hub; it may be to another one.");
         return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
     }
     let invited = Invited::draw(&app, node, body.hosts, body.hub).await?;

@@ -2,7 +2,9 @@ use std::sync::Arc;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec::EVENT_VERSION;
-use jikai_schema::command::{AccessCommand, Command, NodeBatch, NodeCommand, Outcome, RecoveryCommand};
+use jikai_schema::command::{
+    AccessCommand, Command, HandoffCommand, NodeBatch, NodeCommand, Outcome, OutletMove, RecoveryCommand,
+};
 use jikai_schema::id::MachineNo;
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::seal::BatchKey;
@@ -372,6 +374,10 @@ async fn a_node_tells_where_terminals_reach_it_and_asks_where_an_outlet_is() {
     let where_is = |id| NodeRequest::WhereIs { outlet: outlet(id) };
     assert_eq!(asked(&gate, 1, where_is(13_020_001)).await, HubReply::OutletAt(Some(node(2))));
     assert_eq!(asked(&gate, 1, where_is(13_020_999)).await, HubReply::OutletAt(None));
+    let moves = vec![OutletMove { outlet: outlet(13_020_001), to: node(1) }];
+    hub.ask(Command::Handoff(HandoffCommand::Move { moves, window: 1 })).await;
+    assert_eq!(asked(&gate, 1, where_is(13_020_001)).await, HubReply::OutletAt(Some(node(1))), "it comes there");
+    assert_eq!(asked(&gate, 2, where_is(13_020_001)).await, HubReply::OutletAt(Some(node(2))));
 }
 
 #[tokio::test]

@@ -139,18 +139,12 @@ impl Machine<'_> {
         (handoff, outlet): (u64, OutletId),
         (from, to): (NodeId, NodeId),
     ) -> Result<(), StorageError> {
-        let redefined = self.redefined_of(outlet)?;
         self.move_rows(stamp, (handoff, outlet), to)?;
         let balance = self.projection.account(AccountId::outlet(from, outlet))?.balance;
         let arrived = HandoffEvent::Arrived { handoff, outlet, from, to, balance };
         self.emit(stamp, EventBody::Handoff(arrived))?;
-        for subject in redefined {
-            if let Some(definition) = self.defined(subject)? {
-                self.emit(stamp, EventBody::Master(definition))?;
-            }
-        }
-        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))?;
-        self.forget_redefined(outlet)
+        self.forget_redefined(outlet)?;
+        self.emit(stamp, EventBody::Handoff(HandoffEvent::Left { handoff, outlet, from, to, balance }))
     }
 
     /// Notes what is defined anew of an outlet on its way: its old node is told, and lets nobody in any more who logged in before; the new
@@ -191,7 +185,7 @@ impl Machine<'_> {
         Ok(redefined)
     }
 
-    /// Tells the new node what the outlet asked and has.
+    /// Tells the new node what the outlet asked and has, and who of it was defined anew on the way.
     pub(super) fn move_rows(
         &mut self,
         stamp: Stamp<'_>,
@@ -208,7 +202,23 @@ impl Machine<'_> {
         for rows in outlet_rows::export(self.tx, outlet)? {
             self.emit(stamp, EventBody::Handoff(HandoffEvent::RowsMoved { handoff, outlet, to, rows }))?;
         }
+        self.tell_redefined(stamp, outlet, to)?;
         self.forget_requests(outlet)
+    }
+
+    /// Tells the new node who was defined anew on the way. Before the arrival: nobody is served there by a session that ends with it.
+    pub(super) fn tell_redefined(
+        &mut self,
+        stamp: Stamp<'_>,
+        outlet: OutletId,
+        to: NodeId,
+    ) -> Result<(), StorageError> {
+        for subject in self.redefined_of(outlet)? {
+            if let Some(definition) = self.defined(subject)? {
+                self.emit(stamp, EventBody::Master(told_to(definition, to)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Orders those that wait, as many as the window lets.
@@ -277,6 +287,19 @@ impl Machine<'_> {
         let mut statement = self.tx.prepare_cached(sql)?;
         let rows = statement.query_map([], |row| row.get(0))?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The same definition in the feed of this node.
+fn told_to(definition: MasterEvent, node: NodeId) -> MasterEvent {
+    match definition {
+        MasterEvent::TerminalDefined { terminal, kind, public_key, .. } => {
+            MasterEvent::TerminalDefined { terminal, node, kind, public_key }
+        }
+        MasterEvent::OperatorDefined { operator, name, role, password_hash, .. } => {
+            MasterEvent::OperatorDefined { operator, node, name, role, password_hash }
+        }
+        other => other,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::identity::{NodeIdentity, forget_renewal, keep_authority, make_request
 use crate::renewal;
 use crate::secrets::secrets_place;
 use crate::store::{self, Joining, STORE_FILE, StoreIdentity};
+use crate::uplink::HubAcked;
 
 pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     let data = &args.data.data;
@@ -39,6 +40,7 @@ pub(super) fn init(args: &InitArgs) -> anyhow::Result<()> {
     check_addresses(&args.public_address).context("read --public-address")?;
     args.crypto_suite.choose()?;
     create_private_dir(data)?;
+    HubAcked::forget(data).context("forget what the hub acknowledged of an earlier store")?;
     let connection = store::open(data).context("make the store")?;
     let incarnation = *uuid::Uuid::new_v4().as_bytes();
     let identity = StoreIdentity { environment: environment.clone(), node, incarnation, epoch: 1 };
@@ -84,6 +86,7 @@ fn join(args: &InitArgs, path: &Path) -> anyhow::Result<()> {
     let hint = "the certificate of the invitation is not good here: check the clock, or have the node replaced anew";
     verify_node(&sealed.certificate, &sealed.key(), &invitation.authority, node, TimeMs::now()).context(hint)?;
     create_private_dir(data)?;
+    HubAcked::forget(data).context("forget what the hub acknowledged of an earlier store")?;
     let connection = store::open(data).context("make the store")?;
     let (environment, incarnation, epoch) = (invitation.environment, sealed.incarnation, invitation.epoch);
     StoreIdentity { environment, node, incarnation, epoch }.create(&connection).context("write its identity")?;

@@ -83,7 +83,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let (pool, tls) = (ReadPool::open(data, config.readers.max(1))?, own_tls(data, &secrets, &config)?);
     let (hub_acked, ordered) = (HubAcked::load(data), Arc::new(Notify::new()));
     let head_seq = writer.head().borrow().seq;
-    let (link, link_state) = watch::channel(last_link(data, is_new, clock(), hub_acked.memory(), head_seq));
+    let (link, link_state) = watch::channel(last_link(data, is_new, clock(), hub_acked.at_most(head_seq)));
     let uplink_store =
         UplinkStore::new(identity.clone(), writer.clone(), pool.clone(), link, sessions.clone(), clock.clone())
             .with_hub(HubGeneration::load(data), hub_acked.clone(), routes)
@@ -230,12 +230,10 @@ fn start_clock() -> (Arc<SteadyClock>, Clock) {
     (steady, Arc::new(move || clock.now()))
 }
 
-/// How the link stood when the node was last running. Of a store that was put back from an older copy the hub acknowledged other events than
-/// those that follow now: no more counts than the store has.
-fn last_link(data: &Path, is_new: bool, now_ms: TimeMs, memory: HubMemory, head_seq: u64) -> LinkState {
+/// How the link stood when the node was last running.
+fn last_link(data: &Path, is_new: bool, now_ms: TimeMs, memory: HubMemory) -> LinkState {
     let contact = Contact::load(data, is_new, now_ms);
     let HubMemory { acked_seq, forgot: hub_forgot, .. } = memory;
-    let acked_seq = acked_seq.min(head_seq);
     LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, acked_seq, hub_forgot, ..LinkState::default() }
 }
 
@@ -339,19 +337,5 @@ async fn drain(app: &App) {
             head_seq,
             "stopped before the hub had confirmed the newest events; they follow at the next start"
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_hub_acknowledged_counts_behind_a_restart_as_far_as_the_store_has_it() {
-        let data = tempfile::tempdir().unwrap();
-        let memory = HubMemory { generation: 1, acked_seq: 9, forgot: 2 };
-        let link = |head_seq| last_link(data.path(), true, TimeMs::from_ms(5), memory, head_seq);
-        assert_eq!([12, 9, 7].map(|head_seq| link(head_seq).acked_seq), [9, 9, 7]);
-        assert_eq!(link(12).hub_forgot, 2);
     }
 }

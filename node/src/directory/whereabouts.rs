@@ -15,7 +15,9 @@ use crate::renewal::AskHub;
 const GOOD_MS: i64 = 5_000;
 /// Answers that are remembered.
 const KNOWN_MAX: usize = 4_096;
-/// Questions on their way to the hub at once.
+/// How long an answer is of this moment. Milliseconds: about as long as a terminal waits before it comes again.
+const NOW_MS: i64 = 100;
+/// Questions on their way to the hub at once, for who logs in, and as many for who bears a token.
 const ASKING_MAX: usize = 16;
 /// How long a question may take: a terminal waits.
 const ASK_WAIT: Duration = Duration::from_secs(2);
@@ -27,13 +29,16 @@ pub struct Unreachable;
 /// What the hub said of outlets that are not in this slice.
 #[derive(Debug)]
 pub struct Whereabouts {
+    /// What was told, and when.
     known: Mutex<BTreeMap<OutletId, (Option<NodeId>, i64)>>,
     asking: Semaphore,
+    asking_now: Semaphore,
 }
 
 impl Default for Whereabouts {
     fn default() -> Self {
-        Whereabouts { known: Mutex::default(), asking: Semaphore::new(ASKING_MAX) }
+        let asking = || Semaphore::new(ASKING_MAX);
+        Whereabouts { known: Mutex::default(), asking: asking(), asking_now: asking() }
     }
 }
 
@@ -45,12 +50,7 @@ impl Whereabouts {
         outlet: OutletId,
         now_ms: TimeMs,
     ) -> Result<Option<NodeId>, Unreachable> {
-        if let Some((node, good_until_ms)) = self.known.lock().get(&outlet).copied()
-            && now_ms.ms() < good_until_ms
-        {
-            return Ok(node);
-        }
-        self.of_now(hub, outlet, now_ms).await
+        self.told_within(GOOD_MS, (hub, &self.asking), outlet, now_ms).await
     }
 
     /// The same by a word of this moment, for an outlet that may have moved just now.
@@ -60,17 +60,32 @@ impl Whereabouts {
         outlet: OutletId,
         now_ms: TimeMs,
     ) -> Result<Option<NodeId>, Unreachable> {
-        let _permit = self.asking.try_acquire().map_err(|_| Unreachable)?;
+        self.told_within(NOW_MS, (hub, &self.asking_now), outlet, now_ms).await
+    }
+
+    async fn told_within(
+        &self,
+        good_ms: i64,
+        (hub, asking): (Option<&dyn AskHub>, &Semaphore),
+        outlet: OutletId,
+        now_ms: TimeMs,
+    ) -> Result<Option<NodeId>, Unreachable> {
+        if let Some((node, told_at_ms)) = self.known.lock().get(&outlet).copied()
+            && (0..good_ms).contains(&(now_ms.ms() - told_at_ms))
+        {
+            return Ok(node);
+        }
+        let _permit = asking.try_acquire().map_err(|_| Unreachable)?;
         let request = NodeRequest::WhereIs { outlet }.encode().map_err(|_| Unreachable)?;
         let asked = hub.ok_or(Unreachable)?.ask(request);
         let reply = tokio::time::timeout(ASK_WAIT, asked).await.map_err(|_| Unreachable)?.map_err(|_| Unreachable)?;
         let Ok(HubReply::OutletAt(node)) = HubReply::decode(&reply) else { return Err(Unreachable) };
         let mut known = self.known.lock();
         if known.len() >= KNOWN_MAX {
-            known.retain(|_, (_, good_until_ms)| now_ms.ms() < *good_until_ms);
+            known.retain(|_, (_, told_at_ms)| now_ms.ms() - *told_at_ms < GOOD_MS);
         }
         if known.len() < KNOWN_MAX || known.contains_key(&outlet) {
-            known.insert(outlet, (node, now_ms.ms() + GOOD_MS));
+            known.insert(outlet, (node, now_ms.ms()));
         }
         Ok(node)
     }

@@ -15,7 +15,7 @@ use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
-use super::token::{self, TokenError};
+use super::token::{self, Token, TokenError};
 use super::wrong_node::check_served;
 use crate::app::{App, Closed};
 use crate::decide::{Caller, Refusal};
@@ -57,9 +57,11 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
         Ok(session) => session,
         // Who guesses at tokens uses up what the address may do without a session.
         Err(problem) => {
-            metrics::counter!("jikai_sessions_refused_total").increment(1);
             check_allowance(app, address)?;
-            session_of_outlet(app, headers, problem).await?
+            let found = session_of_outlet(app, headers, problem).await;
+            let is_refused = found.as_ref().is_err_and(|problem| problem.is_for_want_of_a_session());
+            metrics::counter!("jikai_sessions_refused_total").increment(u64::from(is_refused));
+            found?
         }
     };
     check_open(app)?;
@@ -76,36 +78,47 @@ async fn signed_in(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Si
 /// stranger's, as `unknown`, only where the token's outlet is here: elsewhere it may be good.
 async fn session_of_outlet(app: &App, headers: &HeaderMap, unknown: Problem) -> Result<Arc<Session>, Problem> {
     let Ok(token) = token::read(headers, &app.config.environment) else { return Err(unknown) };
+    // A store that must not serve may lack the session because another one took its place.
+    check_open(app)?;
     if let Some(terminal) = token.terminal {
         check_served(app, terminal.outlet()).await?;
     }
     let (sessions, now_ms) = (app.sessions.clone(), app.now_ms());
     let found = app.pool.read(move |store| sessions.load_one(store, &token.tag, now_ms)).await?;
     match found.map_err(|error| Problem::internal(&error))? {
-        Stored::Live => session_of(app, headers),
+        Stored::Live(session) => check_session(app, token, session),
         Stored::Unsure => Err(Problem::refused(&Refusal::OutletArriving, None)),
         Stored::No => Err(unknown),
     }
 }
 
 fn session_of(app: &App, headers: &HeaderMap) -> Result<Arc<Session>, Problem> {
-    let log_in = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
-    let refused = |code, detail| Problem::new(StatusCode::UNAUTHORIZED, code, detail, log_in);
-    // The same is told of what never was a token and of what is none any more: ended sessions are not kept.
-    let of_none = || refused("session_expired", "This token is of no session.");
     let token = token::read(headers, &app.config.environment).map_err(|error| match error {
-        TokenError::Missing => refused("session_required", "No session was presented."),
+        TokenError::Missing => to_log_in("session_required", "No session was presented."),
         TokenError::WrongEnvironment => wrong_environment(app),
         TokenError::Malformed => of_none(),
     })?;
-    let session = app.sessions.find(&token.tag).ok_or_else(of_none)?;
+    check_session(app, token, app.sessions.find(&token.tag).ok_or_else(of_none)?)
+}
+
+fn check_session(app: &App, token: Token, session: Arc<Session>) -> Result<Arc<Session>, Problem> {
     if token.terminal.is_some_and(|terminal| terminal != session.caller.terminal) {
         return Err(of_none());
     }
     if app.now_ms() >= session.expires_at_ms {
-        return Err(refused("session_expired", "The session has ended."));
+        return Err(to_log_in("session_expired", "The session has ended."));
     }
     Ok(session)
+}
+
+/// Tells the same of what never was a token and of what is none any more: ended sessions are not kept.
+fn of_none() -> Problem {
+    to_log_in("session_expired", "This token is of no session.")
+}
+
+fn to_log_in(code: &str, detail: &str) -> Problem {
+    let hint = "Log in at /v1/login and send the token as `Authorization: Bearer …`.";
+    Problem::new(StatusCode::UNAUTHORIZED, code, detail, hint)
 }
 
 fn wrong_environment(app: &App) -> Problem {

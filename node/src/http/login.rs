@@ -155,8 +155,9 @@ async fn open_session(app: &App, caller: Caller, ground: Ground) -> Result<(Stri
     let verb = Verb::OpenSession { token: tag, expires_at_ms, ground };
     app.writer.ask(Request::new(caller, app.fresh_key(&caller, "login"), verb)).await?;
     app.sessions.open(tag, caller, expires_at_ms);
-    // A fact of the hub that was committed in between found nothing to end in memory; the store knows.
-    if app.pool.read(move |store| Ended::holds(store, &tag)).await?? {
+    // A fact of the hub that was committed in between found nothing to end in memory, and of two logins at once the later one may be heard of
+    // first; the store knows.
+    if !app.pool.read(move |store| Ended::spares(store, caller.terminal, &tag)).await?? {
         app.sessions.close_token(&tag);
         return Err(Problem::refused(&Refusal::LoginOutdated, None));
     }

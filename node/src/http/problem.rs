@@ -80,7 +80,7 @@ impl Problem {
         let detail = format!("Node {node} serves this outlet.");
         let hint = "Repeat the request there, with the same session and the same Idempotency-Key.";
         let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "other_node", detail, hint);
-        Problem { node: Some(node.get()), addresses: Some(addresses), ..problem }
+        Problem { node: Some(node.get()), addresses: Some(addresses), retry_after_ms: Some(MOVED_RETRY_MS), ..problem }
     }
 
     /// A refusal by the rules.
@@ -113,6 +113,11 @@ impl Problem {
     /// The same with where the node is reached that the terminal is sent to.
     pub fn with_addresses(self, addresses: Vec<String>) -> Self {
         Problem { addresses: Some(addresses), ..self }
+    }
+
+    /// Whether it refuses whoever asked, and not only this node or this moment.
+    pub(super) fn is_for_want_of_a_session(&self) -> bool {
+        [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].iter().any(|status| status.as_u16() == self.status)
     }
 
     fn unavailable(code: &str, detail: &str, hint: &str) -> Self {

@@ -92,20 +92,20 @@ impl Ended {
         Ok(terminals.into_iter().filter_map(|terminal| TerminalId::new(terminal as u64).ok()).collect())
     }
 
-    /// Whether the session of this token was ended.
-    pub fn holds(store: &Connection, token: &TokenTag) -> Result<bool, rusqlite::Error> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM session_end WHERE token_tag = ?1)";
-        store.prepare_cached(sql)?.query_row([token.0], |row| row.get(0))
+    /// Whether the session of this token is the terminal's, and was not ended.
+    pub fn spares(store: &Connection, terminal: TerminalId, token: &TokenTag) -> Result<bool, rusqlite::Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE terminal = ?1 AND token_tag = ?2 AND closed_at_ms IS NULL \
+                   AND token_tag NOT IN (SELECT token_tag FROM session_end))";
+        store.prepare_cached(sql)?.query_row((terminal.get() as i64, token.0), |row| row.get(0))
     }
 }
 
 /// What a store tells of a token that nobody remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// Its session lives, and is remembered now.
-    Live,
-    /// Its session is open there, and another one of its terminal is remembered: either that one is newer than this view of the store, or the
-    /// store is ahead, because the outlet came back with the newer one. A moment later it is clear.
+    Live(Arc<Session>),
+    /// Its session is open there, but its outlet is not whole yet, or another one of its terminal is remembered, or somebody's were ended just
+    /// now: this view of the store may be behind what is remembered, or ahead of it. A moment later it is clear.
     Unsure,
     /// Nothing that lives.
     No,
@@ -121,6 +121,8 @@ pub struct Sessions {
 struct Live {
     by_token: HashMap<TokenTag, Arc<Session>>,
     by_terminal: HashMap<TerminalId, TokenTag>,
+    /// How often somebody's sessions were ended, or somebody logged in.
+    endings: u64,
 }
 
 impl Sessions {
@@ -131,28 +133,36 @@ impl Sessions {
 
     /// Reads the sessions that are still open at `now_ms`.
     pub fn load(&self, store: &Connection, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
-        self.load_between(store, now_ms, [0, i64::MAX])
+        self.load_between(store, now_ms, [0, i64::MAX], None)
     }
 
     /// Reads the sessions of an outlet that came from another node: whoever was logged in there is here. What was opened here since
     /// [`Sessions::close_outlet`] stays.
     pub fn load_outlet(&self, store: &Connection, outlet: OutletId, now_ms: TimeMs) -> Result<usize, rusqlite::Error> {
-        self.load_between(store, now_ms, terminals_of(outlet))
+        self.load_between(store, now_ms, terminals_of(outlet), None)
     }
 
     /// Reads the session of a token that nobody remembers.
     pub fn load_one(&self, store: &Connection, token: &TokenTag, now_ms: TimeMs) -> Result<Stored, rusqlite::Error> {
-        let sql = "SELECT terminal FROM session WHERE token_tag = ?1 AND closed_at_ms IS NULL";
+        // What is ended from here on may live in this view of the store still.
+        let endings = self.live.read().endings;
+        let sql = "SELECT terminal, terminal / 100 IN (SELECT outlet FROM handoff WHERE node = to_node) FROM session \
+                   WHERE token_tag = ?1 AND closed_at_ms IS NULL";
         let mut statement = store.prepare_cached(sql)?;
-        let terminal: Option<i64> = statement.query_row([token.0], |row| row.get(0)).optional()?;
-        let Some(terminal) = terminal else { return Ok(Stored::No) };
-        self.load_between(store, now_ms, [terminal, terminal])?;
-        let remembered =
-            TerminalId::new(terminal as u64).ok().and_then(|known| self.live.read().by_terminal.get(&known).copied());
-        Ok(match remembered {
-            Some(remembered) if remembered == *token => Stored::Live,
-            Some(_) => Stored::Unsure,
-            None => Stored::No,
+        let row: Option<(i64, bool)> =
+            statement.query_row([token.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let (terminal, first) = match row {
+            None => return Ok(Stored::No),
+            Some((_, true)) => return Ok(Stored::Unsure),
+            Some((terminal, false)) => (TerminalId::new(terminal as u64).ok(), terminal),
+        };
+        self.load_between(store, now_ms, [first, first], Some(endings))?;
+        let live = self.live.read();
+        Ok(match (live.by_token.get(token), terminal.and_then(|terminal| live.by_terminal.get(&terminal))) {
+            (Some(session), _) => Stored::Live(session.clone()),
+            (None, Some(_)) => Stored::Unsure,
+            (None, None) if live.endings != endings => Stored::Unsure,
+            (None, None) => Stored::No,
         })
     }
 
@@ -161,6 +171,7 @@ impl Sessions {
         store: &Connection,
         now_ms: TimeMs,
         [first, last]: [i64; 2],
+        endings: Option<u64>,
     ) -> Result<usize, rusqlite::Error> {
         let mut statement = store.prepare_cached(
             "SELECT session.terminal, session.operator, operator.role, token_tag, expires_at_ms \
@@ -179,17 +190,21 @@ impl Sessions {
             if let (Ok(terminal), Ok(operator)) = ids {
                 let role = if row.get::<_, i64>(2)? == 0 { OperatorRole::Owner } else { OperatorRole::Clerk };
                 let caller = Caller { terminal, operator, role, address: None };
-                self.open_known(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?));
+                self.open_known(TokenTag(row.get(3)?), caller, TimeMs::from_ms(row.get(4)?), endings);
                 count += 1;
             }
         }
         Ok(count)
     }
 
-    /// Takes in a session of the store, unless its terminal has one: that one is newer than the view of the store.
-    fn open_known(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs) {
+    /// Takes in a session of the store, unless its terminal has one: that one is newer than the view of the store. `endings`: how many had been
+    /// heard of before that view was taken, where others may be heard of meanwhile.
+    fn open_known(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs, endings: Option<u64>) {
         let session = self.session(caller, expires_at_ms);
         let mut live = self.live.write();
+        if endings.is_some_and(|endings| endings != live.endings) {
+            return;
+        }
         if let Entry::Vacant(terminal) = live.by_terminal.entry(caller.terminal) {
             terminal.insert(token);
             live.by_token.insert(token, session);
@@ -204,6 +219,7 @@ impl Sessions {
     pub fn open(&self, token: TokenTag, caller: Caller, expires_at_ms: TimeMs) {
         let session = self.session(caller, expires_at_ms);
         let mut live = self.live.write();
+        live.endings += 1;
         if let Some(earlier) = live.by_terminal.insert(caller.terminal, token) {
             live.by_token.remove(&earlier);
         }
@@ -213,6 +229,7 @@ impl Sessions {
     /// Ends the terminal's session.
     pub fn close(&self, terminal: TerminalId) {
         let mut live = self.live.write();
+        live.endings += 1;
         if let Some(token) = live.by_terminal.remove(&terminal) {
             live.by_token.remove(&token);
         }
@@ -236,13 +253,15 @@ impl Sessions {
     /// Ends the session of a token, if it still is the terminal's.
     pub fn close_token(&self, token: &TokenTag) {
         let mut live = self.live.write();
+        live.endings += 1;
         if let Some(session) = live.by_token.remove(token) {
             live.by_terminal.remove(&session.caller.terminal);
         }
     }
 
     fn close_where(&self, is_meant: impl Fn(&Session) -> bool) {
-        let live = self.live.read();
+        let mut live = self.live.write();
+        live.endings += 1;
         let meant = live.by_token.values().filter(|session| is_meant(session));
         let terminals: Vec<TerminalId> = meant.map(|session| session.caller.terminal).collect();
         drop(live);
@@ -322,16 +341,20 @@ mod tests {
         let row = (here.terminal.get() as i64, here.operator.get() as i64, [1_u8; 16]);
         store.execute("INSERT INTO session VALUES (?1, ?2, ?3, 1, 9, NULL)", row).unwrap();
         let (tag, other) = (TokenTag([1; 16]), TokenTag([2; 16]));
-        let found = |sessions: &Sessions, tag| sessions.load_one(&store, tag, now_ms).unwrap();
+        let found = |sessions: &Sessions, tag| match sessions.load_one(&store, tag, now_ms).unwrap() {
+            Stored::Live(session) => session.caller == here,
+            Stored::Unsure => panic!("unsure"),
+            Stored::No => false,
+        };
         let fresh = sessions(1);
-        assert_eq!((found(&fresh, &other), found(&fresh, &tag)), (Stored::No, Stored::Live));
+        assert!(!found(&fresh, &other) && found(&fresh, &tag));
         assert!(fresh.find(&tag).is_some());
         let newer = sessions(1);
         newer.open(other, here, TimeMs::from_ms(9));
-        assert_eq!(found(&newer, &tag), Stored::Unsure);
+        assert!(matches!(newer.load_one(&store, &tag, now_ms).unwrap(), Stored::Unsure));
         assert!(newer.find(&other).is_some(), "the terminal's newer one stays");
         store.execute("INSERT INTO session_end VALUES (?1)", [[1_u8; 16]]).unwrap();
-        assert_eq!(found(&sessions(1), &tag), Stored::No);
+        assert!(!found(&sessions(1), &tag));
     }
 
     #[test]

@@ -85,16 +85,38 @@ impl HubAcked {
         HubAcked::new(memory, Some(path))
     }
 
+    /// Forgets what a store held that was in `data` before: another one is made there.
+    pub fn forget(data: &Path) -> std::io::Result<()> {
+        match std::fs::remove_file(data.join(FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// What is remembered now.
     pub fn memory(&self) -> HubMemory {
         *self.memory.borrow()
     }
 
-    /// A hub of this generation agrees with the own log up to `seq`. A loss is on disk when it returns.
+    /// The store's newest event is this one. One that was put back from an older copy gives the places behind it to other events than those
+    /// that were acknowledged.
+    pub fn at_most(&self, head_seq: u64) -> HubMemory {
+        self.memory.send_if_modified(|memory| {
+            let is_less = memory.acked_seq > head_seq;
+            memory.acked_seq = memory.acked_seq.min(head_seq);
+            is_less
+        });
+        self.memory()
+    }
+
+    /// A hub of this generation agrees with the own log up to `seq`. What is less than before is on disk when it returns.
     pub(super) async fn met(&self, generation: u32, seq: u64) -> Result<(), LogError> {
-        let (memory, forgotten) = self.memory().met(generation, seq);
+        let before = self.memory();
+        let (memory, forgotten) = before.met(generation, seq);
         self.memory.send_replace(memory);
-        let Some(acked_seq) = forgotten else { return Ok(()) };
+        let Some(acked_seq) = forgotten else {
+            return if seq < before.acked_seq { self.keep().await } else { Ok(()) };
+        };
         let hint = "the node sends it again; find out which machine of the hub lost its newest entries, and why";
         tracing::error!(generation, seq, acked_seq, hint, "the hub has lost events that it had acknowledged");
         self.keep().await
@@ -147,6 +169,23 @@ mod tests {
 
     fn memory(generation: u32, acked_seq: u64, forgot: u64) -> HubMemory {
         HubMemory { generation, acked_seq, forgot }
+    }
+
+    #[test]
+    fn a_store_that_is_put_back_has_acknowledged_no_more_than_it_has_and_not_again_when_it_grows() {
+        let acked = HubAcked::new(memory(1, 9, 2), None);
+        assert_eq!(acked.at_most(12), memory(1, 9, 2));
+        assert_eq!(acked.at_most(7), memory(1, 7, 2));
+        assert_eq!(acked.at_most(12), memory(1, 7, 2));
+    }
+
+    #[tokio::test]
+    async fn less_of_another_generation_is_on_disk_before_the_session_opens() {
+        let data = tempfile::tempdir().unwrap();
+        let acked = HubAcked::load(data.path());
+        acked.met(1, 9).await.unwrap();
+        acked.met(2, 4).await.unwrap();
+        assert_eq!(HubAcked::load(data.path()).memory(), memory(2, 4, 0));
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ pub const MIGRATIONS: &[Migration] = &[
     include_str!("0008_handoff.sql"),
     include_str!("0009_directory.sql"),
     include_str!("0010_node_retired.sql"),
+    include_str!("0011_of_outlet.sql"),
 ];
 
 /// Name under which the suite's number stands beside the versions.

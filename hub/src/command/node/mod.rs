@@ -130,6 +130,9 @@ fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()> {
     for node in view["retired"].as_array().into_iter().flatten() {
         println!("{:>5}  out of use", node["node"]);
     }
+    if view["hub_machines"].as_u64() > Some(1) {
+        println!("Connected tells of this machine; {} machines of the hub serve nodes.", view["hub_machines"]);
+    }
     Ok(())
 }
 

@@ -147,6 +147,8 @@ impl Machine<'_> {
                 true => self.bring_over(stamp, (way.handoff, outlet), way.to)?,
             }
         }
+        let of_none = "DELETE FROM handoff_redefined WHERE outlet NOT IN (SELECT outlet FROM handoff)";
+        self.tx.execute(of_none, [])?;
         self.start_waiting(stamp)
     }
 
@@ -182,6 +184,7 @@ impl Machine<'_> {
                 from = Some((node, balance));
             }
         }
+        self.tell_redefined(stamp, outlet, to)?;
         let (node, balance) = from.unwrap_or((to, Money::ZERO));
         let arrived = HandoffEvent::Arrived { handoff, outlet, from: node, to, balance };
         self.emit(stamp, EventBody::Handoff(arrived))?;

@@ -114,18 +114,23 @@ fn an_outlet_that_is_ordered_elsewhere_before_its_release_is_heard_goes_there_on
     assert_eq!(hub.count("SELECT count(*) FROM quarantine"), 0);
 }
 
-/// Who is defined anew in the feed of the second node behind the arrival, and before the leave.
+/// Who is defined anew between the rows for the second node and the arrival.
 fn retold(hub: &Hub) -> Vec<MasterEvent> {
     let mut statement = hub.state.prepare("SELECT bytes FROM hub_log ORDER BY seq").unwrap();
     let bytes = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
     let bodies = bytes.map(|bytes| decode_event(&bytes.unwrap()).unwrap().body);
-    let behind = bodies.skip_while(|body| !matches!(body, EventBody::Handoff(HandoffEvent::Arrived { .. })));
-    let between = behind.skip(1).take_while(|body| !matches!(body, EventBody::Handoff(_)));
-    let master = between.map(|body| match body {
-        EventBody::Master(definition) => definition,
-        other => panic!("{other:?}"),
-    });
-    master.collect()
+    let is = |wanted: fn(&HandoffEvent) -> bool| move |body: &EventBody| matches!(body, EventBody::Handoff(event) if wanted(event));
+    let (rows, arrival) = (
+        is(|event| matches!(event, HandoffEvent::RowsMoved { .. })),
+        is(|event| matches!(event, HandoffEvent::Arrived { .. })),
+    );
+    let since = bodies.skip_while(|body| !rows(body)).take_while(|body| !arrival(body));
+    since
+        .filter_map(|body| match body {
+            EventBody::Master(definition) => Some(definition),
+            _ => None,
+        })
+        .collect()
 }
 
 #[test]
