@@ -136,7 +136,7 @@ impl Directory {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use serde_json::json;
 
@@ -149,6 +149,13 @@ mod tests {
             .with_root_certificates(rustls::RootCertStore::empty())
             .with_no_client_auth();
         Directory::new("test", key(1).verifying_key(), Arc::new(tls))
+    }
+
+    /// One that knows nodes 1 and 2.
+    pub(crate) fn of_two_nodes() -> Directory {
+        let directory = directory();
+        directory.take(&view(&key(1), "test", 1, 1)).unwrap();
+        directory
     }
 
     fn key(seed: u8) -> SigningKey {
@@ -182,8 +189,7 @@ mod tests {
 
     #[test]
     fn a_terminal_finds_the_other_nodes() {
-        let directory = directory();
-        directory.take(&view(&key(1), "test", 1, 1)).unwrap();
+        let directory = of_two_nodes();
         let others: Vec<u16> = directory.others(1).into_iter().map(|(node, _)| node).collect();
         assert_eq!(others, [2]);
         assert!(!directory.is_to_be_fetched(1) && directory.is_to_be_fetched(2));

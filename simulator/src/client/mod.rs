@@ -5,5 +5,7 @@ mod directory;
 mod service;
 
 pub use connection::{Call, Connection, Endpoint, Reply, TransportError, trust};
+#[cfg(test)]
+pub(crate) use directory::tests::of_two_nodes;
 pub use directory::{Directory, directory_key};
 pub use service::Service;

@@ -329,7 +329,7 @@ impl Line {
 
     /// Asks other nodes of the directory where to go, once the own one has not answered for a while; whether one told.
     async fn fall_back(&mut self) -> bool {
-        for (node, endpoint) in self.way.others(&mut self.dice) {
+        for (node, endpoint) in self.way.others(Instant::now(), &mut self.dice) {
             self.tally.fall_backs.fetch_add(1, Ordering::Relaxed);
             match ask_where(&endpoint, &self.credentials.terminal_id).await {
                 Ok(reply) if reply.status == 421 && self.follow(&reply) => return true,
@@ -366,6 +366,8 @@ impl Line {
         if !self.is_lost {
             self.tried_at = Instant::now();
         }
+        // A node that ended meanwhile has closed it: what is sent there would be in doubt for nothing.
+        self.notice_closed();
         let reply = match self.ensure_session().await {
             Ok(()) => self.once(call).await,
             Err(error) => Err(TransportError { error, was_sent: false }),

@@ -11,8 +11,10 @@ use crate::seed::Dice;
 
 /// Connections that must fail in a row before another node is asked: a restart takes as long.
 const MISSED_MIN: u32 = 3;
-/// Shortest time between two times that others are asked.
+/// Shortest time between two times that others are asked, once they told that the node which does not answer is the right one.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// The same as long as none of them could tell, for the first time; doubles each time.
+const ASK_AGAIN_FIRST: Duration = Duration::from_secs(1);
 /// Others that are asked at a time.
 const OTHERS_MAX: usize = 2;
 
@@ -23,12 +25,14 @@ pub struct Way {
     directory: Option<Arc<Directory>>,
     missed: u32,
     asked_at: Option<Instant>,
+    /// How long others are left alone behind that.
+    ask_again: Duration,
 }
 
 impl Way {
     /// The way to a node, without others to fall back to.
     pub fn new(node: u16, endpoint: Endpoint) -> Self {
-        Way { node, endpoint, directory: None, missed: 0, asked_at: None }
+        Way { node, endpoint, directory: None, missed: 0, asked_at: None, ask_again: Duration::ZERO }
     }
 
     /// The same, with this directory.
@@ -61,7 +65,11 @@ impl Way {
 
     /// A connection was opened, or was not.
     pub fn note(&mut self, opened: bool) {
-        self.missed = if opened { 0 } else { self.missed.saturating_add(1) };
+        if opened {
+            (self.missed, self.ask_again) = (0, Duration::ZERO);
+        } else {
+            self.missed = self.missed.saturating_add(1);
+        }
     }
 
     /// Whether the last connection that was tried did not open.
@@ -69,13 +77,15 @@ impl Way {
         self.missed > 0
     }
 
-    /// The others that are to be asked now; none while the own node may come back by itself.
-    pub fn others(&mut self, dice: &mut Dice) -> Vec<(u16, Endpoint)> {
-        let is_due = self.asked_at.is_none_or(|asked_at| asked_at.elapsed() >= ASK_EVERY);
+    /// The others that are to be asked now; none while the own node may come back by itself. Each time that none of them can tell, they are
+    /// left alone for longer.
+    pub fn others(&mut self, now: Instant, dice: &mut Dice) -> Vec<(u16, Endpoint)> {
+        let is_due = self.asked_at.is_none_or(|asked_at| now.duration_since(asked_at) >= self.ask_again);
         let Some(directory) = self.directory.as_ref().filter(|_| self.missed >= MISSED_MIN && is_due) else {
             return Vec::new();
         };
-        self.asked_at = Some(Instant::now());
+        self.asked_at = Some(now);
+        self.ask_again = (self.ask_again * 2).clamp(ASK_AGAIN_FIRST, ASK_EVERY);
         let mut others = directory.others(self.node);
         if !others.is_empty() {
             let first = dice.below(others.len() as u64) as usize;
@@ -103,6 +113,8 @@ impl Way {
         (self.node, self.endpoint) = (node, endpoint);
         if is_other {
             self.missed = 0;
+        } else {
+            self.ask_again = ASK_EVERY;
         }
         Some(is_other)
     }
@@ -112,4 +124,52 @@ impl Way {
 pub fn pause_of(reply: &Reply, first_ms: u64, max_ms: u64) -> Duration {
     let told_ms = reply.json()["retry_after_ms"].as_u64().or(reply.retry_after_s.map(|s| s.saturating_mul(1_000)));
     Duration::from_millis(told_ms.unwrap_or(first_ms).min(max_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::client::of_two_nodes;
+    use crate::seed::Seed;
+
+    fn reply(body: &serde_json::Value) -> Reply {
+        let body = body.to_string().into();
+        Reply { status: 421, retry_after_s: None, directory_version: None, body }
+    }
+
+    /// The times at which others are asked within 20 s, at a look each 100 ms. Milliseconds.
+    fn asked_at_ms(way: &mut Way, mut answer: impl FnMut(&mut Way)) -> Vec<u64> {
+        let (begin, mut dice) = (Instant::now(), Seed(1).dice("way", "1"));
+        let mut asked = Vec::new();
+        for at_ms in (0..20_000).step_by(100) {
+            way.note(false);
+            if !way.others(begin + Duration::from_millis(at_ms), &mut dice).is_empty() {
+                asked.push(at_ms);
+                answer(way);
+            }
+        }
+        asked
+    }
+
+    #[test]
+    fn others_are_asked_after_three_misses_and_less_often_while_none_can_tell() {
+        let directory = Arc::new(of_two_nodes());
+        let way = || Way::new(1, directory.way_to(1).unwrap());
+        assert!(asked_at_ms(&mut way(), |_| {}).is_empty(), "nobody is known");
+        let mut way = way().with_directory(directory.clone());
+        assert_eq!(asked_at_ms(&mut way, |_| {}), [200, 1_200, 3_200, 7_200, 12_200, 17_200]);
+        way.note(true);
+        assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [200, 1_200], "one that has been reached is missed anew");
+    }
+
+    #[test]
+    fn others_are_left_alone_who_told_that_the_node_is_the_right_one() {
+        let directory = Arc::new(of_two_nodes());
+        let mut way = Way::new(1, directory.way_to(1).unwrap()).with_directory(directory);
+        let same = reply(&json!({ "node": 1, "addresses": ["10.0.0.1:1"] }));
+        let told = |way: &mut Way| assert_eq!(way.follow(&same), Some(false));
+        assert_eq!(asked_at_ms(&mut way, told), [200, 5_200, 10_200, 15_200]);
+    }
 }
