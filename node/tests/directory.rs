@@ -19,8 +19,9 @@ use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use http_body_util::BodyExt;
 use jikai_node::http::router;
 use jikai_node::renewal::AskHub;
+use jikai_schema::chain::ChainHash;
 use jikai_schema::directory::{Directory, SignedDirectory, nodes_of};
-use jikai_schema::event::{DirectoryEvent, EventBody, MasterEvent};
+use jikai_schema::event::{DirectoryEvent, EventBody, HandoffEvent, MasterEvent, NodeEvent};
 use jikai_schema::id::NodeId;
 use jikai_schema::peer::{HubReply, NodeRequest};
 use jikai_schema::time::TimeMs;
@@ -193,6 +194,36 @@ async fn a_token_that_nobody_knows_is_refused_only_where_its_outlet_is() {
     assert_eq!(problem(&guest(13_010_001, Ok(Some(2))).await, 401), "session_expired", "by the node's own word");
     assert_eq!(problem(&guest(13_010_777, Ok(None)).await, 401), "session_expired", "as for one that is here");
     assert_eq!(problem(&guest(13_020_777, Ok(None)).await, 421), "other_node", "as for one that is there");
+}
+
+/// What a terminal is answered whose outlet left for node 2, which was taken out of use since, at a node whose hub says this.
+async fn left_behind(hub: Result<Option<u16>, ()>) -> api::Answer {
+    let mut api = api_of(hub).await;
+    let token = api.token(owner(1).operator).await;
+    let [here, there] = [1, 2].map(|number| NodeId::new(number).unwrap());
+    let way = HandoffEvent::Ordered { handoff: 1, outlet: outlet(1), from: here, to: there };
+    api.hub(vec![EventBody::Handoff(way)]).await;
+    api.app.writer.release(vec![outlet(1)]).await.unwrap();
+    let balance = "1000.00".parse().unwrap();
+    let left = HandoffEvent::Left { handoff: 1, outlet: outlet(1), from: here, to: there, balance };
+    api.hub(vec![EventBody::Handoff(left)]).await;
+    assert_eq!(problem(&api.get(&token, "/v1/stock").await, 421), "outlet_moved");
+    let hash = ChainHash::from_bytes([4; 32]);
+    let retired = NodeEvent::Retired { node: there, next_seq: 1, hash, reason: "shut".into() };
+    api.hub(vec![node_defined(3, "1303"), reached(3), EventBody::Node(retired)]).await;
+    api.get(&token, "/v1/stock").await
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_node_that_is_out_of_use_but_on_to_where_the_outlet_went_or_told_to_wait() {
+    let went_on = left_behind(Ok(Some(3))).await;
+    assert_eq!(problem(&went_on, 421), "outlet_moved");
+    assert_eq!((&went_on.body["node"], &went_on.body["addresses"]), (&json!(3), &json!(["node3.example:8443"])));
+    for hub in [Err(()), Ok(Some(2)), Ok(Some(1)), Ok(None)] {
+        let waits = left_behind(hub).await;
+        assert_eq!(problem(&waits, 503), "outlet_arriving", "{hub:?}");
+        assert_eq!(waits.body["retry_after_ms"], 100);
+    }
 }
 
 #[tokio::test]

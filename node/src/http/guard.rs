@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use jikai_schema::directory::addresses_of;
+use jikai_schema::directory::addresses_in_use;
 use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
@@ -154,19 +154,22 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
 }
 
-/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`.
+/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`. That node may be out
+/// of use by now: the outlet went on to another one, which the hub names; 503 `outlet_arriving` as long as it cannot.
 pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    let Some(mut to) = app.moved.find(outlet) else { return Ok(()) };
-    let mut addresses = app.pool.read(move |store| addresses_of(store, to)).await??;
-    // That node may be out of use by now: it stands in no directory, and the outlet went on to another one.
-    if addresses.is_empty()
-        && let Ok(Some(told)) = app.whereabouts.of(app.hub.as_deref(), outlet, app.now_ms()).await
-        && told != app.node
-    {
-        to = told;
-        addresses = app.pool.read(move |store| addresses_of(store, told)).await??;
+    let Some(last) = app.moved.find(outlet) else { return Ok(()) };
+    let moved = |to, addresses| Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses));
+    let in_use = async |node| app.pool.read(move |store| addresses_in_use(store, node)).await;
+    if let Some(addresses) = in_use(last).await?? {
+        return moved(last, addresses);
     }
-    Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses))
+    if let Ok(Some(told)) = app.whereabouts.of_now(app.hub.as_deref(), outlet, app.now_ms()).await
+        && told != app.node
+        && let Some(addresses) = in_use(told).await??
+    {
+        return moved(told, addresses);
+    }
+    Err(Problem::refused(&Refusal::OutletArriving, None))
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

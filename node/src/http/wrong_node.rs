@@ -1,7 +1,7 @@
 //! A terminal that came to the wrong node is sent on.
 
 use axum::http::StatusCode;
-use jikai_schema::directory::addresses_of;
+use jikai_schema::directory::addresses_in_use;
 use jikai_schema::id::{NodeId, OutletId};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -68,8 +68,9 @@ async fn admit(app: &App, known: Known, told: Option<NodeId>) -> Result<(), Prob
     match known.node.or(told).or(known.of_prefecture).filter(|node| *node != app.node) {
         None => Ok(()),
         Some(node) => {
-            let addresses = app.pool.read(move |store| addresses_of(store, node)).await??;
-            Err(Problem::other_node(node, addresses))
+            let addresses = app.pool.read(move |store| addresses_in_use(store, node)).await??;
+            // What the hub told a moment ago may be out of use already.
+            Err(addresses.map_or_else(outlet_arriving, |addresses| Problem::other_node(node, addresses)))
         }
     }
 }
