@@ -242,6 +242,7 @@ impl Line {
         let (mut tries, mut pending, mut redirects, mut arrivals) = (0, 0, 0, 0);
         while tries < TRIES_MAX {
             tries += 1;
+            let mut told_ms = 0;
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
@@ -261,13 +262,16 @@ impl Line {
                 }
                 // It moves on with the outlet, however long that takes, and its node says when to ask again.
                 Ok(reply) if is_arriving(&reply) && arrivals < ARRIVALS_MAX => {
-                    (tries, arrivals) = (0, arrivals + 1);
-                    pause_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
+                    (tries, arrivals, pause_ms) = (0, arrivals + 1, PAUSE_FIRST_MS);
+                    told_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
                     last = anyhow!("{} waits for its outlet: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
-                    pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
+                    told_ms = reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000;
+                    if is_fenced(&reply) && self.leave().await {
+                        (pause_ms, told_ms) = (PAUSE_FIRST_MS, 0);
+                    }
                 }
                 Ok(reply) => {
                     self.tally.resolved.fetch_add(u64::from(was_in_doubt), Ordering::Relaxed);
@@ -289,8 +293,10 @@ impl Line {
                     pause_ms = if self.fall_back().await { PAUSE_FIRST_MS } else { pause_ms };
                 }
             }
-            let jitter_ms = self.dice.below(pause_ms / 2 + 1);
-            tokio::time::sleep(Duration::from_millis(pause_ms + jitter_ms)).await;
+            // What a node tells is for this once: behind it the next one may be gone, and is not waited for twice as long.
+            let wait_ms = pause_ms.max(told_ms);
+            let jitter_ms = self.dice.below(wait_ms / 2 + 1);
+            tokio::time::sleep(Duration::from_millis(wait_ms + jitter_ms)).await;
             pause_ms = (pause_ms * 2).min(PAUSE_MAX_S * 1000);
         }
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
@@ -344,6 +350,12 @@ impl Line {
             }
         }
         false
+    }
+
+    /// The node is out of use, as it says itself: others are asked as if it did not answer.
+    async fn leave(&mut self) -> bool {
+        self.way.give_up();
+        self.fall_back().await
     }
 
     /// Fetches the directory when an answer told of a newer one. A bad one is a failure; a lost one comes with the next notice or
@@ -433,7 +445,12 @@ fn is_arriving(reply: &Reply) -> bool {
 
 /// Whether the outlet is on its way to the node, or the node is out of use: its outlets have moved.
 fn is_moving(reply: &Reply) -> bool {
-    is_arriving(reply) || reply.status == 503 && reply.json()["code"] == "node_fenced"
+    is_arriving(reply) || is_fenced(reply)
+}
+
+/// Whether the node is out of use: it serves nobody any more.
+fn is_fenced(reply: &Reply) -> bool {
+    reply.status == 503 && reply.json()["code"] == "node_fenced"
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.

@@ -72,6 +72,11 @@ impl Way {
         }
     }
 
+    /// The node said itself that it is out of use.
+    pub fn give_up(&mut self) {
+        self.missed = MISSED_MIN;
+    }
+
     /// Whether the last connection that was tried did not open.
     pub fn is_missed(&self) -> bool {
         self.missed > 0
@@ -162,6 +167,9 @@ mod tests {
         assert_eq!(asked_at_ms(&mut way, |_| {}), [200, 1_200, 3_200, 7_200, 12_200, 17_200]);
         way.note(true);
         assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [200, 1_200], "one that has been reached is missed anew");
+        way.note(true);
+        way.give_up();
+        assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [0, 1_000], "one that said that it is out of use");
     }
 
     #[test]
