@@ -57,6 +57,11 @@ fn reached(number: u16) -> EventBody {
     EventBody::Directory(DirectoryEvent::NodeReached { node: NodeId::new(number).unwrap(), addresses })
 }
 
+fn shut(number: u16) -> EventBody {
+    let (node, hash) = (NodeId::new(number).unwrap(), ChainHash::from_bytes([4; 32]));
+    EventBody::Node(NodeEvent::Retired { node, next_seq: 1, hash, reason: "shut".into() })
+}
+
 fn signed_of(view: &Value) -> SignedDirectory {
     let bytes = |name: &str| STANDARD.decode(view[name].as_str().unwrap()).unwrap();
     let version = view["version"].as_u64().unwrap();
@@ -208,9 +213,7 @@ async fn left_behind(hub: Result<Option<u16>, ()>) -> api::Answer {
     let left = HandoffEvent::Left { handoff: 1, outlet: outlet(1), from: here, to: there, balance };
     api.hub(vec![EventBody::Handoff(left)]).await;
     assert_eq!(problem(&api.get(&token, "/v1/stock").await, 421), "outlet_moved");
-    let hash = ChainHash::from_bytes([4; 32]);
-    let retired = NodeEvent::Retired { node: there, next_seq: 1, hash, reason: "shut".into() };
-    api.hub(vec![node_defined(3, "1303"), reached(3), EventBody::Node(retired)]).await;
+    api.hub(vec![node_defined(3, "1303"), reached(3), shut(2)]).await;
     api.get(&token, "/v1/stock").await
 }
 
@@ -219,11 +222,24 @@ async fn nobody_is_sent_to_a_node_that_is_out_of_use_but_on_to_where_the_outlet_
     let went_on = left_behind(Ok(Some(3))).await;
     assert_eq!(problem(&went_on, 421), "outlet_moved");
     assert_eq!((&went_on.body["node"], &went_on.body["addresses"]), (&json!(3), &json!(["node3.example:8443"])));
-    for hub in [Err(()), Ok(Some(2)), Ok(Some(1)), Ok(None)] {
+    for hub in [Ok(Some(2)), Ok(Some(1)), Ok(None)] {
         let waits = left_behind(hub).await;
         assert_eq!(problem(&waits, 503), "outlet_arriving", "{hub:?}");
         assert_eq!(waits.body["retry_after_ms"], 100);
     }
+    assert_eq!(problem(&left_behind(Err(())).await, 503), "node_unknown", "another node may be able to tell");
+    let newer = left_behind(Ok(Some(9))).await;
+    assert_eq!(problem(&newer, 421), "outlet_moved", "the terminal may know a node that this one has not heard of");
+    assert_eq!((&newer.body["node"], &newer.body["addresses"]), (&json!(9), &json!([])));
+}
+
+#[tokio::test]
+async fn a_stranger_is_not_sent_to_a_node_that_is_out_of_use_by_a_word_that_is_older() {
+    let mut api = api_of(Ok(Some(2))).await;
+    let body = || json!({ "terminal_id": "1302000101" }).to_string();
+    assert_eq!(problem(&api.post(None, None, "/v1/login/challenge", body()).await, 421), "other_node");
+    api.hub(vec![shut(2)]).await;
+    assert_eq!(problem(&api.post(None, None, "/v1/login/challenge", body()).await, 503), "outlet_arriving");
 }
 
 #[tokio::test]

@@ -37,12 +37,6 @@ fn balance() -> Money {
     "1000.00".parse().unwrap()
 }
 
-/// The other node is in use.
-fn known() -> EventBody {
-    let prefectures = vec!["1302".parse().unwrap()];
-    master(MasterEvent::NodeDefined { node: elsewhere(), name: "other".into(), prefectures })
-}
-
 fn ordered(handoff: u64, outlet: OutletId) -> EventBody {
     EventBody::Handoff(HandoffEvent::Ordered { handoff, outlet, from: node(), to: elsewhere() })
 }
@@ -111,7 +105,7 @@ async fn an_outlet_that_comes_back_brings_the_sessions_that_live_where_it_was_an
     for (there, status) in [("", StatusCode::OK), ("UPDATE session SET closed_at_ms = 5", StatusCode::UNAUTHORIZED)] {
         let mut api = Api::open(100).await;
         let token = api.token(owner(1).operator).await;
-        api.hub(vec![known(), ordered(1, outlet(1))]).await;
+        api.hub(vec![ordered(1, outlet(1))]).await;
         api.app.writer.release(vec![outlet(1)]).await.unwrap();
         let rows = rows_after(&api, there);
         api.hub(vec![left(1)]).await;
@@ -139,7 +133,7 @@ async fn a_person_defined_anew_on_the_way_is_told_behind_the_arrival_and_the_ses
 async fn a_token_that_is_forgotten_with_its_outlet_is_sent_on_then_told_to_wait_for_its_return_and_then_good() {
     let mut api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;
-    api.hub(vec![known(), ordered(1, outlet(1))]).await;
+    api.hub(vec![ordered(1, outlet(1))]).await;
     api.app.writer.release(vec![outlet(1)]).await.unwrap();
     let rows = rows_after(&api, "");
     api.hub(vec![left(1)]).await;
@@ -160,7 +154,7 @@ async fn a_token_that_is_forgotten_with_its_outlet_is_sent_on_then_told_to_wait_
 async fn a_read_that_fails_behind_the_commit_holds_no_other_fact_up_and_is_made_up_for_before_the_next_session() {
     let mut api = Api::open(100).await;
     let token = api.token(owner(1).operator).await;
-    api.hub(vec![known(), ordered(1, outlet(1))]).await;
+    api.hub(vec![ordered(1, outlet(1))]).await;
     api.ordered.notified().await;
     api.app.writer.release(vec![outlet(1)]).await.unwrap();
     let rows = rows_after(&api, "");

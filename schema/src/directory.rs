@@ -143,11 +143,11 @@ pub fn addresses_of(store: &Connection, node: NodeId) -> Result<Vec<String>, rus
     statement.query_map([node.get()], |row| row.get(0))?.collect()
 }
 
-/// The same of a node in use; `None` for one that there never was, or that was taken out of use.
+/// The same; `None` for a node that was taken out of use. One that is not known (yet) has none.
 pub fn addresses_in_use(store: &Connection, node: NodeId) -> Result<Option<Vec<String>>, rusqlite::Error> {
-    let mut statement = store.prepare_cached("SELECT EXISTS (SELECT 1 FROM node WHERE node = ?1)")?;
-    let is_in_use = statement.query_row([node.get()], |row| row.get::<_, bool>(0))?;
-    is_in_use.then(|| addresses_of(store, node)).transpose()
+    let mut statement = store.prepare_cached("SELECT EXISTS (SELECT 1 FROM node_retired WHERE node = ?1)")?;
+    let is_retired: bool = statement.query_row([node.get()], |row| row.get(0))?;
+    (!is_retired).then(|| addresses_of(store, node)).transpose()
 }
 
 /// All nodes with their addresses, by number.

@@ -106,7 +106,7 @@ pub enum Refusal {
     #[error("this outlet is served by node {0} now")]
     OutletMoved(NodeId),
     /// Rows of the outlet are here, and it has not arrived yet.
-    #[error("this outlet is on its way to this node, or to one that is not known here yet")]
+    #[error("this outlet is on its way to this node")]
     OutletArriving,
 }
 

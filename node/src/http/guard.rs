@@ -10,13 +10,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
-use jikai_schema::directory::addresses_in_use;
-use jikai_schema::id::OutletId;
 
 use super::caller::SignedIn;
 use super::problem::Problem;
 use super::token::{self, Token, TokenError};
-use super::wrong_node::check_served;
+use super::wrong_node::{check_moved, check_served};
 use crate::app::{App, Closed};
 use crate::decide::{Caller, Refusal};
 use crate::rights::{self, Needs, Permission, route_of};
@@ -152,24 +150,6 @@ fn check_machine(address: IpAddr) -> Result<(), Problem> {
     }
     let hint = "Ask on the node's machine, or through a tunnel.";
     Err(Problem::new(StatusCode::FORBIDDEN, "local_only", "This is read on the machine itself only.", hint))
-}
-
-/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`. That node may be out
-/// of use by now: the outlet went on to another one, which the hub names; 503 `outlet_arriving` as long as it cannot.
-pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
-    let Some(last) = app.moved.find(outlet) else { return Ok(()) };
-    let moved = |to, addresses| Err(Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses));
-    let in_use = async |node| app.pool.read(move |store| addresses_in_use(store, node)).await;
-    if let Some(addresses) = in_use(last).await?? {
-        return moved(last, addresses);
-    }
-    if let Ok(Some(told)) = app.whereabouts.of_now(app.hub.as_deref(), outlet, app.now_ms()).await
-        && told != app.node
-        && let Some(addresses) = in_use(told).await??
-    {
-        return moved(told, addresses);
-    }
-    Err(Problem::refused(&Refusal::OutletArriving, None))
 }
 
 /// Refuses while the node is fenced, or was cut off from the hub too long.

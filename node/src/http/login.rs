@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::caller::{JsonBody, SignedIn};
-use super::guard::{Peer, check_moved, check_open};
+use super::guard::{Peer, check_open};
 use super::problem::Problem;
 use super::session::SessionView;
 use super::token;
-use super::wrong_node::check_here;
+use super::wrong_node::{check_here, check_moved};
 use crate::app::App;
 use crate::decide::{Caller, Refusal, Verb};
 use crate::query::QueryError;
@@ -81,8 +81,8 @@ pub(super) async fn challenge(
 }
 
 /// Opens a session: the terminal proves its key, the operator the password. Ends the terminal's earlier session.
-/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 421 `other_node`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
-/// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `busy`.
+/// Errors: 401 `login_failed`; 403 `terminal_revoked`, `operator_disabled`; 421 `other_node`, `outlet_moved`; 409 `outlet_suspended`, `login_outdated`; 422 invalid
+/// values; 429 `too_many_failures`; 503 `offline_too_long`, `node_fenced`, `node_unknown`, `outlet_arriving`, `busy`.
 #[utoipa::path(post, path = "/v1/login", request_body = LoginBody, responses((status = 200, body = LoginView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem), (status = 421, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn login(
     State(app): State<App>,

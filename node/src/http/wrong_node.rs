@@ -5,7 +5,6 @@ use jikai_schema::directory::addresses_in_use;
 use jikai_schema::id::{NodeId, OutletId};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::guard::check_moved;
 use super::problem::Problem;
 use crate::app::App;
 use crate::decide::Refusal;
@@ -50,6 +49,26 @@ pub(super) async fn check_served(app: &App, outlet: OutletId) -> Result<(), Prob
     admit(app, known, told.map_err(|Unreachable| outlet_arriving())?).await
 }
 
+/// Sends on whose outlet moved to another node, or is on its way there: 421 `outlet_moved` with `node` and `addresses`. Where that node is
+/// out of use by now, the outlet went on, and the hub tells where to; 503 `node_unknown` where it cannot be asked, `outlet_arriving` where
+/// what it tells cannot be yet.
+pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Problem> {
+    let Some(last) = app.moved.find(outlet) else { return Ok(()) };
+    if let Some(addresses) = in_use(app, last).await? {
+        return Err(outlet_moved(last, addresses));
+    }
+    let told = app.whereabouts.of(app.hub.as_deref(), outlet, app.now_ms()).await;
+    let Some(to) = told.map_err(|Unreachable| node_unknown())?.filter(|to| *to != app.node) else {
+        return Err(outlet_arriving());
+    };
+    let addresses = in_use(app, to).await?;
+    Err(addresses.map_or_else(outlet_arriving, |addresses| outlet_moved(to, addresses)))
+}
+
+async fn in_use(app: &App, node: NodeId) -> Result<Option<Vec<String>>, Problem> {
+    Ok(app.pool.read(move |store| addresses_in_use(store, node)).await??)
+}
+
 /// One that is coming back is on the list of those that left until it has arrived.
 async fn look(app: &App, outlet: OutletId) -> Result<Known, Problem> {
     let here = app.node;
@@ -68,7 +87,7 @@ async fn admit(app: &App, known: Known, told: Option<NodeId>) -> Result<(), Prob
     match known.node.or(told).or(known.of_prefecture).filter(|node| *node != app.node) {
         None => Ok(()),
         Some(node) => {
-            let addresses = app.pool.read(move |store| addresses_in_use(store, node)).await??;
+            let addresses = in_use(app, node).await?;
             // What the hub told a moment ago may be out of use already.
             Err(addresses.map_or_else(outlet_arriving, |addresses| Problem::other_node(node, addresses)))
         }
@@ -87,6 +106,10 @@ fn known(store: &Connection, outlet: OutletId, here: NodeId) -> Result<Known, ru
     let id = |number: Option<u16>| number.and_then(|number| NodeId::new(number).ok());
     // One whose rows are coming is not here before it has arrived.
     Ok(Known { node: id(node).filter(|_| !is_arriving), is_arriving, of_prefecture: id(of_prefecture) })
+}
+
+fn outlet_moved(to: NodeId, addresses: Vec<String>) -> Problem {
+    Problem::refused(&Refusal::OutletMoved(to), None).with_addresses(addresses)
 }
 
 fn node_unknown() -> Problem {

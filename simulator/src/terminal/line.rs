@@ -33,8 +33,8 @@ const PAUSE_MAX_S: u64 = 5;
 /// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
 /// was told.
 const REDIRECTS_MAX: u32 = 100;
-/// Times that a node may say that the outlet is not whole there yet: about a minute at 100 ms.
-const ARRIVALS_MAX: u32 = 600;
+/// How long a node may say that the outlet is not whole there yet.
+const ARRIVING_MAX: Duration = Duration::from_secs(60);
 /// Pause before another node is asked, to which the terminal was sent.
 const MOVE_PAUSE_MS: u64 = 50;
 /// How long a node that is asked where to go may take.
@@ -162,9 +162,11 @@ impl Line {
         Ok(())
     }
 
-    /// Drops a connection that the node has closed; what is left of the count is open.
+    /// Drops a connection that the node has closed; what is left of the count is open. It counts as an outage: the node may have been
+    /// killed.
     pub fn notice_closed(&mut self) {
         if self.connection.as_ref().is_some_and(|connection| !connection.is_open()) {
+            self.outages += 1;
             self.drop_connection();
         }
     }
@@ -179,6 +181,9 @@ impl Line {
         let reply = self.once(&challenge_of(&terminal_id)).await.map_err(|lost| lost.error)?;
         if is_moving(&reply) {
             self.meet_move();
+        }
+        if is_of_no_use(&reply) {
+            self.way.give_up();
         }
         if reply.status == 421 && self.follow(&reply) {
             bail!("{terminal_id} was sent on: {}", text(&reply));
@@ -239,10 +244,10 @@ impl Line {
         let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
         let (mut was_in_doubt, mut perhaps_done_at, mut absence) = (false, Vec::new(), Absence::default());
         self.answered = false;
-        let (mut tries, mut pending, mut redirects, mut arrivals) = (0, 0, 0, 0);
+        let (mut tries, mut pending, mut redirects) = (0, 0, 0);
+        let (mut arriving_since, mut was_put_off) = (None, false);
         while tries < TRIES_MAX {
             tries += 1;
-            let mut told_ms = 0;
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
@@ -260,17 +265,18 @@ impl Line {
                     (tries, pending, pause_ms) = (0, pending + 1, PAUSE_FIRST_MS);
                     last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
                 }
-                // It moves on with the outlet, however long that takes, and its node says when to ask again.
-                Ok(reply) if is_arriving(&reply) && arrivals < ARRIVALS_MAX => {
-                    (tries, arrivals, pause_ms) = (0, arrivals + 1, PAUSE_FIRST_MS);
-                    told_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
+                // It moves on with the outlet, and its node says when to ask again.
+                Ok(reply) if is_arriving(&reply) && goes_on(&mut arriving_since) => {
+                    tries = 0;
+                    pause_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
                     last = anyhow!("{} waits for its outlet: {}", call.path, text(&reply));
                 }
                 Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
-                    told_ms = reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000;
-                    if is_fenced(&reply) && self.leave().await {
-                        (pause_ms, told_ms) = (PAUSE_FIRST_MS, 0);
+                    pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
+                    was_put_off = true;
+                    if is_of_no_use(&reply) && self.leave().await {
+                        pause_ms = PAUSE_FIRST_MS;
                     }
                 }
                 Ok(reply) => {
@@ -290,13 +296,14 @@ impl Line {
                         tries -= 1;
                     }
                     last = lost.error;
-                    pause_ms = if self.fall_back().await { PAUSE_FIRST_MS } else { pause_ms };
+                    // The wait that a node asked for is no measure once it is gone.
+                    if std::mem::take(&mut was_put_off) || self.fall_back().await {
+                        pause_ms = PAUSE_FIRST_MS;
+                    }
                 }
             }
-            // What a node tells is for this once: behind it the next one may be gone, and is not waited for twice as long.
-            let wait_ms = pause_ms.max(told_ms);
-            let jitter_ms = self.dice.below(wait_ms / 2 + 1);
-            tokio::time::sleep(Duration::from_millis(wait_ms + jitter_ms)).await;
+            let jitter_ms = self.dice.below(pause_ms / 2 + 1);
+            tokio::time::sleep(Duration::from_millis(pause_ms + jitter_ms)).await;
             pause_ms = (pause_ms * 2).min(PAUSE_MAX_S * 1000);
         }
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
@@ -352,10 +359,14 @@ impl Line {
         false
     }
 
-    /// The node is out of use, as it says itself: others are asked as if it did not answer.
+    /// The node is of no use, as it says itself: others are asked, and where one tells, the connection is left.
     async fn leave(&mut self) -> bool {
         self.way.give_up();
-        self.fall_back().await
+        let is_told = self.fall_back().await;
+        if is_told {
+            self.drop_connection();
+        }
+        is_told
     }
 
     /// Fetches the directory when an answer told of a newer one. A bad one is a failure; a lost one comes with the next notice or
@@ -443,14 +454,19 @@ fn is_arriving(reply: &Reply) -> bool {
     reply.status == 503 && reply.json()["code"] == "outlet_arriving"
 }
 
-/// Whether the outlet is on its way to the node, or the node is out of use: its outlets have moved.
+/// Whether the outlet is on its way to the node, or is somewhere else.
 fn is_moving(reply: &Reply) -> bool {
-    is_arriving(reply) || is_fenced(reply)
+    is_arriving(reply) || is_of_no_use(reply)
 }
 
-/// Whether the node is out of use: it serves nobody any more.
-fn is_fenced(reply: &Reply) -> bool {
-    reply.status == 503 && reply.json()["code"] == "node_fenced"
+/// Whether the node is out of use, so that its outlets have moved, or cannot tell where the outlet is.
+fn is_of_no_use(reply: &Reply) -> bool {
+    reply.status == 503 && ["node_fenced", "node_unknown"].iter().any(|code| reply.json()["code"] == *code)
+}
+
+/// Whether the outlet may be on its way a little longer.
+fn goes_on(since: &mut Option<Instant>) -> bool {
+    since.get_or_insert_with(Instant::now).elapsed() < ARRIVING_MAX
 }
 
 /// Whether the node has stored the operation, and the hub has not confirmed it yet.

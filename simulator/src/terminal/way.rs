@@ -24,6 +24,8 @@ pub struct Way {
     endpoint: Endpoint,
     directory: Option<Arc<Directory>>,
     missed: u32,
+    /// The node said itself that it is of no use.
+    is_given_up: bool,
     asked_at: Option<Instant>,
     /// How long others are left alone behind that.
     ask_again: Duration,
@@ -32,7 +34,15 @@ pub struct Way {
 impl Way {
     /// The way to a node, without others to fall back to.
     pub fn new(node: u16, endpoint: Endpoint) -> Self {
-        Way { node, endpoint, directory: None, missed: 0, asked_at: None, ask_again: Duration::ZERO }
+        Way {
+            node,
+            endpoint,
+            directory: None,
+            missed: 0,
+            is_given_up: false,
+            asked_at: None,
+            ask_again: Duration::ZERO,
+        }
     }
 
     /// The same, with this directory.
@@ -66,15 +76,15 @@ impl Way {
     /// A connection was opened, or was not.
     pub fn note(&mut self, opened: bool) {
         if opened {
-            (self.missed, self.ask_again) = (0, Duration::ZERO);
+            (self.missed, self.is_given_up, self.ask_again) = (0, false, Duration::ZERO);
         } else {
             self.missed = self.missed.saturating_add(1);
         }
     }
 
-    /// The node said itself that it is out of use.
+    /// The node said itself that it is out of use, or cannot tell where the outlet is: others are asked as if it did not answer.
     pub fn give_up(&mut self) {
-        self.missed = MISSED_MIN;
+        self.is_given_up = true;
     }
 
     /// Whether the last connection that was tried did not open.
@@ -86,7 +96,8 @@ impl Way {
     /// left alone for longer.
     pub fn others(&mut self, now: Instant, dice: &mut Dice) -> Vec<(u16, Endpoint)> {
         let is_due = self.asked_at.is_none_or(|asked_at| now.duration_since(asked_at) >= self.ask_again);
-        let Some(directory) = self.directory.as_ref().filter(|_| self.missed >= MISSED_MIN && is_due) else {
+        let is_lost = self.missed >= MISSED_MIN || self.is_given_up;
+        let Some(directory) = self.directory.as_ref().filter(|_| is_lost && is_due) else {
             return Vec::new();
         };
         self.asked_at = Some(now);
@@ -102,7 +113,7 @@ impl Way {
 
     /// Goes to a node that answered.
     pub fn go(&mut self, node: u16, endpoint: Endpoint) {
-        (self.node, self.endpoint, self.missed) = (node, endpoint, 0);
+        (self.node, self.endpoint, self.missed, self.is_given_up) = (node, endpoint, 0, false);
     }
 
     /// Goes where a node sent the terminal (421); whether that is another node, or `None` where the answer names none that could
@@ -117,7 +128,7 @@ impl Way {
         let is_other = node != self.node;
         (self.node, self.endpoint) = (node, endpoint);
         if is_other {
-            self.missed = 0;
+            (self.missed, self.is_given_up) = (0, false);
         } else {
             self.ask_again = ASK_EVERY;
         }
@@ -169,7 +180,7 @@ mod tests {
         assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [200, 1_200], "one that has been reached is missed anew");
         way.note(true);
         way.give_up();
-        assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [0, 1_000], "one that said that it is out of use");
+        assert_eq!(asked_at_ms(&mut way, |_| {})[..2], [0, 1_000], "one that said that it is of no use");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustls::ServerConfig;
@@ -30,6 +30,10 @@ pub(super) enum Fault {
     DiesEvery(u64),
     /// The same, and the replies from before are forgotten.
     DiesForgettingEvery(u64),
+    /// Behind every n-th reply to a mutation the connection ends: a node that is killed between two requests.
+    RestartsEvery(u64),
+    /// The same, and all replies are forgotten.
+    RestartsForgettingEvery(u64),
     /// Every n-th request ends all sessions before their time.
     EndsSessionsEvery(u64),
     /// Sessions are over at once, and every n-th request ends them all.
@@ -86,6 +90,8 @@ pub(super) struct FakeNode {
     fault: Fault,
     state: Mutex<State>,
     requests: AtomicU64,
+    /// The connection ends behind the reply that is being sent.
+    restarts: AtomicBool,
     /// Mutations that changed something, not counting repeats.
     pub(super) applied: AtomicU64,
     /// Connections accepted.
@@ -116,8 +122,8 @@ impl FakeNode {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = Mutex::new(State::filled(&world, &pools));
-        let (requests, applied, connections) = Default::default();
-        let node = Arc::new(FakeNode { world, pools, fault, state, requests, applied, connections });
+        let (requests, restarts, applied, connections) = Default::default();
+        let node = Arc::new(FakeNode { world, pools, fault, state, requests, restarts, applied, connections });
         let (served, acceptor) = (node.clone(), TlsAcceptor::from(Arc::new(config)));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -179,6 +185,13 @@ impl FakeNode {
                 None
             }
             Fault::LosesEveryReply(n) if number.is_multiple_of(n) => None,
+            Fault::RestartsEvery(n) | Fault::RestartsForgettingEvery(n) if number.is_multiple_of(n) => {
+                if let Fault::RestartsForgettingEvery(_) = self.fault {
+                    state.replies.clear();
+                }
+                self.restarts.store(true, Ordering::Relaxed);
+                Some(reply)
+            }
             _ => Some(reply),
         }
     }
@@ -416,7 +429,8 @@ async fn serve(node: Arc<FakeNode>, acceptor: TlsAcceptor, stream: TcpStream) {
         let body = body.to_string();
         let head =
             format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
-        if stream.write_all((head + &body).as_bytes()).await.is_err() {
+        let is_written = stream.write_all((head + &body).as_bytes()).await.is_ok();
+        if !is_written || node.restarts.swap(false, Ordering::Relaxed) {
             return;
         }
     }

@@ -156,6 +156,18 @@ async fn behind_an_outage_the_newest_reply_is_asked_for_again_and_must_be_the_sa
 }
 
 #[tokio::test]
+async fn a_node_that_was_killed_while_a_terminal_was_idle_must_remember_its_newest_reply_too() {
+    let mut whole = begin(Fault::RestartsEvery(9), Mix { resend: 0, ..usual() }).await;
+    whole.play(10).await;
+    assert_eq!(whole.failed(), 0, "seed {SEED}: {:#?}", whole.tally.failures());
+    assert!(read(&whole.tally.confirmed) > 0, "seed {SEED}: nothing was asked for again");
+    let mut forgetful = begin(Fault::RestartsForgettingEvery(9), Mix { resend: 0, ..usual() }).await;
+    forgetful.play(10).await;
+    let failures = forgetful.tally.failures();
+    assert!(failures.iter().any(|failure| failure.contains("repeat of")), "seed {SEED}: {failures:#?}");
+}
+
+#[tokio::test]
 async fn a_session_at_its_end_is_opened_again_and_one_lost_before_it_is_a_failure() {
     let mut over = begin(Fault::ExpiresSessionsEvery(50), usual()).await;
     over.play(10).await;
