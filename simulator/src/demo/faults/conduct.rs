@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::Instant;
 
-use super::acks::AckWatch;
+use super::acks::{AckWatch, SELDOM};
 use super::outcome::Trial;
 use super::share::LeaderShare;
 use super::terms::Demand;
@@ -165,7 +165,7 @@ impl Conductor<'_> {
             let limit = deadline.saturating_duration_since(Instant::now());
             machines.wait_for(&numbers, "a whole cluster", limit, |status| status.is_whole(&numbers)).await?;
         }
-        let watch = AckWatch::begin(self.cluster)?;
+        let watch = AckWatch::begin(self.cluster, SELDOM)?;
         watch.in_step(IN_STEP_MS, deadline.saturating_duration_since(Instant::now())).await?;
         self.family.check_alive()
     }

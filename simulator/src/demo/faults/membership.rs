@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::Instant;
 
+use super::acks::SELDOM;
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
 
 /// Time for a machine to take over the lead that was asked of it.
@@ -14,7 +15,7 @@ impl Conductor<'_> {
     /// Recovered is the longest time for which the hub was seen to miss something of a node meanwhile.
     pub(super) async fn change_membership(&mut self) -> Result<Stroke> {
         let parting = self.parting_leader().await?;
-        let watch = self.watch().await?;
+        let watch = self.watch_every(SELDOM).await?;
         let began = Instant::now();
         let added = self.cluster.machines.join(false, self.family).await.context("take in one more machine")?;
         let joined = began.elapsed();

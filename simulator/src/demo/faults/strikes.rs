@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use tokio::time::Instant;
 
-use super::acks::{AckWatch, Marks};
+use super::acks::{AckWatch, CLOSE, Marks};
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
 use crate::demo::machines::LINKS;
 
@@ -168,7 +168,12 @@ impl Conductor<'_> {
 
     /// A watch that has seen every node.
     pub(super) async fn watch(&self) -> Result<AckWatch> {
-        let watch = AckWatch::begin(self.cluster)?;
+        self.watch_every(CLOSE).await
+    }
+
+    /// The same, which looks so often.
+    pub(super) async fn watch_every(&self, every: Duration) -> Result<AckWatch> {
+        let watch = AckWatch::begin(self.cluster, every)?;
         watch.heads().await?;
         Ok(watch)
     }
