@@ -27,7 +27,8 @@ impl Conductor<'_> {
             joined.as_secs_f64(),
             (began.elapsed() - joined).as_secs_f64()
         );
-        Ok(Stroke::of(watch.longest_stall(), told))
+        // A stall between two looks is not seen: the longest was at most so much longer.
+        Ok(Stroke::of(watch.longest_stall() + SELDOM, told))
     }
 
     /// The first machine, brought to lead where it does not, or whichever leads once the first is gone.
