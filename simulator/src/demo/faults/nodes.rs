@@ -19,7 +19,7 @@ const MOVE_LIMIT: Duration = Duration::from_secs(180);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// Outlets on their way at once.
-const WINDOW: u16 = 50;
+const WINDOW: u16 = 25;
 /// Time for a new node to hear everything that is for everybody.
 pub(super) const NODE_LIMIT: Duration = Duration::from_secs(60);
 /// Time between the emptying of a node and its end, in which it sends terminals on that were idle meanwhile: as an operator leaves it.
