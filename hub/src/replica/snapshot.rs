@@ -1,7 +1,11 @@
 //! Copies of the state, page by page by SQLite's own backup, and their installation.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::io;
+use std::mem::ManuallyDrop;
 use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,14 +13,13 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 
 use super::place::Place;
+use crate::raft::snapshots::rest_after;
 use crate::raft::state::{Applied, StateError, View};
 
-/// Pages that an installation copies at once.
-const PAGES_PER_STEP: std::ffi::c_int = 4_096;
-/// Pages that a copy made beside the work brings to disk before it rests: a megabyte, which holds up no other file's flush.
-const PAGES_PER_GENTLE_STEP: std::ffi::c_int = 256;
-/// Longest rest of such a copy between two steps.
-const REST_MAX: Duration = Duration::from_millis(50);
+/// Pages that a copy brings to disk before it rests: a megabyte, which holds up no other file's flush.
+const PAGES_PER_STEP: std::ffi::c_int = 256;
+/// How often an installation brings to disk what SQLite writes in one go.
+const FLUSH_EVERY: Duration = Duration::from_millis(20);
 
 /// The state at one moment: a read transaction of its own, so that applying goes on meanwhile.
 pub(super) struct Frozen {
@@ -51,19 +54,49 @@ impl View for Frozen {
     }
 }
 
-/// Replaces the whole state by a copy, in one transaction: readers see the old state or the new one.
-pub(super) fn install(from: &Path, state: &mut Connection) -> Result<(), StateError> {
+/// The files of the state beside the connection, to bring to disk what SQLite has written there before it does so itself.
+///
+/// Never closed: with any handle of a file that a process closes, it loses the locks that SQLite holds on it. One pair for each start.
+pub(super) struct StateFiles {
+    state: ManuallyDrop<File>,
+    log: ManuallyDrop<File>,
+}
+
+impl StateFiles {
+    /// Opens both; the connection to the state must be open.
+    pub(super) fn open(path: &Path) -> io::Result<StateFiles> {
+        let mut log = OsString::from(path);
+        log.push("-wal");
+        Ok(StateFiles { state: ManuallyDrop::new(File::open(path)?), log: ManuallyDrop::new(File::open(log)?) })
+    }
+
+    /// Flushes both again and again until the other end of the channel is gone.
+    fn flush_until(&self, over: &Receiver<()>) {
+        while over.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
+            if let Err(error) = self.log.sync_data().and_then(|()| self.state.sync_data()) {
+                // The system tells SQLite the same at its own flush.
+                tracing::warn!(%error, "the state could not be brought to disk beside its installation");
+                return;
+            }
+        }
+    }
+}
+
+/// Replaces the whole state by a copy, in one transaction: readers see the old state or the new one. SQLite writes the copy into its
+/// log, then into its file, and flushes each as a whole; others on that disk would wait for hundreds of megabytes, twice.
+pub(super) fn install(from: &Path, state: &mut Connection, files: &StateFiles) -> Result<(), StateError> {
     // Immutable, so that SQLite makes no files beside it.
     let name = format!("file:{}?immutable=1", from.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let copy = Connection::open_with_flags(name, flags).map_err(StateError::storage)?;
     state.flush_prepared_statement_cache();
-    copy_all(&copy, state)
-}
-
-fn copy_all(from: &Connection, into: &mut Connection) -> Result<(), StateError> {
-    let backup = Backup::new(from, into).map_err(StateError::storage)?;
-    backup.run_to_completion(PAGES_PER_STEP, Duration::ZERO, None).map_err(StateError::storage)
+    thread::scope(|scope| {
+        let (under_way, over) = channel();
+        scope.spawn(move || files.flush_until(&over));
+        let copied = copy_gently(&copy, state, &files.log);
+        drop(under_way);
+        copied
+    })
 }
 
 /// Copies step by step: each is on disk before the next, and the copy rests as long as its last step took. A whole copy written and
@@ -72,11 +105,10 @@ fn copy_gently(from: &Connection, into: &mut Connection, file: &File) -> Result<
     let backup = Backup::new(from, into).map_err(StateError::storage)?;
     loop {
         let began = Instant::now();
-        let is_done = backup.step(PAGES_PER_GENTLE_STEP).map_err(StateError::storage)? == StepResult::Done;
-        if is_done {
+        if backup.step(PAGES_PER_STEP).map_err(StateError::storage)? == StepResult::Done {
             return Ok(());
         }
         file.sync_data().map_err(StateError::storage)?;
-        thread::sleep(began.elapsed().min(REST_MAX));
+        thread::sleep(rest_after(began));
     }
 }

@@ -31,6 +31,16 @@ pub(super) struct Receiving {
     damaged: Option<(String, Instant)>,
 }
 
+impl Receiving {
+    /// Refuses what comes of this snapshot for a while, so that it is sent again from its beginning.
+    fn throw_away(&mut self, id: String, error: &StateError) -> Reply {
+        metrics::counter!("jikai_snapshots_refused_total").increment(1);
+        tracing::error!(%error, "a received snapshot is thrown away, it will be sent again");
+        (self.streaming, self.damaged) = (None, Some((id, Instant::now())));
+        Reply::Failed(error.to_string())
+    }
+}
+
 impl Shared {
     /// Takes one piece; with the last one the snapshot is installed.
     pub(super) async fn receive(&self, piece: InstallSnapshotRequest<Types>) -> Reply {
@@ -44,7 +54,12 @@ impl Shared {
             return Reply::Failed("the snapshot arrived damaged".to_owned());
         }
         let received = match Chunked::receive_snapshot(&mut receiving.streaming, &self.raft, piece).await {
-            Ok(None) => return Reply::Snapshot(InstallSnapshotResponse { vote: own }),
+            Ok(None) => {
+                return match self.snapshots.flush_received().await {
+                    Ok(()) => Reply::Snapshot(InstallSnapshotResponse { vote: own }),
+                    Err(error) => receiving.throw_away(id, &error),
+                };
+            }
             Ok(Some(received)) => received,
             Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
                 return Reply::SnapshotMismatch(mismatch);
@@ -56,12 +71,7 @@ impl Shared {
                 Ok(response) => Reply::Snapshot(response.into()),
                 Err(fatal) => Reply::Failed(fatal.to_string()),
             },
-            Err(error) => {
-                metrics::counter!("jikai_snapshots_refused_total").increment(1);
-                tracing::error!(%error, "a received snapshot is thrown away, it will be sent again");
-                receiving.damaged = Some((id, Instant::now()));
-                Reply::Failed(error.to_string())
-            }
+            Err(error) => receiving.throw_away(id, &error),
         }
     }
 

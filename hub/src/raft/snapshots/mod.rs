@@ -13,12 +13,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::fs::File;
 
 use crate::raft::state::{Applied, StateError, View};
 use crate::raft::types::SnapshotMeta;
 
+/// Longest rest behind each piece of a copy that is brought to disk beside the work, see [`rest_after`].
+const REST_MAX: Duration = Duration::from_millis(50);
 /// Ending of files that are not complete; they are removed at a start.
 const UNFINISHED: &str = "tmp";
 /// Ending of copies.
@@ -134,6 +137,17 @@ impl Snapshots {
         Ok(file)
     }
 
+    /// Brings to disk what has been received so far, and rests as long as that took: a whole copy flushed at once makes every commit
+    /// on that disk wait. An error means that what was received is not whole: it is told once by the system, and must not be lost.
+    pub async fn flush_received(&self) -> Result<(), StateError> {
+        let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(path) = receiving else { return Ok(()) };
+        let began = Instant::now();
+        File::open(path).await?.sync_data().await?;
+        tokio::time::sleep(rest_after(began)).await;
+        Ok(())
+    }
+
     /// Where a received file lies. openraft may hand over any file: then it is copied.
     pub async fn place_of(&self, received: &mut File) -> Result<PathBuf, StateError> {
         let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -190,6 +204,12 @@ impl Snapshots {
         // Set in one step: a panic elsewhere leaves it whole.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long a copy rests behind a piece that was begun then: as long as the piece took, so that half of the disk's time, and of a
+/// core's, is left to the work.
+pub(crate) fn rest_after(began: Instant) -> Duration {
+    began.elapsed().min(REST_MAX)
 }
 
 /// Whether an open file is the one with this path.

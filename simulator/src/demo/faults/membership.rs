@@ -7,28 +7,30 @@ use tokio::time::Instant;
 
 use super::acks::SELDOM;
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
+use super::strikes::recovered;
 
 /// Time for a machine to take over the lead that was asked of it.
 const LEAD_LIMIT: Duration = Duration::from_secs(30);
 
 impl Conductor<'_> {
-    /// Recovered is the longest time for which the hub was seen to miss something of a node meanwhile.
+    /// Recovered is from the order to remove the leader until every node had an event acknowledged that it decided behind the removal.
     pub(super) async fn change_membership(&mut self) -> Result<Stroke> {
         let parting = self.parting_leader().await?;
         let watch = self.watch_every(SELDOM).await?;
         let began = Instant::now();
         let added = self.cluster.machines.join(false, self.family).await.context("take in one more machine")?;
-        let joined = began.elapsed();
+        let (joined, struck) = (began.elapsed(), Instant::now());
         self.cluster.machines.remove(parting, self.family).await.context("take out the machine that leads")?;
+        let removed = struck.elapsed();
+        let recovered = recovered(&watch, struck).await?;
         let next = self.leader_but(parting).await?;
         watch.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
         let told = format!(
             "machine {added} taken in within {:.1} s, machine {parting}, which led, taken out within {:.1} s; machine {next} leads",
             joined.as_secs_f64(),
-            (began.elapsed() - joined).as_secs_f64()
+            removed.as_secs_f64()
         );
-        // A stall between two looks is not seen: the longest was at most so much longer.
-        Ok(Stroke::of(watch.longest_stall() + SELDOM, told))
+        Ok(Stroke::of(recovered, told))
     }
 
     /// The first machine, brought to lead where it does not, or whichever leads once the first is gone.
