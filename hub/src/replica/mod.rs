@@ -89,8 +89,20 @@ impl Replica {
         let digests = followed.digests.clone();
         let digester = Digester::new(digest_entries, digests.clone());
         let files = StateFiles::open(&path)?;
-        let replica =
-            Replica { path, state, files, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
+        let replica = Replica {
+            path,
+            state,
+            files,
+            catalog,
+            place,
+            applied,
+            heads,
+            revocations,
+            machines,
+            failed,
+            digests,
+            digester,
+        };
         Ok((replica, followed))
     }
 

@@ -18,6 +18,10 @@ use crate::raft::state::{Applied, StateError, View};
 
 /// Pages that a copy brings to disk before it rests: a megabyte, which holds up no other file's flush.
 const PAGES_PER_STEP: std::ffi::c_int = 256;
+/// Tries to get hold of a file that somebody holds; SQLite waits for some seconds in each.
+const WAITS_MAX: u32 = 3;
+/// Longest that an installation rests in all: who sent the copy waits for it, see `snapshot_wait` of the cluster's settings.
+const INSTALL_REST_MAX: Duration = Duration::from_secs(15);
 /// How often an installation brings to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
 
@@ -46,7 +50,7 @@ impl View for Frozen {
         let mut copy = Connection::open(into).map_err(StateError::storage)?;
         // Whoever keeps the copy brings the file to disk.
         copy.execute_batch("PRAGMA synchronous = OFF").map_err(StateError::storage)?;
-        copy_gently(&self.state, &mut copy, &File::open(into).map_err(StateError::storage)?)?;
+        copy_gently(&self.state, &mut copy, &File::open(into).map_err(StateError::storage)?, Duration::MAX)?;
         // One file: nothing of it lies in a write-ahead log beside it.
         let mode = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
         copy.query_row("PRAGMA journal_mode = DELETE", [], mode).map_err(StateError::storage)?;
@@ -93,22 +97,33 @@ pub(super) fn install(from: &Path, state: &mut Connection, files: &StateFiles) -
     thread::scope(|scope| {
         let (under_way, over) = channel();
         scope.spawn(move || files.flush_until(&over));
-        let copied = copy_gently(&copy, state, &files.log);
+        let copied = copy_gently(&copy, state, &files.log, INSTALL_REST_MAX);
         drop(under_way);
         copied
     })
 }
 
-/// Copies step by step: each is on disk before the next, and the copy rests as long as its last step took. A whole copy written and
-/// flushed at once makes every commit on that disk wait, and all machines make theirs at the same entry of the log.
-fn copy_gently(from: &Connection, into: &mut Connection, file: &File) -> Result<(), StateError> {
+/// Copies step by step: each is on disk before the next, and the copy rests as long as its last step took, for so long in all. A whole
+/// copy written and flushed at once makes every commit on that disk wait, and all machines make theirs at the same entry of the log.
+fn copy_gently(
+    from: &Connection,
+    into: &mut Connection,
+    file: &File,
+    mut rest_max: Duration,
+) -> Result<(), StateError> {
     let backup = Backup::new(from, into).map_err(StateError::storage)?;
+    let mut waited = 0;
     loop {
         let began = Instant::now();
-        if backup.step(PAGES_PER_STEP).map_err(StateError::storage)? == StepResult::Done {
-            return Ok(());
+        match backup.step(PAGES_PER_STEP).map_err(StateError::storage)? {
+            StepResult::Done => return Ok(()),
+            StepResult::More => file.sync_data().map_err(StateError::storage)?,
+            // Nobody else writes the file; SQLite has waited already.
+            _ if waited == WAITS_MAX => return Err(StateError::storage(io::Error::from(io::ErrorKind::ResourceBusy))),
+            _ => waited += 1,
         }
-        file.sync_data().map_err(StateError::storage)?;
-        thread::sleep(rest_after(began));
+        let rest = rest_after(began).min(rest_max);
+        rest_max -= rest;
+        thread::sleep(rest);
     }
 }

@@ -156,9 +156,12 @@ async fn complete(
     let memory = (HubGeneration::load(data), runs.clone());
     let received = receive_slice(store, identity, joining, (&tls, options), memory, keys);
     tokio::select! {
-        received = received => received.map(|()| runs),
+        received = received => received?,
         () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),
     }
+    let up_seq = joining.up_next.saturating_sub(1);
+    HubAcked::begin(data, HubGeneration::load(data).met(), up_seq).context("keep what the hub holds of the log")?;
+    Ok(runs)
 }
 
 /// The store, which must be the one that the settings mean.

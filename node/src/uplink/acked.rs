@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jikai_sync::identity::write_private_file;
+use jikai_sync::identity::{IdentityError, write_private_file};
 use jikai_sync::transport::LogError;
 use tokio::sync::{Mutex, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,11 @@ impl HubMemory {
         // From here on it holds so much: the next session must not count the same loss again.
         let forgot = self.forgot.saturating_add(u64::from(forgotten.is_some()));
         (HubMemory { generation, acked_seq: seq, forgot }, forgotten)
+    }
+
+    fn text(self) -> String {
+        let HubMemory { generation, acked_seq, forgot } = self;
+        format!("{generation} {acked_seq} {forgot}\n")
     }
 
     fn parse(text: &str) -> Option<HubMemory> {
@@ -93,6 +98,13 @@ impl HubAcked {
         }
     }
 
+    /// The store in `data` was made from what the hub holds: all of its log up to `seq`. Without this the whole log would seem to wait
+    /// until the first session opens.
+    pub fn begin(data: &Path, generation: u32, seq: u64) -> Result<(), IdentityError> {
+        let memory = HubMemory { generation, acked_seq: seq, forgot: 0 };
+        write_private_file(&data.join(FILE), memory.text().as_bytes())
+    }
+
     /// What is remembered now.
     pub fn memory(&self) -> HubMemory {
         *self.memory.borrow()
@@ -134,8 +146,7 @@ impl HubAcked {
     async fn keep(&self) -> Result<(), LogError> {
         let path = self.path.lock().await;
         let Some(file) = path.clone() else { return Ok(()) };
-        let HubMemory { generation, acked_seq, forgot } = self.memory();
-        let text = format!("{generation} {acked_seq} {forgot}\n");
+        let text = self.memory().text();
         let written = tokio::task::spawn_blocking(move || write_private_file(&file, text.as_bytes())).await;
         let failed =
             |error: &dyn std::fmt::Display| LogError(format!("what the hub acknowledged cannot be kept: {error}"));
@@ -177,6 +188,19 @@ mod tests {
         assert_eq!(acked.at_most(12), memory(1, 9, 2));
         assert_eq!(acked.at_most(7), memory(1, 7, 2));
         assert_eq!(acked.at_most(12), memory(1, 7, 2));
+    }
+
+    #[tokio::test]
+    async fn a_store_that_the_hub_gave_has_nothing_waiting_and_a_hub_that_holds_less_later_is_counted() {
+        let data = tempfile::tempdir().unwrap();
+        HubAcked::begin(data.path(), 3, 9).unwrap();
+        let acked = HubAcked::load(data.path());
+        assert_eq!(acked.at_most(9), memory(3, 9, 0));
+        acked.met(3, 9).await.unwrap();
+        assert_eq!(acked.memory().forgot, 0);
+        acked.met(3, 8).await.unwrap();
+        assert_eq!(acked.memory().forgot, 1);
+        assert!(HubAcked::begin(&data.path().join("missing"), 3, 9).is_err());
     }
 
     #[tokio::test]

@@ -93,6 +93,7 @@ mod tests {
     use std::fs;
     use std::sync::Arc;
 
+    use super::super::start::SNAPSHOT_FOLDER;
     use super::*;
     use crate::province::{LONG, Machines, NodeLog, check_in};
     use crate::raft::settings::Settings;
@@ -146,6 +147,31 @@ mod tests {
         assert!(why.contains("checksum"), "{why}");
         assert_eq!(follower.snapshots.current(), None);
         let Reply::Failed(_) = follower.receive(piece(Vec::new())).await else { panic!("it was taken at once again") };
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+        assert_eq!(*machines[2].sequencer.failed().borrow(), None);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_snapshot_whose_pieces_do_not_reach_the_disk_is_sent_again_from_its_beginning() {
+        let (machines, kept) = shortened().await;
+        let data = fs::read(&kept.path).unwrap();
+        let (leader, follower) = (&machines[1].member.cluster.shared, &machines[2].member.cluster.shared);
+        let vote = leader.raft.metrics().borrow().vote;
+        let piece = |from: usize, to: usize| {
+            let (offset, data) = (from as u64, data[from..to].to_vec());
+            InstallSnapshotRequest { vote, meta: kept.meta.clone(), offset, data, done: false }
+        };
+        let (half, end) = (data.len() / 2, data.len());
+        let Reply::Snapshot(_) = follower.receive(piece(0, half)).await else { panic!("the first piece was refused") };
+        let folder = fs::read_dir(machines[2].data.path().join(SNAPSHOT_FOLDER)).unwrap();
+        let files: Vec<_> = folder.map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), 1, "{files:?}");
+        fs::remove_file(&files[0]).unwrap();
+        let Reply::Failed(_) = follower.receive(piece(half, end)).await else { panic!("it was taken") };
+        assert!(follower.receiving.lock().await.streaming.is_none());
+        let Reply::Failed(why) = follower.receive(piece(0, half)).await else { panic!("it was taken at once again") };
+        assert!(why.contains("damaged"), "{why}");
         machines.follow(2).await;
         machines.applied(2, machines[1].sequencer.applied()).await;
         assert_eq!(*machines[2].sequencer.failed().borrow(), None);

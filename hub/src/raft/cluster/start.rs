@@ -21,7 +21,7 @@ use crate::raft::types::{LogId, Raft, StorageError};
 /// Locked while a process uses the directory.
 const LOCK_FILE: &str = "raft.lock";
 /// Folder of the snapshots.
-const SNAPSHOT_FOLDER: &str = "snapshots";
+pub(super) const SNAPSHOT_FOLDER: &str = "snapshots";
 
 impl Cluster {
     /// Starts machine `id` on the files in the directory `data`, which must exist. A new machine waits until
