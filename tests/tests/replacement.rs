@@ -288,6 +288,7 @@ fn a_node_that_is_killed_while_it_writes_its_slice_receives_it_whole_at_its_next
     let folder = tempfile::tempdir().unwrap();
     let first = receive(&running, &running.node.server, 0, "the-first-pack-0001");
     running.settle();
+    let held = at_hub(&running)["up_next"].as_u64().unwrap() - 1;
     running.node.process.kill();
     let data = replaced(&running, folder.path(), "new");
     let wal_bytes = || std::fs::metadata(data.join("node.db-wal")).map_or(0, |file| file.len());
@@ -296,6 +297,9 @@ fn a_node_that_is_killed_while_it_writes_its_slice_receives_it_whole_at_its_next
     for bytes_max in [64 * 1024, 256 * 1024] {
         assert_eq!(killed_in_a_write(&data, bytes_max), Some(FILE_SIZE_EXCEEDED), "beyond {bytes_max} bytes");
         assert!(wal_bytes() > 0, "it was writing");
+        // It was never connected as a node that serves: the log that comes with the slice is remembered as the hub's from the beginning.
+        let acked = std::fs::read_to_string(data.join("hub-acked")).unwrap();
+        assert_eq!(acked.split(' ').nth(1), Some(held.to_string().as_str()), "{acked}");
     }
     let new = Process::run("jikai-node", &data);
     assert!(new.log().contains("every table equals the hub's"), "{}", new.log());

@@ -22,7 +22,8 @@ pub struct Settings {
     pub election_min: Duration,
     /// Longest such time, and how long a voter that has heard of a leader supports no other one.
     pub election_max: Duration,
-    /// How long a machine may take to answer one piece of a snapshot; the last one includes installing it.
+    /// How long a machine may take to answer one piece of a snapshot. The last one includes verifying and installing the whole, little by
+    /// little: a gigabyte on a slow disk takes minutes. A machine that is gone is noticed by its connection, long before.
     pub snapshot_wait: Duration,
     /// Entries after which the state is copied and the log behind the copy is shortened.
     pub snapshot_entries: u64,
@@ -46,7 +47,7 @@ impl Default for Settings {
             heartbeat: Duration::from_millis(200),
             election_min: Duration::from_millis(600),
             election_max: Duration::from_millis(900),
-            snapshot_wait: Duration::from_secs(60),
+            snapshot_wait: Duration::from_secs(300),
             snapshot_entries: 50_000,
             log_entries_kept: 2_000,
             propose_wait: Duration::from_secs(10),

@@ -30,13 +30,11 @@ use crate::store::{self, STATE_FILE};
 use digester::Digester;
 pub use feeds::FeedHeads;
 use place::Place;
-use snapshot::StateFiles;
 
 /// The tables, and who follows them.
 pub struct Replica {
     path: PathBuf,
     state: Connection,
-    files: StateFiles,
     /// Master data as of the last commit.
     catalog: Catalog,
     place: Place,
@@ -88,21 +86,8 @@ impl Replica {
         let (path, catalog) = (data.join(STATE_FILE), Catalog::default());
         let digests = followed.digests.clone();
         let digester = Digester::new(digest_entries, digests.clone());
-        let files = StateFiles::open(&path)?;
-        let replica = Replica {
-            path,
-            state,
-            files,
-            catalog,
-            place,
-            applied,
-            heads,
-            revocations,
-            machines,
-            failed,
-            digests,
-            digester,
-        };
+        let replica =
+            Replica { path, state, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
         Ok((replica, followed))
     }
 
@@ -191,7 +176,7 @@ impl State for Replica {
     }
 
     fn install(&mut self, from: &Path, _meta: &SnapshotMeta) -> Result<(), StateError> {
-        let installed = snapshot::install(from, &mut self.state, &self.files);
+        let installed = snapshot::install(from, &self.path, &mut self.state);
         self.noting(installed)?;
         self.place = Place::read(&self.state)?;
         self.catalog = Catalog::default();

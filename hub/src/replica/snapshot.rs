@@ -22,7 +22,9 @@ const PAGES_PER_STEP: std::ffi::c_int = 256;
 const WAITS_MAX: u32 = 3;
 /// Longest that an installation rests in all: who sent the copy waits for it, see `snapshot_wait` of the cluster's settings.
 const INSTALL_REST_MAX: Duration = Duration::from_secs(15);
-/// How often an installation brings to disk what SQLite writes in one go.
+/// Cache of the connection meanwhile.
+const INSTALL_CACHE_KIB: i64 = 2 * 1024;
+/// How often is brought to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
 
 /// The state at one moment: a read transaction of its own, so that applying goes on meanwhile.
@@ -58,49 +60,50 @@ impl View for Frozen {
     }
 }
 
-/// The files of the state beside the connection, to bring to disk what SQLite has written there before it does so itself.
-///
-/// Never closed: with any handle of a file that a process closes, it loses the locks that SQLite holds on it. One pair for each start.
-pub(super) struct StateFiles {
-    state: ManuallyDrop<File>,
-    log: ManuallyDrop<File>,
-}
-
-impl StateFiles {
-    /// Opens both; the connection to the state must be open.
-    pub(super) fn open(path: &Path) -> io::Result<StateFiles> {
-        let mut log = OsString::from(path);
-        log.push("-wal");
-        Ok(StateFiles { state: ManuallyDrop::new(File::open(path)?), log: ManuallyDrop::new(File::open(log)?) })
-    }
-
-    /// Flushes both again and again until the other end of the channel is gone.
-    fn flush_until(&self, over: &Receiver<()>) {
-        while over.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
-            if let Err(error) = self.log.sync_data().and_then(|()| self.state.sync_data()) {
-                // The system tells SQLite the same at its own flush.
-                tracing::warn!(%error, "the state could not be brought to disk beside its installation");
-                return;
-            }
-        }
-    }
-}
-
-/// Replaces the whole state by a copy, in one transaction: readers see the old state or the new one. SQLite writes the copy into its
-/// log, then into its file, and flushes each as a whole; others on that disk would wait for hundreds of megabytes, twice.
-pub(super) fn install(from: &Path, state: &mut Connection, files: &StateFiles) -> Result<(), StateError> {
+/// Replaces the whole state at `path` by a copy, in one transaction: readers see the old state or the new one.
+pub(super) fn install(from: &Path, path: &Path, state: &mut Connection) -> Result<(), StateError> {
     // Immutable, so that SQLite makes no files beside it.
     let name = format!("file:{}?immutable=1", from.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let copy = Connection::open_with_flags(name, flags).map_err(StateError::storage)?;
     state.flush_prepared_statement_cache();
+    let mut log = OsString::from(path);
+    log.push("-wal");
+    let log = File::open(log)?;
+    let cache_kib: i64 = state.pragma_query_value(None, "cache_size", |row| row.get(0)).map_err(StateError::storage)?;
+    // What the cache keeps until the commit comes to disk in one go.
+    state.pragma_update(None, "cache_size", -INSTALL_CACHE_KIB).map_err(StateError::storage)?;
+    copy_gently(&copy, state, &log, INSTALL_REST_MAX)?;
+    checkpoint_gently(path, state, &log)?;
+    state.pragma_update(None, "cache_size", cache_kib).map_err(StateError::storage)
+}
+
+/// Has SQLite move its log into the file at once and not behind some later statement, where its errors would not be told, and brings both
+/// to disk meanwhile: SQLite flushes each as a whole. What somebody beside still reads follows with a later commit.
+fn checkpoint_gently(path: &Path, state: &Connection, log: &File) -> Result<(), StateError> {
+    // Never closed: with any handle of a file that a process closes, it loses the locks that SQLite holds on it.
+    let file = ManuallyDrop::new(File::open(path)?);
     thread::scope(|scope| {
         let (under_way, over) = channel();
-        scope.spawn(move || files.flush_until(&over));
-        let copied = copy_gently(&copy, state, &files.log, INSTALL_REST_MAX);
+        let file = &*file;
+        let flushing = scope.spawn(move || flush_until([log, file], &over));
+        let moved = state.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(StateError::storage);
         drop(under_way);
-        copied
+        let flushed =
+            flushing.join().unwrap_or_else(|_| Err(io::Error::other("what flushes the state ended by itself")));
+        // Also where SQLite met none: the system tells an error once to each handle.
+        moved.and(flushed.map_err(StateError::storage))
     })
+}
+
+/// Flushes the files again and again until the other end of the channel is gone.
+fn flush_until(files: [&File; 2], over: &Receiver<()>) -> io::Result<()> {
+    while over.recv_timeout(FLUSH_EVERY) == Err(RecvTimeoutError::Timeout) {
+        for file in files {
+            file.sync_data()?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies step by step: each is on disk before the next, and the copy rests as long as its last step took, for so long in all. A whole
@@ -119,7 +122,9 @@ fn copy_gently(
             StepResult::Done => return Ok(()),
             StepResult::More => file.sync_data().map_err(StateError::storage)?,
             // Nobody else writes the file; SQLite has waited already.
-            _ if waited == WAITS_MAX => return Err(StateError::storage(io::Error::from(io::ErrorKind::ResourceBusy))),
+            _ if waited == WAITS_MAX => {
+                return Err(StateError::storage(io::Error::other("somebody holds the state's file")));
+            }
             _ => waited += 1,
         }
         let rest = rest_after(began).min(rest_max);

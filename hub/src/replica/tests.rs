@@ -63,6 +63,66 @@ fn a_digest_is_of_one_place_however_the_entries_were_grouped() {
     }
 }
 
+/// A copy of a state to which all entries were applied, in this folder, and its place.
+fn copy_in(folder: &Path) -> (PathBuf, Applied) {
+    let (mut replica, _followed) = Replica::open(folder, 0).unwrap();
+    replica.apply(entries()).unwrap();
+    let view = replica.view().unwrap();
+    let (copy, applied) = (folder.join("copy"), view.applied().clone());
+    view.copy(&copy).unwrap();
+    (copy, applied)
+}
+
+fn meta(applied: &Applied) -> SnapshotMeta {
+    let Applied { last, membership } = applied.clone();
+    SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id: "copy".to_owned() }
+}
+
+fn outlets(state: &Connection) -> u32 {
+    state.query_row("SELECT count(*) FROM outlet", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_state_or_the_new_one() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (copy, applied) = copy_in(from.path());
+    let (mut replica, followed) = Replica::open(to.path(), 0).unwrap();
+    let cache =
+        |replica: &Replica| -> i64 { replica.state.pragma_query_value(None, "cache_size", |row| row.get(0)).unwrap() };
+    let (cache_before, reader) = (cache(&replica), store::open_reader(to.path()).unwrap());
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(outlets(&reader), 0);
+    replica.install(&copy, &meta(&applied)).unwrap();
+    assert_eq!(outlets(&reader), 0, "its transaction still reads the old state");
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(outlets(&reader) > 0);
+    assert_eq!((replica.place.applied(), cache(&replica)), (applied.clone(), cache_before));
+    assert_eq!(*followed.applied.borrow(), position_of(applied.last.unwrap().index));
+
+    // Nobody reads beside any more: the whole is in the file, its log not needed.
+    replica.install(&copy, &meta(&applied)).unwrap();
+    let alone = format!("file:{}?immutable=1", replica.path.display());
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
+    assert_eq!(outlets(&Connection::open_with_flags(alone, flags).unwrap()), outlets(&reader));
+}
+
+#[test]
+fn a_copy_is_not_installed_over_a_state_that_somebody_holds_and_changes_nothing() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (copy, applied) = copy_in(from.path());
+    let (mut replica, followed) = Replica::open(to.path(), 0).unwrap();
+    replica.state.busy_timeout(std::time::Duration::ZERO).unwrap();
+    let holder = Connection::open(&replica.path).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let refused = replica.install(&copy, &meta(&applied)).unwrap_err();
+    assert!(refused.to_string().contains("somebody holds the state's file"), "{refused}");
+    assert!(followed.failed.borrow().is_some());
+    assert_eq!(outlets(&holder), 0);
+    holder.execute_batch("ROLLBACK").unwrap();
+    replica.install(&copy, &meta(&applied)).unwrap();
+    assert!(outlets(&holder) > 0);
+}
+
 /// Short, and with a digest every few entries.
 fn settings() -> Settings {
     Settings { digest_entries: 8, ..Settings::default() }

@@ -151,17 +151,17 @@ async fn complete(
     let runs = Runs::begin(data)?;
     let Some(joining) = Joining::load(store)? else { return Ok(runs) };
     let tls = NodeIdentity::load(data, secrets)?.tls()?;
+    let up_seq = joining.up_next.saturating_sub(1);
+    // Before the slice, so that nothing that stops the node behind it leaves it out; as long as the log is not here it counts as less.
+    HubAcked::begin(data, HubGeneration::load(data).met(), up_seq).context("keep what the hub holds of the log")?;
     // Kept for as long as it lasts: the uplink follows what it tells.
     let (_routes, options) = ways_to_the_hub(store, config)?;
     let memory = (HubGeneration::load(data), runs.clone());
     let received = receive_slice(store, identity, joining, (&tls, options), memory, keys);
     tokio::select! {
-        received = received => received?,
+        received = received => received.map(|()| runs),
         () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),
     }
-    let up_seq = joining.up_next.saturating_sub(1);
-    HubAcked::begin(data, HubGeneration::load(data).met(), up_seq).context("keep what the hub holds of the log")?;
-    Ok(runs)
 }
 
 /// The store, which must be the one that the settings mean.

@@ -5,6 +5,7 @@
 //! dies while it installs finds the copy at its next start.
 
 use std::cmp::Ordering;
+use std::fmt::Display;
 use std::time::Duration;
 
 use openraft::Snapshot;
@@ -27,13 +28,13 @@ const REFUSED_FOR: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Receiving {
     streaming: Option<Streaming<Types>>,
-    /// Id of one that arrived damaged, and when.
+    /// Id of one that arrived damaged or did not reach the disk, and when.
     damaged: Option<(String, Instant)>,
 }
 
 impl Receiving {
     /// Refuses what comes of this snapshot for a while, so that it is sent again from its beginning.
-    fn throw_away(&mut self, id: String, error: &StateError) -> Reply {
+    fn throw_away(&mut self, id: String, error: &dyn Display) -> Reply {
         metrics::counter!("jikai_snapshots_refused_total").increment(1);
         tracing::error!(%error, "a received snapshot is thrown away, it will be sent again");
         (self.streaming, self.damaged) = (None, Some((id, Instant::now())));
@@ -51,7 +52,7 @@ impl Shared {
         let mut receiving = self.receiving.lock().await;
         let id = piece.meta.snapshot_id.clone();
         if receiving.damaged.as_ref().is_some_and(|(damaged, at)| *damaged == id && at.elapsed() < REFUSED_FOR) {
-            return Reply::Failed("the snapshot arrived damaged".to_owned());
+            return Reply::Failed("the snapshot arrived damaged, or did not reach the disk".to_owned());
         }
         let received = match Chunked::receive_snapshot(&mut receiving.streaming, &self.raft, piece).await {
             Ok(None) => {
@@ -64,7 +65,8 @@ impl Shared {
             Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => {
                 return Reply::SnapshotMismatch(mismatch);
             }
-            Err(RaftError::Fatal(fatal)) => return Reply::Failed(fatal.to_string()),
+            // Also a piece that could not be written: its place in the file is taken as passed.
+            Err(RaftError::Fatal(fatal)) => return receiving.throw_away(id, &fatal),
         };
         match self.keep(received).await {
             Ok(kept) => match self.raft.install_full_snapshot(vote, kept).await {
@@ -171,7 +173,7 @@ mod tests {
         let Reply::Failed(_) = follower.receive(piece(half, end)).await else { panic!("it was taken") };
         assert!(follower.receiving.lock().await.streaming.is_none());
         let Reply::Failed(why) = follower.receive(piece(0, half)).await else { panic!("it was taken at once again") };
-        assert!(why.contains("damaged"), "{why}");
+        assert!(why.contains("did not reach the disk"), "{why}");
         machines.follow(2).await;
         machines.applied(2, machines[1].sequencer.applied()).await;
         assert_eq!(*machines[2].sequencer.failed().borrow(), None);

@@ -47,6 +47,8 @@ pub struct Snapshots {
     current: Mutex<Option<Arc<Kept>>>,
     /// The file that is being received.
     receiving: Mutex<Option<PathBuf>>,
+    /// Id of the one that was sent last.
+    sent: Mutex<Option<String>>,
     /// Makes the names of unfinished files differ.
     counter: AtomicU64,
 }
@@ -84,8 +86,8 @@ impl Snapshots {
                 remove(&path);
             }
         }
-        let (current, receiving) = (Mutex::new(current), Mutex::default());
-        Ok(Snapshots { folder: folder.into(), current, receiving, counter: AtomicU64::new(0) })
+        let (current, receiving, sent) = (Mutex::new(current), Mutex::default(), Mutex::default());
+        Ok(Snapshots { folder: folder.into(), current, receiving, sent, counter: AtomicU64::new(0) })
     }
 
     /// The newest complete snapshot.
@@ -119,10 +121,15 @@ impl Snapshots {
         self.keep(path, meta)
     }
 
-    /// The newest complete snapshot, if it still is what its name says. Blocks; reads the copy once.
-    pub fn verified(&self) -> Result<Option<Arc<Kept>>, StateError> {
+    /// The newest complete snapshot, to be sent. It was what its name says when it came here; who sends it again does so because a peer
+    /// refused it, or asked long ago: then it is verified once more. Blocks; may read the copy once.
+    pub fn to_send(&self) -> Result<Option<Arc<Kept>>, StateError> {
         let current = self.current();
-        current.as_deref().map(description::verify).transpose()?;
+        let id = current.as_ref().map(|kept| kept.meta.snapshot_id.clone());
+        let sent_before = std::mem::replace(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner), id.clone());
+        if sent_before == id {
+            current.as_deref().map(description::verify).transpose()?;
+        }
         Ok(current)
     }
 
@@ -137,8 +144,8 @@ impl Snapshots {
         Ok(file)
     }
 
-    /// Brings to disk what has been received so far, and rests as long as that took: a whole copy flushed at once makes every commit
-    /// on that disk wait. An error means that what was received is not whole: it is told once by the system, and must not be lost.
+    /// Brings to disk what has been received so far (the newest piece may still be on its way to the file), and rests as long as that took: a
+    /// whole copy flushed at once makes every commit on that disk wait. An error means that what was received is not whole: it is told once by the system, and must not be lost.
     pub async fn flush_received(&self) -> Result<(), StateError> {
         let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(path) = receiving else { return Ok(()) };

@@ -22,8 +22,11 @@ pub(super) const RECOVER_LIMIT: Duration = Duration::from_secs(90);
 const CALM_LIMIT: Duration = Duration::from_secs(120);
 /// Time for the machines to reach the next entry at which they compare their tables, and to do it.
 const COMPARE_LIMIT: Duration = Duration::from_secs(120);
-/// Undisturbed time before each stroke, in which the leader's share is measured.
+/// Undisturbed time before each stroke, in which the leader's share and the usual latencies are measured.
 const QUIET: Duration = Duration::from_secs(3);
+/// As much more where latencies are compared, unless `--duration` is less: about as long as a change of membership and the calm behind it take
+/// under full load. The worst of many seconds is beyond that of few anyway.
+const LONG_QUIET: Duration = Duration::from_secs(45);
 /// Such times at most: a machine that carries too much never settles.
 const QUIETS_MAX: u32 = 10;
 /// Terminals have caught up when 99 of 100 operations take no longer. Milliseconds.
@@ -111,20 +114,22 @@ impl Conductor<'_> {
     async fn try_one(&mut self, fault: Fault, trial: u32, what: &str) -> Result<()> {
         self.calm().await.context("before the stroke")?;
         let failed_before = self.figures.failed();
-        self.settle().await?;
-        let struck = Instant::now();
+        let is_compared = matches!(fault.terms().demand, Demand::SecondsBelow(_));
+        let mut normal = self.settle().await?;
+        if is_compared {
+            self.quiet(LONG_QUIET.min(self.args.duration)).await?;
+            normal = self.figures.turn()?;
+        }
         let stroke = self.strike(fault, trial).await?;
         self.calm().await.context("behind the stroke")?;
-        let (during, lasted) = (self.figures.turn()?, struck.elapsed());
-        let (mut told, mut worst_seconds) = (stroke.told, None);
-        if matches!(fault.terms().demand, Demand::SecondsBelow(_)) {
-            self.quiet(lasted).await.context("undisturbed behind the stroke")?;
-            let normal = self.figures.turn()?;
-            told = format!("{told}; {}", tell_latencies(&normal, &during));
-            worst_seconds = Some([normal, during].map(|w| Duration::from_secs_f64(w.worst_second_p99_ms / 1_000.0)));
-        }
+        let during = self.figures.turn()?;
         let failed_operations = self.figures.failed() - failed_before;
         let interruptions = stroke.interruptions;
+        let told = match is_compared {
+            true => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
+            false => stroke.told,
+        };
+        let seconds = [&normal, &during].map(|window| Duration::from_secs_f64(window.worst_second_p99_ms / 1_000.0));
         self.chronicle.step(&format!(
             "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, {} a second meanwhile",
             stroke.recovered.as_millis(),
@@ -132,7 +137,7 @@ impl Conductor<'_> {
         ));
         // What one number does not tell.
         let told = if fault >= Fault::Membership { told } else { String::new() };
-        let recovered = stroke.recovered;
+        let (recovered, worst_seconds) = (stroke.recovered, is_compared.then_some(seconds));
         self.outcomes.add(fault, Trial { recovered, failed_operations, told, interruptions, worst_seconds });
         Ok(())
     }
@@ -170,16 +175,18 @@ impl Conductor<'_> {
         self.family.check_alive()
     }
 
-    /// Lets undisturbed time pass until terminals have caught up with what they had to wait for.
-    async fn settle(&mut self) -> Result<()> {
-        for _ in 0..QUIETS_MAX {
+    /// Lets undisturbed time pass until terminals have caught up with what they had to wait for, and measures it.
+    async fn settle(&mut self) -> Result<Windowed> {
+        for _ in 1..QUIETS_MAX {
             self.figures.turn()?;
             self.quiet(QUIET).await?;
-            if self.figures.turn()?.p99_ms <= SETTLED_P99_MS {
-                break;
+            let window = self.figures.turn()?;
+            if window.p99_ms <= SETTLED_P99_MS {
+                return Ok(window);
             }
         }
-        Ok(())
+        self.quiet(QUIET).await?;
+        self.figures.turn()
     }
 
     /// Lets time pass.
@@ -200,8 +207,7 @@ impl Conductor<'_> {
     }
 }
 
-/// The worst second of the change beside the worst one of an undisturbed time of that length: the worst of many seconds is beyond that
-/// of few anyway.
+/// The worst second of the change beside the worst one of the undisturbed time before it.
 fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     format!(
         "p99_ms_during {} (worst second, {} s after the begin), p99_ms_normal {} (worst second; {} over all); \

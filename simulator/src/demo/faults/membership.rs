@@ -7,13 +7,12 @@ use tokio::time::Instant;
 
 use super::acks::SELDOM;
 use super::conduct::{Conductor, IN_STEP_MS, RECOVER_LIMIT, Stroke};
-use super::strikes::recovered;
 
 /// Time for a machine to take over the lead that was asked of it.
 const LEAD_LIMIT: Duration = Duration::from_secs(30);
 
 impl Conductor<'_> {
-    /// Recovered is from the order to remove the leader until every node had an event acknowledged that it decided behind the removal.
+    /// Recovered is the longest time for which the hub was seen to miss something of a node meanwhile, from the first order to the last.
     pub(super) async fn change_membership(&mut self) -> Result<Stroke> {
         let parting = self.parting_leader().await?;
         let watch = self.watch_every(SELDOM).await?;
@@ -22,7 +21,6 @@ impl Conductor<'_> {
         let (joined, struck) = (began.elapsed(), Instant::now());
         self.cluster.machines.remove(parting, self.family).await.context("take out the machine that leads")?;
         let removed = struck.elapsed();
-        let recovered = recovered(&watch, struck).await?;
         let next = self.leader_but(parting).await?;
         watch.in_step(IN_STEP_MS, RECOVER_LIMIT).await?;
         let told = format!(
@@ -30,7 +28,8 @@ impl Conductor<'_> {
             joined.as_secs_f64(),
             removed.as_secs_f64()
         );
-        Ok(Stroke::of(recovered, told))
+        // A stall between two looks is not seen: the longest was at most so much longer.
+        Ok(Stroke::of(watch.longest_stall() + SELDOM, told))
     }
 
     /// The first machine, brought to lead where it does not, or whichever leads once the first is gone.

@@ -76,8 +76,8 @@ impl Interruption {
     }
 }
 
-/// The p99 of the worst second, over the trials. Milliseconds. A second is normal in ten in which nothing was struck; the stroke and the calm
-/// behind it take longer, so that the worst of them is the worst of more.
+/// The p99 of the worst second, over the trials. Milliseconds. Normal is the worst of a time in which nothing was struck, about as long as the
+/// stroke and the calm behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     /// While nothing was struck.
