@@ -23,7 +23,7 @@ pub struct Settings {
     /// Longest such time, and how long a voter that has heard of a leader supports no other one.
     pub election_max: Duration,
     /// How long a machine may take to answer one piece of a snapshot. The last one includes verifying and installing the whole, little by
-    /// little: a gigabyte on a slow disk takes minutes. A machine that is gone is noticed by its connection, long before.
+    /// little: a gigabyte on a slow disk takes minutes. A lost connection ends it after seconds, and a new one is waited for as long.
     pub snapshot_wait: Duration,
     /// Entries after which the state is copied and the log behind the copy is shortened.
     pub snapshot_entries: u64,

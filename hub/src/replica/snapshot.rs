@@ -24,6 +24,8 @@ const WAITS_MAX: u32 = 3;
 const INSTALL_REST_MAX: Duration = Duration::from_secs(15);
 /// Cache of the connection meanwhile.
 const INSTALL_CACHE_KIB: i64 = 2 * 1024;
+/// Tries to move it into its file.
+const MOVES_MAX: u32 = 50;
 /// How often is brought to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
 
@@ -79,7 +81,7 @@ pub(super) fn install(from: &Path, path: &Path, state: &mut Connection) -> Resul
 }
 
 /// Has SQLite move its log into the file at once and not behind some later statement, where its errors would not be told, and brings both
-/// to disk meanwhile: SQLite flushes each as a whole. What somebody beside still reads follows with a later commit.
+/// to disk meanwhile: SQLite writes and flushes each as a whole.
 fn checkpoint_gently(path: &Path, state: &Connection, log: &File) -> Result<(), StateError> {
     // Never closed: with any handle of a file that a process closes, it loses the locks that SQLite holds on it.
     let file = ManuallyDrop::new(File::open(path)?);
@@ -87,13 +89,29 @@ fn checkpoint_gently(path: &Path, state: &Connection, log: &File) -> Result<(), 
         let (under_way, over) = channel();
         let file = &*file;
         let flushing = scope.spawn(move || flush_until([log, file], &over));
-        let moved = state.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(StateError::storage);
+        let moved = move_into_file(state).map_err(StateError::storage);
         drop(under_way);
         let flushed =
             flushing.join().unwrap_or_else(|_| Err(io::Error::other("what flushes the state ended by itself")));
         // Also where SQLite met none: the system tells an error once to each handle.
         moved.and(flushed.map_err(StateError::storage))
     })
+}
+
+/// Nothing passes who still reads the old state, such as a digest: it is waited for, not for long.
+fn move_into_file(state: &Connection) -> rusqlite::Result<()> {
+    for _ in 0..MOVES_MAX {
+        let frames = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (in_log, moved) = state.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], frames)?;
+        if moved >= in_log {
+            return Ok(());
+        }
+        thread::sleep(FLUSH_EVERY);
+    }
+    tracing::warn!(
+        "an installed state stays in SQLite's log until nobody reads the old one; a later commit moves and flushes it as a whole"
+    );
+    Ok(())
 }
 
 /// Flushes the files again and again until the other end of the channel is gone.
@@ -130,5 +148,25 @@ fn copy_gently(
         let rest = rest_after(began).min(rest_max);
         rest_max -= rest;
         thread::sleep(rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_flushed_ends_the_flushing_with_its_error() {
+        let (_under_way, over) = channel();
+        let device = File::open("/dev/null").unwrap();
+        assert!(flush_until([&device, &device], &over).is_err());
+    }
+
+    #[test]
+    fn flushing_ends_when_the_work_is_over() {
+        let (under_way, over) = channel();
+        drop(under_way);
+        let file = tempfile::tempfile().unwrap();
+        flush_until([&file, &file], &over).unwrap();
     }
 }

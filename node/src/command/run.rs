@@ -153,15 +153,21 @@ async fn complete(
     let tls = NodeIdentity::load(data, secrets)?.tls()?;
     let up_seq = joining.up_next.saturating_sub(1);
     // Before the slice, so that nothing that stops the node behind it leaves it out; as long as the log is not here it counts as less.
-    HubAcked::begin(data, HubGeneration::load(data).met(), up_seq).context("keep what the hub holds of the log")?;
+    let remember = || {
+        let generation = HubGeneration::load(data).met();
+        HubAcked::begin(data, generation, up_seq).context("keep what the hub holds of the log")
+    };
+    remember()?;
     // Kept for as long as it lasts: the uplink follows what it tells.
     let (_routes, options) = ways_to_the_hub(store, config)?;
     let memory = (HubGeneration::load(data), runs.clone());
     let received = receive_slice(store, identity, joining, (&tls, options), memory, keys);
     tokio::select! {
-        received = received => received.map(|()| runs),
+        received = received => received?,
         () = stop_signal() => bail!("stopped before the slice had come: it is asked for anew at the next start"),
     }
+    // Its generation is known now: should it hold less at the next session, it lost that.
+    remember().map(|()| runs)
 }
 
 /// The store, which must be the one that the settings mean.

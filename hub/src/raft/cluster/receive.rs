@@ -155,6 +155,25 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_piece_that_cannot_be_written_is_refused_and_the_snapshot_sent_again_from_its_beginning() {
+        let (machines, kept) = shortened().await;
+        let (leader, follower) = (&machines[1].member.cluster.shared, &machines[2].member.cluster.shared);
+        let vote = leader.raft.metrics().borrow().vote;
+        let only_read = Box::new(File::open(&kept.path).await.unwrap());
+        follower.receiving.lock().await.streaming = Some(Streaming::new(kept.meta.snapshot_id.clone(), only_read));
+        let piece = |offset| {
+            let data = vec![1; 100];
+            InstallSnapshotRequest { vote, meta: kept.meta.clone(), offset, data, done: false }
+        };
+        // The file tells the error of a write at the next one.
+        let Reply::Snapshot(_) = follower.receive(piece(0)).await else { panic!("the first piece was refused") };
+        let Reply::Failed(_) = follower.receive(piece(100)).await else { panic!("it was taken") };
+        assert!(follower.receiving.lock().await.streaming.is_none());
+        machines.follow(2).await;
+        machines.applied(2, machines[1].sequencer.applied()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_snapshot_whose_pieces_do_not_reach_the_disk_is_sent_again_from_its_beginning() {
         let (machines, kept) = shortened().await;
         let data = fs::read(&kept.path).unwrap();

@@ -47,8 +47,6 @@ pub struct Snapshots {
     current: Mutex<Option<Arc<Kept>>>,
     /// The file that is being received.
     receiving: Mutex<Option<PathBuf>>,
-    /// Id of the one that was sent last.
-    sent: Mutex<Option<String>>,
     /// Makes the names of unfinished files differ.
     counter: AtomicU64,
 }
@@ -86,8 +84,8 @@ impl Snapshots {
                 remove(&path);
             }
         }
-        let (current, receiving, sent) = (Mutex::new(current), Mutex::default(), Mutex::default());
-        Ok(Snapshots { folder: folder.into(), current, receiving, sent, counter: AtomicU64::new(0) })
+        let (current, receiving) = (Mutex::new(current), Mutex::default());
+        Ok(Snapshots { folder: folder.into(), current, receiving, counter: AtomicU64::new(0) })
     }
 
     /// The newest complete snapshot.
@@ -121,15 +119,10 @@ impl Snapshots {
         self.keep(path, meta)
     }
 
-    /// The newest complete snapshot, to be sent. It was what its name says when it came here; who sends it again does so because a peer
-    /// refused it, or asked long ago: then it is verified once more. Blocks; may read the copy once.
-    pub fn to_send(&self) -> Result<Option<Arc<Kept>>, StateError> {
+    /// The newest complete snapshot, if it still is what its name says. Blocks; reads the copy once.
+    pub fn verified(&self) -> Result<Option<Arc<Kept>>, StateError> {
         let current = self.current();
-        let id = current.as_ref().map(|kept| kept.meta.snapshot_id.clone());
-        let sent_before = std::mem::replace(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner), id.clone());
-        if sent_before == id {
-            current.as_deref().map(description::verify).transpose()?;
-        }
+        current.as_deref().map(description::verify).transpose()?;
         Ok(current)
     }
 

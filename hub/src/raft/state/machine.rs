@@ -125,12 +125,11 @@ impl<S: State> StateMachine<S> {
             .await?
     }
 
-    /// The newest copy, as it is about to be sent; nothing is applied meanwhile. One that the disk has changed is refused by every peer, and
-    /// found when it is to be sent again: the state is copied anew.
+    /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
     async fn sound_copy(&self) -> Result<Option<Arc<Kept>>, StateError> {
         let snapshots = self.snapshots.clone();
         let snapshots_again = snapshots.clone();
-        match blocking(move || snapshots.to_send()).await {
+        match blocking(move || snapshots.verified()).await {
             Ok(kept) => Ok(kept),
             Err(error) => {
                 tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
