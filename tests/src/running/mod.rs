@@ -78,6 +78,35 @@ impl Hub {
         });
     }
 
+    /// Waits until the hub and a node have each other's log, and gives how far the two logs go: up, down.
+    fn settle_with(&self, node: &Node) -> (Option<u64>, Option<u64>) {
+        let (place, mut heads) = (usize::from(node.number) - 1, (None, None));
+        wait_until("hub and node to agree", || {
+            let (health, view) = (node.health(), self.get("/v1/nodes"));
+            let (up, line) = (&health["up"], &view["nodes"][place]);
+            let number = |value: &Value| value.as_u64();
+            heads = (number(&up["head_seq"]), number(&line["down_head"]));
+            up["acked_seq"] == up["head_seq"]
+                && number(&line["up_next"]) == heads.0.map(|seq| seq + 1)
+                && number(&health["down"]["next_seq"]) == heads.1.map(|seq| seq + 1)
+        });
+        heads
+    }
+
+    /// Digests of a node's tables, which are those of its slice here: taken again while something comes by itself, as a
+    /// node's word of where it is reached does after each start.
+    fn slice_with(&self, node: &Node) -> String {
+        let (mut slice, mut store) = (String::new(), String::new());
+        wait_until("hub and node to stand still", || {
+            let heads = self.settle_with(node);
+            slice = self.command(&["digest"], &["--node", &node.number.to_string()]);
+            store = done("jikai-node", &["digest", "--data", text(&node.data)]);
+            self.settle_with(node) == heads
+        });
+        assert_eq!(slice, store, "the tables of node {} are not the hub's slice", node.number);
+        slice
+    }
+
     /// Starts it again, where it listened before: nodes are told once where it is.
     ///
     /// # Panics
@@ -255,15 +284,7 @@ impl Running {
 
     /// Waits until the hub and a node have each other's log.
     pub fn settle_with(&self, node: &Node) {
-        let place = usize::from(node.number) - 1;
-        wait_until("hub and node to agree", || {
-            let (node, hub) = (node.health(), self.hub.get("/v1/nodes"));
-            let (up, line) = (&node["up"], &hub["nodes"][place]);
-            let number = |value: &Value| value.as_u64();
-            up["acked_seq"] == up["head_seq"]
-                && number(&line["up_next"]) == number(&up["head_seq"]).map(|seq| seq + 1)
-                && number(&node["down"]["next_seq"]) == number(&line["down_head"]).map(|seq| seq + 1)
-        });
+        self.hub.settle_with(node);
     }
 
     /// All that requests could change and must not: every table of hub and node, and what staff may do.
@@ -271,13 +292,12 @@ impl Running {
     /// # Panics
     /// When hub and node do not agree.
     pub fn picture(&self) -> Vec<String> {
-        self.settle();
-        let slice = self.hub.command(&["digest"], &["--node", "1"]);
-        let node = done("jikai-node", &["digest", "--data", text(&self.node.data)]);
-        assert_eq!(slice, node, "the node's tables are not the hub's slice");
+        let slice = self.hub.slice_with(&self.node);
         let whole = self.hub.command(&["digest"], &[]);
-        // Tests log the terminal in again: which session is open is no harm done. The directory follows the nodes by a job, a moment later.
-        let is_kept = |line: &&str| !line.starts_with("session ") && !line.starts_with("directory ");
+        // Tests log the terminal in again: which session is open is no harm done. Where a node is reached, and the directory
+        // of it, come by themselves, a moment later.
+        let comes = ["session ", "node_address ", "directory "];
+        let is_kept = |line: &&str| !comes.iter().any(|table| line.starts_with(table));
         let tables = whole.lines().chain(slice.lines()).filter(is_kept);
         let mut picture: Vec<String> = tables.map(str::to_string).collect();
         let mut staff = self.auditor.get("/v1/staff");

@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{GENEROUS, Hub, Node, Terminal, read, staff, text};
@@ -104,16 +103,9 @@ impl Pair {
 
     /// Waits until the hub and all nodes have each other's logs.
     pub fn settle(&self) {
-        wait_until("hub and nodes to agree", || {
-            let lines = self.hub().get("/v1/nodes");
-            self.nodes.iter().zip(lines["nodes"].as_array().expect("nodes are listed")).all(|(node, line)| {
-                let (node, number) = (node.health(), |value: &Value| value.as_u64());
-                let up = &node["up"];
-                up["acked_seq"] == up["head_seq"]
-                    && number(&line["up_next"]) == number(&up["head_seq"]).map(|seq| seq + 1)
-                    && number(&node["down"]["next_seq"]) == number(&line["down_head"]).map(|seq| seq + 1)
-            })
-        });
+        // What one node sent may be on its way to the other.
+        let heads = || self.nodes.iter().map(|node| self.hub().settle_with(node)).collect::<Vec<_>>();
+        wait_until("hub and nodes to stand still", || heads() == heads());
     }
 
     /// Digests of the hub's shared tables, once each node's store equals its slice.
@@ -121,11 +113,8 @@ impl Pair {
     /// # Panics
     /// When one does not.
     pub fn digest(&self) -> String {
-        self.settle();
-        for (node, number) in self.nodes.iter().zip(["1", "2"]) {
-            let slice = self.hub().command(&["digest"], &["--node", number]);
-            let store = done("jikai-node", &["digest", "--data", text(&node.data)]);
-            assert_eq!(slice, store, "the tables of node {number} are not the hub's slice");
+        for node in &self.nodes {
+            self.hub().slice_with(node);
         }
         let tables = self.hub().command(&["digest"], &[]);
         // A hub that starts again is reached at another port.
