@@ -28,9 +28,9 @@ pub(super) fn snapshot_id(last: Option<LogId>, sum: &str) -> String {
     }
 }
 
-/// SHA-256 of a file, in hexadecimal digits.
-pub(super) fn sha256(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash, mut piece) = (fs::File::open(path)?, Sha256::new(), vec![0; 256 * 1024]);
+/// SHA-256 of the rest of a file, in hexadecimal digits.
+pub(super) fn sha256(file: &mut fs::File) -> io::Result<String> {
+    let (mut hash, mut piece) = (Sha256::new(), vec![0; 256 * 1024]);
     loop {
         let read_bytes = file.read(&mut piece)?;
         if read_bytes == 0 {
@@ -60,14 +60,14 @@ pub(super) fn read(path: &Path) -> Result<Kept, StateError> {
     Ok(Kept { meta, path: path.with_extension(COPY), length_bytes })
 }
 
-/// Compares the file with its description; length first, that is cheap.
-pub(super) fn verify(kept: &Kept) -> Result<(), StateError> {
-    let length_bytes = fs::metadata(&kept.path)?.len();
+/// Compares its file, newly opened, with the description; length first, that is cheap.
+pub(super) fn verify(kept: &Kept, file: &mut fs::File) -> Result<(), StateError> {
+    let length_bytes = file.metadata()?.len();
     if length_bytes != kept.length_bytes {
         let found = format!("{length_bytes} bytes");
         return Err(StateError::Checksum { found, expected: format!("{} bytes", kept.length_bytes) });
     }
-    let found = snapshot_id(kept.meta.last_log_id, &sha256(&kept.path)?);
+    let found = snapshot_id(kept.meta.last_log_id, &sha256(file)?);
     if found != kept.meta.snapshot_id {
         return Err(StateError::Checksum { found, expected: kept.meta.snapshot_id.clone() });
     }

@@ -8,7 +8,7 @@ mod description;
 mod tests;
 
 use std::fs;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -70,7 +70,8 @@ impl Snapshots {
         described.sort_by_key(|kept| kept.meta.last_log_id.map(|last| last.index));
         let mut current = None;
         while let Some(kept) = described.pop() {
-            match description::verify(&kept) {
+            let verified = fs::File::open(&kept.path).map_err(StateError::from);
+            match verified.and_then(|mut file| description::verify(&kept, &mut file)) {
                 Ok(()) => {
                     current = Some(Arc::new(kept));
                     break;
@@ -98,7 +99,7 @@ impl Snapshots {
         let Applied { last, membership } = view.applied().clone();
         let path = self.unfinished("building");
         let kept = view.copy(&path).and_then(|()| {
-            let sum = description::sha256(&path)?;
+            let sum = description::sha256(&mut fs::File::open(&path)?)?;
             let snapshot_id = description::snapshot_id(last, &sum);
             self.keep(&path, SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id })
         });
@@ -111,7 +112,7 @@ impl Snapshots {
     /// Keeps a received copy if its checksum is the one in its id. Blocks.
     pub fn accept(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
         // The id is made again and not taken over: it becomes a file name.
-        let found = description::snapshot_id(meta.last_log_id, &description::sha256(path)?);
+        let found = description::snapshot_id(meta.last_log_id, &description::sha256(&mut fs::File::open(path)?)?);
         if found != meta.snapshot_id {
             remove(path);
             return Err(StateError::Checksum { found, expected: meta.snapshot_id });
@@ -119,11 +120,20 @@ impl Snapshots {
         self.keep(path, meta)
     }
 
-    /// The newest complete snapshot, if it still is what its name says. Blocks; reads the copy once.
-    pub fn verified(&self) -> Result<Option<Arc<Kept>>, StateError> {
-        let current = self.current();
-        current.as_deref().map(description::verify).transpose()?;
-        Ok(current)
+    /// The newest complete snapshot with its file, which stays readable when a newer one takes its place. Blocks.
+    pub fn open_current(&self) -> io::Result<Option<(Arc<Kept>, fs::File)>> {
+        // Under the lock: nobody removes it between finding and opening it.
+        let current = self.locked();
+        let Some(kept) = current.as_ref() else { return Ok(None) };
+        Ok(Some((kept.clone(), fs::File::open(&kept.path)?)))
+    }
+
+    /// The same, if it still is what its name says. Blocks; reads the copy once.
+    pub fn open_verified(&self) -> Result<Option<(Arc<Kept>, fs::File)>, StateError> {
+        let Some((kept, mut file)) = self.open_current()? else { return Ok(None) };
+        description::verify(&kept, &mut file)?;
+        file.rewind()?;
+        Ok(Some((kept, file)))
     }
 
     /// Makes the file for a snapshot that is about to be received; one that was begun before is given up.

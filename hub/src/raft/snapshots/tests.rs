@@ -37,6 +37,21 @@ fn the_newest_snapshot_is_kept_and_found_again() {
 }
 
 #[test]
+fn an_opened_snapshot_stays_readable_when_a_newer_one_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(folder.path()).unwrap();
+    assert!(snapshots.open_verified().unwrap().is_none());
+    let first = snapshots.build(view(1, b"one")).unwrap();
+    let (opened, file) = snapshots.open_verified().unwrap().unwrap();
+    let second = snapshots.build(view(2, b"two")).unwrap();
+    assert!(!first.path.exists());
+    assert_eq!((opened, io::read_to_string(file).unwrap().as_str()), (first, "one"));
+    assert_eq!(snapshots.open_current().unwrap().unwrap().0, second);
+    fs::write(&second.path, b"tw0").unwrap();
+    assert!(matches!(snapshots.open_verified(), Err(StateError::Checksum { .. })));
+}
+
+#[test]
 fn a_received_file_is_kept_only_with_the_checksum_of_its_id() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let meta = Snapshots::open(from.path()).unwrap().build(view(3, b"three")).unwrap().meta.clone();

@@ -126,17 +126,17 @@ impl<S: State> StateMachine<S> {
     }
 
     /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
-    async fn sound_copy(&self) -> Result<Option<Arc<Kept>>, StateError> {
-        let snapshots = self.snapshots.clone();
-        let snapshots_again = snapshots.clone();
-        match blocking(move || snapshots.verified()).await {
-            Ok(kept) => Ok(kept),
+    async fn sound_copy(&self) -> Result<Option<Snapshot<Types>>, StateError> {
+        let (snapshots, again) = (self.snapshots.clone(), self.snapshots.clone());
+        let opened = match blocking(move || snapshots.open_verified()).await {
+            Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
                 let view = self.state.call(State::view).await??;
-                blocking(move || snapshots_again.build(view)).await.map(Some)
+                blocking(move || build(&again, view)).await.map(Some)?
             }
-        }
+        };
+        Ok(opened.map(snapshot))
     }
 
     async fn install(&mut self, meta: SnapshotMeta, mut received: File) -> Result<(), StateError> {
@@ -198,10 +198,7 @@ impl<S: State> RaftStateMachine<Types> for StateMachine<S> {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, StorageError> {
-        match self.sound_copy().await.map_err(writing)? {
-            Some(kept) => open(&kept).await.map(Some),
-            None => Ok(None),
-        }
+        self.sound_copy().await.map_err(writing)
     }
 }
 
@@ -210,16 +207,18 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let view = view.unwrap_or(Err(StateError::Ended(crate::raft::worker::Ended)));
         let snapshots = self.snapshots.clone();
-        let kept = blocking(move || snapshots.build(view?)).await.map_err(writing)?;
-        open(&kept).await
+        blocking(move || build(&snapshots, view?)).await.map(snapshot).map_err(writing)
     }
 }
 
-async fn open(kept: &Kept) -> Result<Snapshot<Types>, StorageError> {
-    let file = File::open(&kept.path).await.map_err(|error| {
-        StorageError::from(StorageIOError::read_snapshot(Some(kept.meta.signature()), AnyError::new(&error)))
-    })?;
-    Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(file) })
+/// Copies a view into the folder and opens what is the newest then: the copy, or one that was received meanwhile.
+fn build(snapshots: &Snapshots, view: Box<dyn View>) -> Result<(Arc<Kept>, std::fs::File), StateError> {
+    snapshots.build(view)?;
+    snapshots.open_current()?.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound).into())
+}
+
+fn snapshot((kept, file): (Arc<Kept>, std::fs::File)) -> Snapshot<Types> {
+    Snapshot { meta: kept.meta.clone(), snapshot: Box::new(File::from_std(file)) }
 }
 
 async fn blocking<R: Send + 'static>(
