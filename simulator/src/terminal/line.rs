@@ -12,29 +12,16 @@ use serde_json::json;
 
 use super::moves::Interrupted;
 use super::now_ms;
+use super::patience::{Patience, TRIES_MAX, is_moving, is_of_no_use, told_pause};
 use super::tally::Tally;
-use super::way::{Way, pause_of};
+use super::way::Way;
 use crate::client::{Call, Connection, Endpoint, Reply, TransportError};
 use crate::seed::Dice;
 
 /// One try may take this long: longer than a node waits for the hub before it says that it has stored an operation.
 const TRY_LIMIT: Duration = Duration::from_secs(12);
-/// Tries of one operation.
-const TRIES_MAX: u32 = 6;
-/// Times that a node may say that it has stored an operation and the hub has not confirmed it yet: about 20 minutes.
-const PENDING_MAX: u32 = 120;
-/// First pause before a repeat; doubles each time, with jitter.
-const PAUSE_FIRST_MS: u64 = 100;
 /// How far the clocks of terminal and node may differ.
 const CLOCK_SLACK_MS: i64 = 2_000;
-/// Longest pause that a server may ask for.
-const PAUSE_MAX_S: u64 = 5;
-
-/// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
-/// was told.
-const REDIRECTS_MAX: u32 = 100;
-/// How long a node may say that the outlet is not whole there yet.
-const ARRIVING_MAX: Duration = Duration::from_secs(60);
 /// Pause before another node is asked, to which the terminal was sent.
 const MOVE_PAUSE_MS: u64 = 50;
 /// How long a node that is asked where to go may take.
@@ -241,42 +228,31 @@ impl Line {
     }
 
     async fn ask_until_answered(&mut self, call: &Call) -> Result<Answer> {
-        let (mut pause_ms, mut last) = (PAUSE_FIRST_MS, anyhow!("never tried"));
-        let (mut was_in_doubt, mut perhaps_done_at, mut absence) = (false, Vec::new(), Absence::default());
+        let (mut patience, mut last) = (Patience::new(self.tally.clone()), anyhow!("never tried"));
+        let (mut was_in_doubt, mut perhaps_done_at) = (false, Vec::new());
         self.answered = false;
-        let (mut tries, mut pending, mut redirects) = (0, 0, 0);
-        let (mut arriving_since, mut was_put_off) = (None, false);
-        while tries < TRIES_MAX {
-            tries += 1;
+        while patience.begins_try() {
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
                     last = self.lose_session(call, &reply)?;
                     continue;
                 }
-                Ok(reply) if reply.status == 421 && redirects < REDIRECTS_MAX => {
+                Ok(reply) if patience.is_sent_on(&reply) => {
                     last = self.go_on_elsewhere(call, &reply).await?;
-                    (tries, redirects) = (0, redirects + 1);
                     continue;
                 }
-                // Stored there; it is done once the hub has it as well, and until then it is asked for with its key.
-                Ok(reply) if is_pending(&reply) && pending < PENDING_MAX => {
+                // It is asked for with its key.
+                Ok(reply) if patience.awaits_hub(&reply) => {
                     note_node(&mut perhaps_done_at, self.node());
-                    self.tally.delayed.fetch_add(u64::from(pending == 0), Ordering::Relaxed);
-                    (tries, pending, pause_ms) = (0, pending + 1, PAUSE_FIRST_MS);
                     last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
                 }
-                // It moves on with the outlet, and its node says when to ask again.
-                Ok(reply) if is_arriving(&reply) && goes_on(&mut arriving_since) => {
-                    tries = 0;
-                    pause_ms = pause_of(&reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000).as_millis() as u64;
+                Ok(reply) if patience.awaits_outlet(&reply) => {
                     last = anyhow!("{} waits for its outlet: {}", call.path, text(&reply));
                 }
-                Ok(reply) if matches!(reply.status, 429 | 503 | 504) => {
+                Ok(reply) if patience.is_put_off(&reply) => {
                     last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
-                    pause_ms = pause_ms.max(reply.retry_after_s.unwrap_or(0).min(PAUSE_MAX_S) * 1000);
-                    was_put_off = true;
                     if is_of_no_use(&reply) && self.leave().await {
-                        pause_ms = PAUSE_FIRST_MS;
+                        patience.pause_anew();
                     }
                 }
                 Ok(reply) => {
@@ -291,20 +267,16 @@ impl Line {
                         note_node(&mut perhaps_done_at, self.node());
                         self.tally.unanswered.fetch_add(1, Ordering::Relaxed);
                     }
-                    // Nobody was there to be asked.
-                    if self.way.is_missed() && absence.go_on(&self.tally, self.away_max) {
-                        tries -= 1;
+                    if self.way.is_missed() {
+                        patience.miss(self.away_max);
                     }
                     last = lost.error;
-                    // The wait that a node asked for is no measure once it is gone.
-                    if std::mem::take(&mut was_put_off) || self.fall_back().await {
-                        pause_ms = PAUSE_FIRST_MS;
+                    if patience.loses_pause() || self.fall_back().await {
+                        patience.pause_anew();
                     }
                 }
             }
-            let jitter_ms = self.dice.below(pause_ms / 2 + 1);
-            tokio::time::sleep(Duration::from_millis(pause_ms + jitter_ms)).await;
-            pause_ms = (pause_ms * 2).min(PAUSE_MAX_S * 1000);
+            patience.rest(&mut self.dice).await;
         }
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
     }
@@ -314,7 +286,7 @@ impl Line {
         let before = self.node();
         ensure!(self.follow(reply), "{} was sent on to nowhere: {}", call.path, text(reply));
         // Another node may be asked at once; the same one said how long it wants to be left alone.
-        let told = pause_of(reply, PAUSE_FIRST_MS, PAUSE_MAX_S * 1000);
+        let told = told_pause(reply);
         let is_other = self.node() != before;
         tokio::time::sleep(if is_other { Duration::from_millis(MOVE_PAUSE_MS) } else { told }).await;
         Ok(anyhow!("{} was sent on: {}", call.path, text(reply)))
@@ -410,29 +382,6 @@ impl Line {
     }
 }
 
-/// A node that takes no connection while an operation waits for it; the operation is counted as long as it waits.
-#[derive(Default)]
-struct Absence(Option<(Instant, Arc<Tally>)>);
-
-impl Absence {
-    /// Whether it is waited for a little longer.
-    fn go_on(&mut self, tally: &Arc<Tally>, away_max: Duration) -> bool {
-        let (began, _) = self.0.get_or_insert_with(|| {
-            tally.waiting.fetch_add(1, Ordering::Relaxed);
-            (Instant::now(), tally.clone())
-        });
-        began.elapsed() < away_max
-    }
-}
-
-impl Drop for Absence {
-    fn drop(&mut self) {
-        if let Some((_, tally)) = &self.0 {
-            tally.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
 fn challenge_of(terminal_id: &str) -> Call {
     Call::post("/v1/login/challenge", &json!({ "terminal_id": terminal_id }))
 }
@@ -447,31 +396,6 @@ fn note_node(nodes: &mut Vec<u16>, node: u16) {
     if !nodes.contains(&node) {
         nodes.push(node);
     }
-}
-
-/// Whether the outlet is on its way to the node.
-fn is_arriving(reply: &Reply) -> bool {
-    reply.status == 503 && reply.json()["code"] == "outlet_arriving"
-}
-
-/// Whether the outlet is on its way to the node, or is somewhere else.
-fn is_moving(reply: &Reply) -> bool {
-    is_arriving(reply) || is_of_no_use(reply)
-}
-
-/// Whether the node is out of use, so that its outlets have moved, or cannot tell where the outlet is.
-fn is_of_no_use(reply: &Reply) -> bool {
-    reply.status == 503 && ["node_fenced", "node_unknown"].iter().any(|code| reply.json()["code"] == *code)
-}
-
-/// Whether the outlet may be on its way a little longer.
-fn goes_on(since: &mut Option<Instant>) -> bool {
-    since.get_or_insert_with(Instant::now).elapsed() < ARRIVING_MAX
-}
-
-/// Whether the node has stored the operation, and the hub has not confirmed it yet.
-fn is_pending(reply: &Reply) -> bool {
-    reply.status == 504 && reply.json()["code"] == "ack_pending"
 }
 
 /// The beginning of a body, for messages.

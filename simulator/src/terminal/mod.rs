@@ -7,6 +7,7 @@ mod losses;
 mod mix;
 mod moves;
 mod packs;
+mod patience;
 mod sales;
 mod shelf;
 mod street;
