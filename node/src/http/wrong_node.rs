@@ -61,8 +61,15 @@ pub(super) async fn check_moved(app: &App, outlet: OutletId) -> Result<(), Probl
     let Some(to) = told.map_err(|Unreachable| node_unknown())?.filter(|to| *to != app.node) else {
         return Err(outlet_arriving());
     };
-    let addresses = in_use(app, to).await?;
-    Err(addresses.map_or_else(outlet_arriving, |addresses| outlet_moved(to, addresses)))
+    Err(sent_on(app, to, outlet_moved).await)
+}
+
+/// Sends on to a node, in these words. What the hub told a moment ago may be out of use already: then the outlet goes on to another.
+async fn sent_on(app: &App, node: NodeId, in_words: fn(NodeId, Vec<String>) -> Problem) -> Problem {
+    match in_use(app, node).await {
+        Ok(addresses) => addresses.map_or_else(outlet_arriving, |addresses| in_words(node, addresses)),
+        Err(problem) => problem,
+    }
 }
 
 async fn in_use(app: &App, node: NodeId) -> Result<Option<Vec<String>>, Problem> {
@@ -86,11 +93,7 @@ async fn admit(app: &App, known: Known, told: Option<NodeId>) -> Result<(), Prob
     }
     match known.node.or(told).or(known.of_prefecture).filter(|node| *node != app.node) {
         None => Ok(()),
-        Some(node) => {
-            let addresses = in_use(app, node).await?;
-            // What the hub told a moment ago may be out of use already.
-            Err(addresses.map_or_else(outlet_arriving, |addresses| Problem::other_node(node, addresses)))
-        }
+        Some(node) => Err(sent_on(app, node, Problem::other_node).await),
     }
 }
 

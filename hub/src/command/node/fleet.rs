@@ -1,8 +1,6 @@
 //! `node add` and `node remove`.
 
 use std::io::{BufRead, Write};
-use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -11,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::DataArg;
 use super::super::client::Client;
 use super::super::handoff::{Whole, begin, planned, show, until_arrived, warn_of_absent};
-use super::{Files, JSON, join_words};
+use super::invitation::{InvitationArgs, JSON};
 
 pub(super) const ADD_EXAMPLE: &str = "Example:
   jikai-hub node add --data ./hub --id 12 --name 节点12 --out node-12.json
@@ -36,26 +34,15 @@ pub(in crate::command) struct AddArgs {
     /// GB/T 2260 codes whose new outlets it serves, comma-separated, such as 1301,1302; none: only what is moved there.
     #[arg(long, value_delimiter = ',')]
     prefectures: Vec<u16>,
-    /// Where to write the invitation for its store.
-    #[arg(long)]
-    out: PathBuf,
-    /// Write the code into this file, readable by its owner only, instead of printing it.
-    #[arg(long)]
-    code_file: Option<PathBuf>,
-    /// Further name or address by which terminals reach the node. May be given several times.
-    #[arg(long)]
-    host: Vec<String>,
-    /// Where its store reaches the hub first, IP:PORT [default: the links of the hub's machines]. May be given several times.
-    #[arg(long)]
-    hub: Vec<SocketAddr>,
+    #[command(flatten)]
+    invitation: InvitationArgs,
 }
 
 pub(super) async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
-    let AddArgs { data, id, name, prefectures, out, code_file, host, hub } = args;
-    let files = Files::make(out, code_file.as_deref())?;
-    let body = json!({ "name": name, "prefectures": prefectures, "hosts": host, "hub": hub });
-    let made = client.post(&format!("/v1/nodes/{id}/addition"), JSON, body.to_string().into_bytes()).await;
-    let made = made.inspect_err(|_| files.remove())?;
+    let AddArgs { data, id, name, prefectures, invitation } = args;
+    let files = invitation.make_files()?;
+    let what = json!({ "name": name, "prefectures": prefectures });
+    let made = files.ask(client, &format!("/v1/nodes/{id}/addition"), what).await?;
     println!("Node {id} is registered; it serves nobody yet.");
     files.write(&made)?;
     match planned(client, Whole::Fill(*id)).await {
@@ -66,7 +53,7 @@ pub(super) async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
         // Where it is the only one there is nothing to share.
         Err(error) => println!("\nNo plan can be made now: {error:#}"),
     }
-    let (data, join) = (data.data.display(), join_words(out, code_file.as_deref()));
+    let (data, join) = (data.data.display(), invitation.join_words());
     println!("\nNext:");
     println!("  1. on its machine:          {join}");
     println!("  2. on its machine:          jikai-node run --data DIR");

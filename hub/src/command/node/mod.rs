@@ -1,21 +1,16 @@
 //! `node`: the nodes and their stores.
 
 mod fleet;
+mod invitation;
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use jikai_schema::time::TimeMs;
-use jikai_sync::identity::write_private_file;
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
+use self::invitation::InvitationArgs;
 use super::DataArg;
 use super::client::{Client, block_on};
-
-const JSON: &str = "application/json";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
@@ -69,24 +64,14 @@ pub(super) struct ReplaceArgs {
     /// Its number.
     #[arg(long)]
     node: u16,
-    /// Where to write the invitation for the new store.
-    #[arg(long)]
-    out: PathBuf,
-    /// Write the code into this file, readable by its owner only, instead of printing it.
-    #[arg(long)]
-    code_file: Option<PathBuf>,
     /// Why, for the audit log.
     #[arg(long)]
     reason: String,
     /// The node is connected, and is to be replaced all the same: its store works, and is shut out at once.
     #[arg(long)]
     although_connected: bool,
-    /// Further name or address by which terminals reach the node. May be given several times.
-    #[arg(long)]
-    host: Vec<String>,
-    /// Where the new store reaches the hub first, IP:PORT [default: the links of the hub's machines]. May be given several times.
-    #[arg(long)]
-    hub: Vec<SocketAddr>,
+    #[command(flatten)]
+    invitation: InvitationArgs,
 }
 
 impl NodeCommand {
@@ -184,67 +169,14 @@ fn day(at_ms: i64) -> String {
 }
 
 fn replace(client: &Client, args: &ReplaceArgs) -> anyhow::Result<()> {
-    let files = Files::make(&args.out, args.code_file.as_deref())?;
-    let ReplaceArgs { reason, although_connected, host, hub, .. } = args;
-    let body = json!({ "reason": reason, "although_connected": although_connected, "hosts": host, "hub": hub });
-    let path = format!("/v1/nodes/{}/replacement", args.node);
-    let made = block_on(client.post(&path, JSON, body.to_string().into_bytes())).inspect_err(|_| files.remove())?;
+    let ReplaceArgs { node, reason, although_connected, invitation, .. } = args;
+    let files = invitation.make_files()?;
+    let what = json!({ "reason": reason, "although_connected": although_connected });
+    let made = block_on(files.ask(client, &format!("/v1/nodes/{node}/replacement"), what))?;
     let held = made["next_seq"].as_u64().unwrap_or_default().saturating_sub(1);
-    println!("The old store of node {} is shut out. The hub holds its log up to event {held}.", args.node);
+    println!("The old store of node {node} is shut out. The hub holds its log up to event {held}.");
     files.write(&made)?;
-    println!(
-        "New store of epoch {}, on its machine: {}",
-        made["epoch"],
-        join_words(&args.out, args.code_file.as_deref())
-    );
+    println!("New store of epoch {}, on its machine: {}", made["epoch"], invitation.join_words());
     println!("Its --listen, --ack and --public-address are given there, as the node before had them in its node.toml.");
     Ok(())
-}
-
-/// How the new store is made on its machine.
-fn join_words(out: &Path, code: Option<&Path>) -> String {
-    let code = code.map_or(String::new(), |path| format!(" --code-file {}", path.display()));
-    format!("jikai-node init --data DIR --join {}{code} --listen IP:PORT", out.display())
-}
-
-/// The files of an invitation.
-struct Files<'a> {
-    out: &'a Path,
-    code: Option<&'a Path>,
-}
-
-impl<'a> Files<'a> {
-    /// Makes them empty, before the hub is asked: what cannot be written behind its answer would be lost.
-    fn make(out: &'a Path, code: Option<&'a Path>) -> anyhow::Result<Self> {
-        let files = Files { out, code };
-        for path in files.paths() {
-            if path.exists() {
-                bail!("{} exists: nothing is written over another file", path.display());
-            }
-            write_private_file(path, b"").with_context(|| format!("write {}", path.display()))?;
-        }
-        Ok(files)
-    }
-
-    fn paths(&self) -> impl Iterator<Item = &'a Path> + use<'a> {
-        std::iter::once(self.out).chain(self.code)
-    }
-
-    /// The empty files would stand in the way of the next try; if they stay, that says so.
-    fn remove(&self) {
-        for path in self.paths() {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-
-    /// Writes the invitation; the code into its file, or onto the screen.
-    fn write(&self, made: &Value) -> anyhow::Result<()> {
-        let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
-        write_private_file(self.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
-        match self.code {
-            Some(path) => write_private_file(path, code.as_bytes())?,
-            None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
-        }
-        Ok(())
-    }
 }
