@@ -30,9 +30,9 @@ pub(super) fn sign(args: &SignArgs) -> anyhow::Result<()> {
 }
 
 fn ask_to_sign(args: &SignArgs, request: &str) -> anyhow::Result<Value> {
-    let body = json!({ "node": args.node, "request": request, "hosts": args.host }).to_string();
+    let body = json!({ "node": args.node, "request": request, "hosts": args.host });
     let client = Client::open(&args.data.data)?;
-    block_on(client.post("/v1/certificates", "application/json", body.into_bytes()))
+    block_on(client.post_json("/v1/certificates", &body))
 }
 
 pub(super) fn list(data: &DataArg) -> anyhow::Result<()> {
@@ -64,8 +64,8 @@ pub(super) fn revoke(args: &RevokeArgs) -> anyhow::Result<()> {
         (None, node) => format!("/v1/nodes/{}/certificates/revocation", node.unwrap_or_default()),
     };
     let client = Client::open(&args.data.data)?;
-    let body = json!({ "reason": args.reason }).to_string();
-    block_on(client.post(&path, "application/json", body.into_bytes()))?;
+    let body = json!({ "reason": args.reason });
+    block_on(client.post_json(&path, &body))?;
     println!("Revoked. A session that was held by it has ended, and no other is opened by it.");
     if args.what.node.is_some() {
         println!("If the node is to go on: `jikai-node request` at the node, and sign that request.");

@@ -73,6 +73,11 @@ impl Client {
         self.send(Method::POST, path, Some((kind, body))).await
     }
 
+    /// The same of JSON.
+    pub(super) async fn post_json(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.post(path, "application/json", body.to_string().into_bytes()).await
+    }
+
     /// `PUT` without a body.
     pub(super) async fn put(&self, path: &str) -> anyhow::Result<Value> {
         self.send(Method::PUT, path, None).await

@@ -142,7 +142,7 @@ pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
             ClusterCommand::Promote(args) => promote(&client, args.machine).await,
             ClusterCommand::TransferLeadership(args) => {
                 let waiting = spinner(&format!("machine {} takes the lead", args.machine));
-                client.post(&format!("{}/lead", path(args.machine)), JSON, b"{}".to_vec()).await?;
+                client.post_json(&format!("{}/lead", path(args.machine)), &json!({})).await?;
                 waiting.finish_and_clear();
                 println!("Machine {} leads.", args.machine);
                 Ok(())
@@ -159,8 +159,6 @@ pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
         }
     })
 }
-
-const JSON: &str = "application/json";
 
 fn path(machine: u16) -> String {
     format!("/v1/cluster/machines/{machine}")
@@ -219,8 +217,8 @@ async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
     if args.out.exists() {
         bail!("{} exists: an invitation is never written over another file", args.out.display());
     }
-    let body = json!({ "voter_only": args.voter_only, "hosts": args.host }).to_string();
-    let made = client.post("/v1/cluster/invitations", JSON, body.into_bytes()).await?;
+    let body = json!({ "voter_only": args.voter_only, "hosts": args.host });
+    let made = client.post_json("/v1/cluster/invitations", &body).await?;
     let code = Zeroizing::new(made["code"].as_str().context("the hub gave no code")?.to_owned());
     write_private_file(&args.out, serde_json::to_string_pretty(&made["invitation"])?.as_bytes())?;
     println!("Machine {} may join with {}.", made["machine"], args.out.display());
@@ -237,8 +235,8 @@ async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
 
 async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
     let machine = args.machine.machine;
-    let (target, body) = (path(machine), json!({ "peer_address": args.address }).to_string().into_bytes());
-    let adding = client.post(&target, JSON, body);
+    let (target, body) = (path(machine), json!({ "peer_address": args.address }));
+    let adding = client.post_json(&target, &body);
     let bar = progress(&format!("machine {machine} catches up"));
     tokio::pin!(adding);
     loop {
@@ -299,7 +297,7 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
         }
         Some(_) => {}
     }
-    client.post(&format!("{}/promotion", path(machine)), JSON, b"{}".to_vec()).await?;
+    client.post_json(&format!("{}/promotion", path(machine)), &json!({})).await?;
     println!("Machine {machine} votes.");
     Ok(())
 }

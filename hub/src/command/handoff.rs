@@ -13,7 +13,6 @@ use super::client::{Client, block_on};
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Nothing has moved for so long: somebody is waited for.
 const STILL: Duration = Duration::from_secs(5);
-const JSON: &str = "application/json";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum HandoffCommand {
@@ -200,7 +199,7 @@ pub(super) async fn begin(client: &Client, aim: Whole, shown: &Value, window: u1
     let (name, node) = aim.words();
     let mut body = json!({ "plan": shown["plan"], "window": window });
     body[name] = json!(node);
-    let started = client.post("/v1/handoffs", JSON, body.to_string().into_bytes()).await?;
+    let started = client.post_json("/v1/handoffs", &body).await?;
     println!("{} outlets move, {} are there already or on their way.", started["moves"], started["existing"]);
     Ok(())
 }
@@ -212,7 +211,7 @@ async fn start(client: &Client, args: &StartArgs) -> anyhow::Result<()> {
     if let Some(from) = aim.from {
         (body["from"], body["to"], body["count"]) = (json!(from), json!(to), json!(count));
     }
-    let started = client.post("/v1/handoffs", JSON, body.to_string().into_bytes()).await?;
+    let started = client.post_json("/v1/handoffs", &body).await?;
     println!("{} outlets move, {} are there already or on their way.", started["moves"], started["existing"]);
     if args.no_wait {
         return Ok(());

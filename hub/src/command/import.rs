@@ -45,8 +45,8 @@ pub(super) fn import(data: &Path, what: &ImportWhat) -> anyhow::Result<()> {
 }
 
 fn register(client: &Client, args: &NodeArgs) -> anyhow::Result<()> {
-    let body = json!({ "id": args.id, "name": args.name, "prefectures": args.prefectures }).to_string();
-    let done = block_on(client.post("/v1/nodes", "application/json", body.into_bytes()))?;
+    let body = json!({ "id": args.id, "name": args.name, "prefectures": args.prefectures });
+    let done = block_on(client.post_json("/v1/nodes", &body))?;
     let changed = if done["changed"] == Value::Bool(true) { "registered" } else { "was registered just so before" };
     println!("node {}: {changed}", args.id);
     Ok(())
@@ -61,8 +61,8 @@ fn import_batch(client: &Client, data: &Path, directory: &Path) -> anyhow::Resul
     for file in PRINTER_FILES {
         bring(&directory.join(file), &copy.0.join(file))?;
     }
-    let body = json!({ "directory": copy.0 }).to_string();
-    let done = block_on(client.post("/v1/imports/batches", "application/json", body.into_bytes()));
+    let body = json!({ "directory": copy.0 });
+    let done = block_on(client.post_json("/v1/imports/batches", &body));
     let done = done.with_context(|| format!("import the batch in {}", directory.display()))?;
     let name = done["name"].as_str().unwrap_or_default();
     println!(

@@ -49,8 +49,8 @@ pub(super) fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
         let client = Client::open(&args.data.data)?;
         return block_on(async {
             if args.finish {
-                let body = json!({ "without": args.without }).to_string().into_bytes();
-                client.post("/v1/cluster/recovery/end", "application/json", body).await?;
+                let body = json!({ "without": args.without });
+                client.post_json("/v1/cluster/recovery/end", &body).await?;
                 println!(
                     "No node is awaited any more; what came back is merged. Look again: jikai-hub restore --status"
                 );

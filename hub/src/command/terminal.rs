@@ -8,10 +8,10 @@ use super::{EnrolArgs, RevokeTerminalArgs};
 
 pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
     let terminal: TerminalId = args.terminal.parse()?;
-    let body = json!({ "kind": args.kind, "hours": args.hours }).to_string();
+    let body = json!({ "kind": args.kind, "hours": args.hours });
     let path = format!("/v1/terminals/{terminal}/enrolment");
     let client = Client::open(&args.data.data)?;
-    let offered = block_on(client.post(&path, "application/json", body.into_bytes()))?;
+    let offered = block_on(client.post_json(&path, &body))?;
     println!("One-time code for terminal {terminal}, good for {} hours, shown only now:", args.hours);
     println!("    {}", offered["code"].as_str().unwrap_or_default());
     println!("The device sends it with its public key to its node: POST /v1/enrolment.");
@@ -21,9 +21,9 @@ pub(super) fn enrol(args: &EnrolArgs) -> anyhow::Result<()> {
 pub(super) fn revoke(args: &RevokeTerminalArgs) -> anyhow::Result<()> {
     let terminal: TerminalId = args.terminal.parse()?;
     let path = format!("/v1/terminals/{terminal}/revocation");
-    let body = json!({ "reason": args.reason }).to_string();
+    let body = json!({ "reason": args.reason });
     let client = Client::open(&args.data.data)?;
-    block_on(client.post(&path, "application/json", body.into_bytes()))?;
+    block_on(client.post_json(&path, &body))?;
     println!("Revoked. Its sessions end as soon as its node hears it.");
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::DataArg;
 use super::super::client::Client;
 use super::super::handoff::{Whole, begin, planned, show, until_arrived, warn_of_absent};
-use super::invitation::{InvitationArgs, JSON};
+use super::invitation::InvitationArgs;
 
 pub(super) const ADD_EXAMPLE: &str = "Example:
   jikai-hub node add --data ./hub --id 12 --name 节点12 --out node-12.json
@@ -87,8 +87,8 @@ pub(super) async fn remove(client: &Client, args: &RemoveArgs) -> anyhow::Result
     if args.drain {
         drain(client, args).await?;
     }
-    let body = json!({ "reason": reason }).to_string();
-    let gone = client.post(&format!("/v1/nodes/{id}/removal"), JSON, body.into_bytes()).await?;
+    let body = json!({ "reason": reason });
+    let gone = client.post_json(&format!("/v1/nodes/{id}/removal"), &body).await?;
     println!(
         "Node {id} is out of use. Its number is given to no other node; its log stays: jikai-hub audit search --log {id}"
     );

@@ -11,8 +11,6 @@ use zeroize::Zeroizing;
 
 use super::super::client::Client;
 
-pub(super) const JSON: &str = "application/json";
-
 #[derive(Debug, Args)]
 pub(super) struct InvitationArgs {
     /// Where to write the invitation for the store.
@@ -62,7 +60,7 @@ impl Files<'_> {
     /// they are removed where the hub gives none; if they stay, that says so.
     pub(super) async fn ask(&self, client: &Client, path: &str, mut what: Value) -> anyhow::Result<Value> {
         (what["hosts"], what["hub"]) = (json!(self.args.host), json!(self.args.hub));
-        client.post(path, JSON, what.to_string().into_bytes()).await.inspect_err(|_| {
+        client.post_json(path, &what).await.inspect_err(|_| {
             for path in self.args.paths() {
                 let _ = std::fs::remove_file(path);
             }
