@@ -5,8 +5,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::VerifyingKey;
 use jikai_schema::directory::{Directory, SignedDirectory};
 use jikai_tests::https::{Answer, Request};
@@ -41,13 +39,6 @@ fn province(folder: &Path) -> (Hub, [Node; 2], Vec<String>) {
     (hub, nodes, outlets.collect())
 }
 
-fn directory(node: &Node) -> Option<SignedDirectory> {
-    let view = node.server.ask(&Request::new("GET", "/v1/directory")).json();
-    let bytes = |name: &str| view[name].as_str().map(|text| STANDARD.decode(text).unwrap());
-    let version = view["version"].as_u64()?;
-    Some(SignedDirectory { version, bytes: bytes("document")?, signature: bytes("signature")? })
-}
-
 fn challenge(node: &Node, outlet: &str) -> Answer {
     let body = json!({ "terminal_id": format!("{outlet}01") });
     node.server.ask(&Request::new("POST", "/v1/login/challenge").json(&body))
@@ -73,11 +64,11 @@ fn terminals_learn_of_all_nodes_and_one_at_the_wrong_node_is_sent_on() {
         known.iter().map(|node| &node.addresses).eq(addresses.iter())
     };
     wait_until("both nodes to know of both", || {
-        nodes.iter().all(|node| directory(node).as_ref().is_some_and(is_whole))
+        nodes.iter().all(|node| node.directory().as_ref().is_some_and(is_whole))
     });
     let mut shown = [None, None];
     wait_until("both nodes to show the same", || {
-        shown = nodes.each_ref().map(directory);
+        shown = nodes.each_ref().map(|node| node.directory());
         shown[0].is_some() && shown[0] == shown[1]
     });
     let shown = shown[0].take().unwrap();

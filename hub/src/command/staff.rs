@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use jikai_schema::staff::check_login;
+use serde_json::json;
 
 use super::DataArg;
 use super::client::{Client, block_on};
@@ -40,7 +41,7 @@ pub(super) fn staff(command: &StaffCommand) -> anyhow::Result<()> {
     check_login(&args.login).context("--login")?;
     let client = Client::open(&args.data.data)?;
     let path = format!("/v1/staff/{}/confirmation", args.login);
-    let offered = block_on(client.post(&path, "application/json", b"{}".to_vec()))?;
+    let offered = block_on(client.post_json(&path, &json!({})))?;
     println!("Code for {}, good for 72 hours, shown only now:", args.login);
     println!("    {}", offered["code"].as_str().unwrap_or_default());
     println!("That person logs in, sets password and second factor, and sends it: PUT /v1/own/confirmation.");

@@ -17,8 +17,7 @@ const PENDING_MAX: u32 = 120;
 const PAUSE_FIRST_MS: u64 = 100;
 /// Longest pause that a server may ask for.
 const PAUSE_MAX_MS: u64 = 5_000;
-/// Times that nodes may send one operation on to others, waits in between included: each waits at least [`PAUSE_FIRST_MS`] or what it
-/// was told.
+/// Times that nodes may send one operation on to others: the terminal waits 50 ms before it asks another one, else as long as it was told.
 const REDIRECTS_MAX: u32 = 100;
 /// How long a node may say that the outlet is not whole there yet.
 const ARRIVING_MAX: Duration = Duration::from_secs(60);

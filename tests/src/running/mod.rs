@@ -6,6 +6,9 @@ mod terminal;
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jikai_schema::directory::{Directory, SignedDirectory};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -80,22 +83,29 @@ impl Hub {
 
     /// Waits until the hub and a node have each other's log, and gives how far the two logs go: up, down.
     fn settle_with(&self, node: &Node) -> (Option<u64>, Option<u64>) {
-        let (place, mut heads) = (usize::from(node.number) - 1, (None, None));
+        let mut heads = (None, None);
         wait_until("hub and node to agree", || {
             let (health, view) = (node.health(), self.get("/v1/nodes"));
-            let (up, line) = (&health["up"], &view["nodes"][place]);
-            let number = |value: &Value| value.as_u64();
+            let lines = view["nodes"].as_array().into_iter().flatten();
+            let Some(line) = lines.clone().find(|line| line["node"] == node.number) else { return false };
+            let (up, number) = (&health["up"], |value: &Value| value.as_u64());
             heads = (number(&up["head_seq"]), number(&line["down_head"]));
-            up["acked_seq"] == up["head_seq"]
+            (heads.0.is_some() && heads.1.is_some() && up["acked_seq"] == up["head_seq"])
                 && number(&line["up_next"]) == heads.0.map(|seq| seq + 1)
                 && number(&health["down"]["next_seq"]) == heads.1.map(|seq| seq + 1)
         });
         heads
     }
 
-    /// Digests of a node's tables, which are those of its slice here: taken again while something comes by itself, as a
-    /// node's word of where it is reached does after each start.
+    /// Digests of a node's tables, which are those of its slice here: once the directory names where the node is reached, which both
+    /// tell by themselves a moment after a start, and taken again while anything else comes.
     fn slice_with(&self, node: &Node) -> String {
+        let address = node.process.address("http").to_string();
+        wait_until("the directory to name where the node is reached", || {
+            let known = node.directory().and_then(|signed| Directory::read(&signed.bytes).ok());
+            let nodes = known.iter().flat_map(|directory| &directory.nodes);
+            nodes.clone().any(|line| line.node.get() == node.number && line.addresses.contains(&address))
+        });
         let (mut slice, mut store) = (String::new(), String::new());
         wait_until("hub and node to stand still", || {
             let heads = self.settle_with(node);
@@ -204,6 +214,17 @@ impl Node {
         );
     }
 
+    /// What it tells terminals of where all nodes are; `None` before it has heard.
+    ///
+    /// # Panics
+    /// When that cannot be read.
+    pub fn directory(&self) -> Option<SignedDirectory> {
+        let view = self.server.ask(&Request::new("GET", "/v1/directory")).json();
+        let bytes = |name: &str| view[name].as_str().map(|text| STANDARD.decode(text).expect("it is base64"));
+        let version = view["version"].as_u64()?;
+        Some(SignedDirectory { version, bytes: bytes("document")?, signature: bytes("signature")? })
+    }
+
     fn health(&self) -> Value {
         self.server.ask(&Request::new("GET", "/health/ready")).json()
     }
@@ -294,10 +315,9 @@ impl Running {
     pub fn picture(&self) -> Vec<String> {
         let slice = self.hub.slice_with(&self.node);
         let whole = self.hub.command(&["digest"], &[]);
-        // Tests log the terminal in again: which session is open is no harm done. Where a node is reached, and the directory
-        // of it, come by themselves, a moment later.
-        let comes = ["session ", "node_address ", "directory "];
-        let is_kept = |line: &&str| !comes.iter().any(|table| line.starts_with(table));
+        // Tests log the terminal in again: which session is open is no harm done. The directory follows what tests define by a job, a
+        // moment later.
+        let is_kept = |line: &&str| !line.starts_with("session ") && !line.starts_with("directory ");
         let tables = whole.lines().chain(slice.lines()).filter(is_kept);
         let mut picture: Vec<String> = tables.map(str::to_string).collect();
         let mut staff = self.auditor.get("/v1/staff");

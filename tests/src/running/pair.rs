@@ -104,8 +104,11 @@ impl Pair {
     /// Waits until the hub and all nodes have each other's logs.
     pub fn settle(&self) {
         // What one node sent may be on its way to the other.
-        let heads = || self.nodes.iter().map(|node| self.hub().settle_with(node)).collect::<Vec<_>>();
-        wait_until("hub and nodes to stand still", || heads() == heads());
+        wait_until("hub and nodes to stand still", || self.heads() == self.heads());
+    }
+
+    fn heads(&self) -> Vec<(Option<u64>, Option<u64>)> {
+        self.nodes.iter().map(|node| self.hub().settle_with(node)).collect()
     }
 
     /// Digests of the hub's shared tables, once each node's store equals its slice.
@@ -113,10 +116,13 @@ impl Pair {
     /// # Panics
     /// When one does not.
     pub fn digest(&self) -> String {
-        for node in &self.nodes {
-            self.hub().slice_with(node);
-        }
-        let tables = self.hub().command(&["digest"], &[]);
+        let mut tables = String::new();
+        wait_until("hub and nodes to stand still", || {
+            self.nodes.iter().for_each(|node| drop(self.hub().slice_with(node)));
+            let heads = self.heads();
+            tables = self.hub().command(&["digest"], &[]);
+            self.heads() == heads
+        });
         // A hub that starts again is reached at another port.
         let stays = |line: &&str| !line.starts_with("hub_machine ");
         tables.lines().filter(stays).map(|line| format!("{line}\n")).collect()

@@ -35,13 +35,16 @@ pub(super) struct Files<'a> {
 impl InvitationArgs {
     /// Makes its files empty, before the hub is asked: what cannot be written behind its answer would be lost.
     pub(super) fn make_files(&self) -> anyhow::Result<Files<'_>> {
-        for path in self.paths() {
-            if path.exists() {
-                bail!("{} exists: nothing is written over another file", path.display());
-            }
-            write_private_file(path, b"").with_context(|| format!("write {}", path.display()))?;
+        if let Some(path) = self.paths().find(|path| path.exists()) {
+            bail!("{} exists: nothing is written over another file", path.display());
         }
-        Ok(Files { args: self })
+        let files = Files { args: self };
+        for path in self.paths() {
+            write_private_file(path, b"")
+                .with_context(|| format!("write {}", path.display()))
+                .inspect_err(|_| files.remove())?;
+        }
+        Ok(files)
     }
 
     /// How the store is made on its machine.
@@ -60,11 +63,13 @@ impl Files<'_> {
     /// they are removed where the hub gives none; if they stay, that says so.
     pub(super) async fn ask(&self, client: &Client, path: &str, mut what: Value) -> anyhow::Result<Value> {
         (what["hosts"], what["hub"]) = (json!(self.args.host), json!(self.args.hub));
-        client.post_json(path, &what).await.inspect_err(|_| {
-            for path in self.args.paths() {
-                let _ = std::fs::remove_file(path);
-            }
-        })
+        client.post_json(path, &what).await.inspect_err(|_| self.remove())
+    }
+
+    fn remove(&self) {
+        for path in self.args.paths() {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Writes the invitation; the code into its file, or onto the screen.

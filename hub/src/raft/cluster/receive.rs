@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 use openraft::Snapshot;
@@ -83,10 +84,14 @@ impl Shared {
         let snapshots = self.snapshots.clone();
         let path = snapshots.place_of(&mut file).await?;
         drop(file);
-        let kept = tokio::task::spawn_blocking(move || snapshots.accept(&path, meta)).await;
-        let kept = kept.map_err(|_| StateError::Ended(crate::raft::worker::Ended))??;
-        let file = File::open(&kept.path).await?;
-        Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(file) })
+        let opened = tokio::task::spawn_blocking(move || {
+            snapshots.accept(&path, meta)?;
+            // A newer one of its own may have taken its place meanwhile: what was received is in it.
+            Ok::<_, StateError>(snapshots.open_current()?.ok_or(io::Error::from(io::ErrorKind::NotFound))?)
+        });
+        let opened = opened.await.map_err(|_| StateError::Ended(crate::raft::worker::Ended))?;
+        let (kept, file) = opened?;
+        Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(File::from_std(file)) })
     }
 }
 

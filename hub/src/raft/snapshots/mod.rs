@@ -94,19 +94,23 @@ impl Snapshots {
         self.locked().clone()
     }
 
-    /// Copies a view and keeps it, unless a newer one was received meanwhile; the newest one. Blocks for long.
-    pub fn build(&self, view: Box<dyn View>) -> Result<Arc<Kept>, StateError> {
+    /// Copies a view and keeps it, unless a newer one was received meanwhile. What it gives is the view's all the same: the engine
+    /// takes it for what is applied, and has not heard yet of one that was received. Blocks for long.
+    pub fn build(&self, view: Box<dyn View>) -> Result<(SnapshotMeta, fs::File), StateError> {
         let Applied { last, membership } = view.applied().clone();
         let path = self.unfinished("building");
-        let kept = view.copy(&path).and_then(|()| {
-            let sum = description::sha256(&mut fs::File::open(&path)?)?;
-            let snapshot_id = description::snapshot_id(last, &sum);
-            self.keep(&path, SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id })
+        let built = view.copy(&path).and_then(|()| {
+            let mut file = fs::File::open(&path)?;
+            let snapshot_id = description::snapshot_id(last, &description::sha256(&mut file)?);
+            file.rewind()?;
+            let meta = SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id };
+            self.keep(&path, meta.clone())?;
+            Ok((meta, file))
         });
-        if kept.is_err() {
+        if built.is_err() {
             remove(&path);
         }
-        kept
+        built
     }
 
     /// Keeps a received copy if its checksum is the one in its id. Blocks.
@@ -184,14 +188,15 @@ impl Snapshots {
 
     /// Gives a complete file its name: file, then name, then description, each on disk before the next.
     fn keep(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
+        // Before the lock, for which the engine's own thread may wait.
+        let file = fs::File::open(path)?;
+        file.sync_all()?;
         let mut current = self.locked();
         let index = |meta: &SnapshotMeta| meta.last_log_id.map(|last| last.index);
         if let Some(newer) = current.as_ref().filter(|kept| index(&kept.meta) > index(&meta)) {
             remove(path);
             return Ok(newer.clone());
         }
-        let file = fs::File::open(path)?;
-        file.sync_all()?;
         let named = self.folder.join(format!("{}.{COPY}", meta.snapshot_id));
         fs::rename(path, &named)?;
         let kept = Arc::new(Kept { meta, path: named, length_bytes: file.metadata()?.len() });

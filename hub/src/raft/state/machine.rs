@@ -128,15 +128,14 @@ impl<S: State> StateMachine<S> {
     /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
     async fn sound_copy(&self) -> Result<Option<Snapshot<Types>>, StateError> {
         let (snapshots, again) = (self.snapshots.clone(), self.snapshots.clone());
-        let opened = match blocking(move || snapshots.open_verified()).await {
-            Ok(opened) => opened,
+        match blocking(move || snapshots.open_verified()).await {
+            Ok(opened) => Ok(opened.map(|(kept, file)| snapshot((kept.meta.clone(), file)))),
             Err(error) => {
                 tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
                 let view = self.state.call(State::view).await??;
-                blocking(move || build(&again, view)).await.map(Some)?
+                blocking(move || again.build(view)).await.map(|built| Some(snapshot(built)))
             }
-        };
-        Ok(opened.map(snapshot))
+        }
     }
 
     async fn install(&mut self, meta: SnapshotMeta, mut received: File) -> Result<(), StateError> {
@@ -207,18 +206,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let view = view.unwrap_or(Err(StateError::Ended(crate::raft::worker::Ended)));
         let snapshots = self.snapshots.clone();
-        blocking(move || build(&snapshots, view?)).await.map(snapshot).map_err(writing)
+        blocking(move || snapshots.build(view?)).await.map(snapshot).map_err(writing)
     }
 }
 
-/// Copies a view into the folder and opens what is the newest then: the copy, or one that was received meanwhile.
-fn build(snapshots: &Snapshots, view: Box<dyn View>) -> Result<(Arc<Kept>, std::fs::File), StateError> {
-    snapshots.build(view)?;
-    snapshots.open_current()?.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound).into())
-}
-
-fn snapshot((kept, file): (Arc<Kept>, std::fs::File)) -> Snapshot<Types> {
-    Snapshot { meta: kept.meta.clone(), snapshot: Box::new(File::from_std(file)) }
+fn snapshot((meta, file): (SnapshotMeta, std::fs::File)) -> Snapshot<Types> {
+    Snapshot { meta, snapshot: Box::new(File::from_std(file)) }
 }
 
 async fn blocking<R: Send + 'static>(
