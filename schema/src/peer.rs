@@ -59,7 +59,7 @@ pub enum NodeRequest {
         outlet: OutletId,
     },
     /// The node's slice, for a store that is to take the place of another one. Answered with [`HubReply::SliceOpened`]; a slice that
-    /// was being sent before is forgotten.
+    /// was being sent before is forgotten. Of nodes that do not take [`SlicePart::Feed`](crate::slice::SlicePart::Feed).
     OpenSlice,
     /// A part of the slice that was opened last, in order from 0; the newest may be asked for again.
     SlicePart {
@@ -101,6 +101,9 @@ pub enum NodeRequest {
         /// The events' bytes, together at most [`RETURN_BYTES_MAX`] or one.
         events: Vec<Vec<u8>>,
     },
+    /// The node's slice as for [`NodeRequest::OpenSlice`], with the newest events of its feed: a hub that is put back from an older copy
+    /// gets them back from the new store too.
+    OpenSliceWithFeed,
 }
 
 /// What a device shows to be enrolled. `Debug` hides the code, dropping wipes it.
@@ -282,6 +285,7 @@ mod tests {
             (returned, returned_golden.as_str()),
             (NodeRequest::ReturnKeys { keys: Vec::new() }, "010a00"),
             (log, log_golden.as_str()),
+            (NodeRequest::OpenSliceWithFeed, "010c"),
         ];
         for (request, golden) in requests {
             let bytes = request.encode().unwrap();

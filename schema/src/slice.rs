@@ -56,6 +56,13 @@ pub enum SlicePart {
     },
     /// Nothing follows.
     End,
+    /// A run of the newest events of the node's feed, up to where the slice stands; their effects are in the tables.
+    Feed {
+        /// Position of the first event.
+        first_seq: u64,
+        /// The events as they were hashed.
+        events: Vec<Vec<u8>>,
+    },
 }
 
 /// A slice that cannot be sent or taken in.

@@ -82,7 +82,8 @@ pub(super) async fn answer(gate: &NodeGate, certified: &Certified, request: Vec<
         Ok(NodeRequest::RenewCertificate { request_pem }) => super::renewal::renew(gate, certified, request_pem).await,
         Ok(NodeRequest::Reached { addresses }) => super::directory::reached(gate, node, addresses).await,
         Ok(NodeRequest::WhereIs { outlet }) => super::directory::where_is(gate, node, outlet).await,
-        Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node).await,
+        Ok(NodeRequest::OpenSlice) => super::slices::open(gate, node, false).await,
+        Ok(NodeRequest::OpenSliceWithFeed) => super::slices::open(gate, node, true).await,
         Ok(NodeRequest::SlicePart { transfer, part }) => super::slices::part(gate, node, transfer, part).await,
         Ok(NodeRequest::FeedPlace) => super::recovery::place(gate, node).await,
         Ok(NodeRequest::ReturnFeed { incarnation, generation, first_seq, events, end_seq, end_hash }) => {

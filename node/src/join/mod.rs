@@ -93,7 +93,7 @@ async fn refused_for_good(refusals: &mut watch::Receiver<Option<RefusalV1>>) -> 
 
 /// One transfer, from its beginning to the commit.
 async fn receive_once(store: &mut Connection, joining: Joining, requester: &Requester) -> anyhow::Result<()> {
-    let head = match ask(requester, &NodeRequest::OpenSlice).await? {
+    let head = match ask(requester, &NodeRequest::OpenSliceWithFeed).await? {
         HubReply::SliceOpened(head) => head,
         other => bail!("the hub does not give the slice: {}", words(other)),
     };

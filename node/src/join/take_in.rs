@@ -9,7 +9,7 @@ use jikai_schema::slice::{SliceImport, SlicePart};
 use rusqlite::{Connection, params};
 
 use crate::session::Ended;
-use crate::store::{DownCursor, Joining, take_moved};
+use crate::store::{DownCursor, Joining, ReceivedFeed, take_moved};
 
 /// Writes a slice into the caller's transaction.
 pub(super) struct TakeIn<'store> {
@@ -18,6 +18,8 @@ pub(super) struct TakeIn<'store> {
     rows: u64,
     next_seq: u64,
     hash: ChainHash,
+    /// Position of the hub's feed behind the newest event of it that came.
+    feed_next_seq: Option<u64>,
 }
 
 impl<'store> TakeIn<'store> {
@@ -25,10 +27,11 @@ impl<'store> TakeIn<'store> {
     pub(super) fn begin(store: &'store Connection) -> anyhow::Result<Self> {
         // The index of the own log's requests is read back from it at start.
         store.execute_batch(
-            "DELETE FROM own_log; DELETE FROM request_index; UPDATE request_merged SET seq = 0; DELETE FROM session_end",
+            "DELETE FROM own_log; DELETE FROM request_index; UPDATE request_merged SET seq = 0; DELETE FROM session_end; \
+             DELETE FROM received_feed",
         )?;
         let tables = SliceImport::begin(store)?;
-        Ok(TakeIn { store, tables, rows: 0, next_seq: 1, hash: ChainHash::GENESIS })
+        Ok(TakeIn { store, tables, rows: 0, next_seq: 1, hash: ChainHash::GENESIS, feed_next_seq: None })
     }
 
     /// Rows written so far.
@@ -58,6 +61,16 @@ impl<'store> TakeIn<'store> {
             SlicePart::Facts { events } => {
                 for bytes in events {
                     self.fact(&bytes)?;
+                }
+            }
+            SlicePart::Feed { first_seq, .. } if self.feed_next_seq.is_some_and(|next_seq| first_seq != next_seq) => {
+                bail!("a run of the feed begins at event {first_seq}, not where the one before ended");
+            }
+            SlicePart::Feed { first_seq, events } => {
+                self.feed_next_seq = Some(first_seq + events.len() as u64);
+                for (seq, bytes) in (first_seq..).zip(&events) {
+                    let event = codec::decode_event(bytes).context("read an event of the feed")?;
+                    ReceivedFeed(self.store).keep(seq, event.at_ms, bytes)?;
                 }
             }
             SlicePart::End => {}
@@ -96,6 +109,9 @@ impl<'store> TakeIn<'store> {
         }
         self.tables.finish()?;
         let (next_seq, hash) = head.down;
+        if self.feed_next_seq.is_some_and(|came| came != next_seq) {
+            bail!("the hub's feed as it came does not end where the slice stands");
+        }
         DownCursor { next_seq, hash }.save(self.store)?;
         DownCursor::save_latest_at_ms(self.store, head.down_at_ms)?;
         Ok(Joining::end(self.store)?)

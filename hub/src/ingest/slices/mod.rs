@@ -38,6 +38,10 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 const TRANSFER_MAX: Duration = Duration::from_secs(6 * 60 * 60);
 /// Time between two looks at that.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Age up to which events of the feed go along with the slice, by the newest one: as long as a node keeps them where nothing else is set.
+const FEED_AGE_MAX_MS: i64 = 7 * 24 * 60 * 60 * 1000;
+/// So many of the newest go along whatever their age.
+const FEED_EVENTS_MIN: u64 = 10_000;
 /// Events of a node's log that are read at once.
 const RUN_EVENTS: usize = 1_024;
 
@@ -71,8 +75,8 @@ struct Parts {
     last: Option<Vec<u8>>,
 }
 
-/// Begins to read a node's slice, and tells where it stands.
-pub(super) async fn open(gate: &NodeGate, node: NodeId) -> Result<HubReply, String> {
+/// Begins to read a node's slice, with its feed or without, and tells where it stands.
+pub(super) async fn open(gate: &NodeGate, node: NodeId, with_feed: bool) -> Result<HubReply, String> {
     // The one before is of no use any more, and its place is needed.
     gate.slices.transfers.lock().remove(&node);
     let permit = tokio::time::timeout(PART_WAIT, gate.slices.running.clone().acquire_owned()).await;
@@ -83,7 +87,7 @@ pub(super) async fn open(gate: &NodeGate, node: NodeId) -> Result<HubReply, Stri
     let (sink, source) = mpsc::channel(PARTS_AHEAD);
     let pool = gate.pool.clone();
     tokio::spawn(async move {
-        let read = pool.read(move |store| read_slice(store, node, number, head, &sink)).await;
+        let read = pool.read(move |store| read_slice(store, (node, with_feed), number, head, &sink)).await;
         drop(permit);
         match read {
             Ok(Ok(())) => tracing::info!(%node, "a slice was read to its end"),
@@ -148,12 +152,12 @@ async fn drop_when_idle(slices: Arc<Slices>, node: NodeId, transfer: Weak<Transf
 
 fn read_slice(
     store: &mut Connection,
-    node: NodeId,
+    of: (NodeId, bool),
     number: u64,
     head: tokio::sync::oneshot::Sender<SliceHead>,
     sink: &mpsc::Sender<Part>,
 ) -> Result<(), SliceError> {
-    let sent = read_all(store, node, number, head, sink);
+    let sent = read_all(store, of, number, head, sink);
     if let Err(error) = &sent {
         let _ = sink.blocking_send(Err(error.to_string()));
     }
@@ -162,7 +166,7 @@ fn read_slice(
 
 fn read_all(
     store: &mut Connection,
-    node: NodeId,
+    (node, with_feed): (NodeId, bool),
     number: u64,
     head: tokio::sync::oneshot::Sender<SliceHead>,
     sink: &mpsc::Sender<Part>,
@@ -174,6 +178,9 @@ fn read_all(
     export(&moment, node, &mut send)?;
     export_log(&moment, node, &mut send)?;
     export_facts(&moment, node, &mut send)?;
+    if with_feed {
+        export_feed(&moment, node, &mut send)?;
+    }
     send(SlicePart::End)
 }
 
@@ -239,6 +246,42 @@ fn export_facts(
         Ok(true)
     })?;
     send(SlicePart::Facts { events })
+}
+
+/// The newest part of the feed, as much as a node keeps of it: see [`FEED_AGE_MAX_MS`].
+fn export_feed(
+    store: &Connection,
+    node: NodeId,
+    send: &mut dyn FnMut(SlicePart) -> Result<(), SliceError>,
+) -> Result<(), SliceError> {
+    let (mut count, mut newest_ms) = (0u64, None);
+    each_fact(store, node, |at_ms, _, _| {
+        let oldest_ms = newest_ms.get_or_insert(at_ms.ms()).saturating_sub(FEED_AGE_MAX_MS);
+        let is_kept = at_ms.ms() >= oldest_ms || count < FEED_EVENTS_MIN;
+        count += u64::from(is_kept);
+        Ok(is_kept)
+    })?;
+    let sql = "SELECT down_feed.seq, hub_log.bytes FROM down_feed JOIN hub_log ON hub_log.seq = down_feed.hub_seq \
+               WHERE node = ?1 AND down_feed.seq > (SELECT seq FROM feed_head WHERE node = ?1) - ?2 ORDER BY down_feed.seq";
+    let mut statement = store.prepare(sql)?;
+    let mut rows = statement.query((node.get(), count as i64))?;
+    let (mut first_seq, mut events, mut bytes_gathered) = (0, Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (seq, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        if events.is_empty() {
+            first_seq = seq as u64;
+        }
+        bytes_gathered += bytes.len();
+        events.push(bytes);
+        if bytes_gathered >= PART_BYTES {
+            bytes_gathered = 0;
+            send(SlicePart::Feed { first_seq, events: std::mem::take(&mut events) })?;
+        }
+    }
+    match events.is_empty() {
+        true => Ok(()),
+        false => send(SlicePart::Feed { first_seq, events }),
+    }
 }
 
 fn ends_sessions(body: &EventBody) -> bool {

@@ -59,7 +59,7 @@ async fn a_slice_holds_every_table_and_the_nodes_own_log_as_of_one_moment() {
             SlicePart::Rows { table, columns, rows } => import.rows(&table, columns, &rows).unwrap(),
             SlicePart::TableEnd { table, rows, hash } => import.table_end(table, rows, hash),
             SlicePart::Log { events: more, .. } => events.extend(more),
-            SlicePart::Facts { .. } => {}
+            SlicePart::Facts { .. } | SlicePart::Feed { .. } => {}
             SlicePart::End => break,
         }
     }
