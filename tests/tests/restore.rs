@@ -87,6 +87,33 @@ fn a_hub_put_back_from_an_older_copy_gets_back_what_its_nodes_had_received() {
     nothing_lost(&mut pair);
 }
 
+#[test]
+fn a_node_that_was_added_after_the_copy_returns_what_it_alone_had_received() {
+    let mut pair = Pair::start();
+    pair.import_later();
+    pair.settle();
+    pair.kill_hub();
+    pair.copy_hub();
+    pair.start_hub();
+    pair.add_node();
+    let moved = &pair.terminals[0];
+    pair.hub().command(&["handoff", "start"], &["--outlet", moved.outlet(), "--to", "3"]);
+    receive_one(moved, &pair.nodes[2].server, "restore-added-01");
+    let (tables, before) = (pair.digest(), sums(&pair));
+    pair.kill_hub();
+    pair.put_back();
+    restore(&pair, &[]);
+    pair.start_hub();
+    let over = wait_until_over(&pair);
+    let third = over["nodes"].as_array().unwrap().iter().find(|line| line["node"] == 3).unwrap();
+    assert_eq!((&third["state"], &over["conflicts"], &over["quarantined"]), (&json!("returned"), &json!(0), &json!(0)));
+    assert!(third["events"].as_u64() > Some(0), "{over}");
+    assert_eq!(pair.digest(), tables, "the tables are not as they were");
+    assert_eq!(sums(&pair), before);
+    receive_one(&pair.terminals[0], &pair.nodes[2].server, "restore-added-02");
+    pair.settle();
+}
+
 /// A hub that lacks nothing ends once its nodes are there, and says until then that it waits for them.
 fn nothing_lost(pair: &mut Pair) {
     pair.nodes[1].process.kill();

@@ -193,6 +193,23 @@ impl Node {
         Node { process, server, data: data.to_owned(), number, authority }
     }
 
+    /// Adds the node of this number to a hub, makes it on the invitation, and starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn join(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
+        let (file, code) = (data.with_extension("json"), data.with_extension("code"));
+        let of_node =
+            ["--id", &number.to_string(), "--name", "新节点", "--out", text(&file), "--code-file", text(&code)];
+        hub.command(&["node", "add"], &of_node);
+        let invitation = ["init", "--data", text(data), "--join", text(&file), "--code-file", text(&code)];
+        done("jikai-node", &invitation);
+        change_settings(&data.join("node.toml"), settings);
+        let (process, authority) = (Process::run("jikai-node", data), read(&hub.data.join("ca/ca.pem")));
+        let server = server_of(&process, number, &authority);
+        Node { process, server, data: data.to_owned(), number, authority }
+    }
+
     /// Starts it again. It listens elsewhere then.
     ///
     /// # Panics

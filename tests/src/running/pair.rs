@@ -10,7 +10,7 @@ use crate::process::{done, wait_until};
 
 /// A hub, two nodes with a terminal each, and the lists of a world of which a part is not imported yet.
 pub struct Pair {
-    /// Nodes 1 and 2.
+    /// Nodes 1 and 2, and 3 where it was added.
     pub nodes: Vec<Node>,
     /// The hub; `None` while it is stopped.
     pub hub: Option<Hub>,
@@ -62,6 +62,16 @@ impl Pair {
     /// Imports what does not belong to the master data; again changes nothing.
     pub fn import_later(&self) {
         self.later.iter().for_each(|words| import(self.hub(), words));
+    }
+
+    /// Adds node 3, which serves nothing yet.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn add_node(&mut self) {
+        let node = Node::join(&self.folder.path().join("node-3"), self.hub(), 3, &[GENEROUS]);
+        self.hub().await_node(3);
+        self.nodes.push(node);
     }
 
     /// The running hub.

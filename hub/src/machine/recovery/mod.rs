@@ -144,6 +144,13 @@ impl RecoveryNodeRow {
         Ok(RecoveryNodeRow { node, state: NodeReturn::Awaited, next_seq, hash, events: 0 })
     }
 
+    /// Whether a node is a part of the recovery; one that is none, and of which the copy knows nothing, becomes one when another node returns
+    /// that it came.
+    pub fn takes_part(store: &Connection, node: NodeId) -> Result<bool, rusqlite::Error> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM recovery_node WHERE node = ?1)";
+        store.prepare_cached(sql)?.query_row([node.get()], |row| row.get(0))
+    }
+
     fn of(row: &Row<'_>) -> Result<Self, rusqlite::Error> {
         let number: u16 = row.get(0)?;
         Ok(RecoveryNodeRow {

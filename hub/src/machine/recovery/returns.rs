@@ -3,7 +3,7 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
 use jikai_schema::command::{FeedReturn, Outcome, Refusal};
-use jikai_schema::event::{Audience, EventBody, HandoffEvent};
+use jikai_schema::event::{Audience, DirectoryEvent, EventBody, HandoffEvent};
 use jikai_schema::id::{BatchNo, NodeId};
 use jikai_schema::outlet_rows;
 use rusqlite::OptionalExtension;
@@ -15,6 +15,14 @@ use crate::machine::{Machine, NodeCursor, rule};
 
 /// Most events that a hub may have made since the copy: every place among them is filled.
 const RECOVERED_EVENTS_MAX: u64 = 1_000_000;
+
+/// What a run brings.
+struct Returned<'a> {
+    /// Events that the copy lacks, by their positions in the hub's log.
+    fresh: Vec<(u64, &'a [u8])>,
+    /// Nodes that told where they are reached.
+    came: Vec<NodeId>,
+}
 
 impl Machine<'_> {
     /// Checks: nodes are still awaited; the node answers this very recovery, from the store that is known; the run begins where
@@ -38,7 +46,7 @@ impl Machine<'_> {
         if run.first_seq != place.next_seq {
             return Err(Refusal::Gap { node, next_seq: place.next_seq, first_seq: run.first_seq }.into());
         }
-        let fresh = self.returned_events(row, run)?;
+        let Returned { fresh, came } = self.returned_events(row, run)?;
         let hash = run.events.iter().fold(place.hash, |hash, bytes| hash.next(bytes));
         let next_seq = place.next_seq + run.events.len() as u64;
         let agrees = match run.end_seq {
@@ -64,14 +72,37 @@ impl Machine<'_> {
             place.state = NodeReturn::Returned;
         }
         place.save(self.tx)?;
+        for node in came {
+            self.await_late(node)?;
+        }
         Ok(ingested(&place))
     }
 
-    /// The events that the copy lacks, with their positions in the hub's log.
-    fn returned_events<'a>(&self, row: &RecoveryRow, run: &'a FeedReturn) -> Result<Vec<(u64, &'a [u8])>, Stop> {
+    /// A node that came for the first time behind the copy is awaited as well: what is for it alone, such as outlets that moved there,
+    /// nobody else has.
+    fn await_late(&mut self, node: NodeId) -> Result<(), Stop> {
+        if RecoveryNodeRow::takes_part(self.tx, node)? {
+            return Ok(());
+        }
+        let mut place = RecoveryNodeRow::place(self.tx, node)?;
+        if !self.feeds.is_registered(node) {
+            // Its feed begins with what was for everybody before it; of that it keeps the newest part.
+            let sql = "SELECT bytes FROM hub_log WHERE audience = -1 ORDER BY seq";
+            let mut statement = self.tx.prepare_cached(sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                place.hash = place.hash.next(&row.get::<_, Vec<u8>>(0)?);
+                place.next_seq += 1;
+            }
+        }
+        Ok(place.save(self.tx)?)
+    }
+
+    /// The events that the copy lacks, with their positions in the hub's log, and whom they show to have come.
+    fn returned_events<'a>(&self, row: &RecoveryRow, run: &'a FeedReturn) -> Result<Returned<'a>, Stop> {
         let newest = "SELECT coalesce(max(hub_seq), 0) FROM recovery_event WHERE node = ?1";
         let mut before: i64 = self.tx.prepare_cached(newest)?.query_row([run.node.get()], |row| row.get(0))?;
-        let mut fresh = Vec::new();
+        let (mut fresh, mut came) = (Vec::new(), Vec::new());
         for bytes in &run.events {
             if codec::is_too_new(bytes) {
                 let text = "the events were written by a newer version: run the newest build of the hub";
@@ -98,9 +129,12 @@ impl Machine<'_> {
             before = seq as i64;
             if seq > row.head_seq {
                 fresh.push((seq, bytes.as_slice()));
+                if let EventBody::Directory(DirectoryEvent::NodeReached { node, .. }) = event.body {
+                    came.push(node);
+                }
             }
         }
-        Ok(fresh)
+        Ok(Returned { fresh, came })
     }
 
     /// Chain of a node's feed before a position, as far as the state holds it.
