@@ -164,15 +164,27 @@ impl<'tx> Machine<'tx> {
         }
     }
 
-    /// Writes what was gathered. The transaction may be committed after it; the catalog is true for the next one if it is.
-    fn finish(self) -> Result<(Applied, Catalog), StorageError> {
-        let catalog = self.projection.flush()?;
+    /// Writes what was gathered, for a command that reads it from the tables: what it finds there must not hang on which commands share
+    /// its transaction.
+    fn settle(&mut self) -> Result<(), StorageError> {
+        self.projection.settle()?;
+        self.save_places().map(drop)
+    }
+
+    /// Writes the places in all logs; gives the heads of the feeds that grew.
+    fn save_places(&self) -> Result<Vec<(NodeId, u64)>, StorageError> {
         for (node, cursor) in &self.cursors {
             if let Some(cursor) = cursor {
                 cursor.save(self.tx, *node)?;
             }
         }
-        let feed_heads = self.feeds.save(self.tx)?;
+        self.feeds.save(self.tx)
+    }
+
+    /// Writes what was gathered. The transaction may be committed after it; the catalog is true for the next one if it is.
+    fn finish(self) -> Result<(Applied, Catalog), StorageError> {
+        let feed_heads = self.save_places()?;
+        let catalog = self.projection.flush()?;
         self.tx
             .prepare_cached("UPDATE applied SET position = ?1, at_ms = ?2")?
             .execute((self.position.get() as i64, self.at_ms.ms()))?;

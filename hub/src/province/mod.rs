@@ -17,6 +17,7 @@ use jikai_schema::id::{
     BatchCode, BatchNo, GameCode, NodeId, OperatorId, OutletId, PackId, PrefectureCode, TerminalId,
 };
 use jikai_schema::money::{Money, RatePpm, SaleShares};
+use jikai_schema::projection::Catalog;
 use jikai_schema::seal::RECORD_BYTES;
 use jikai_schema::time::{BusinessDay, TimeMs};
 use rusqlite::Connection;
@@ -238,10 +239,31 @@ pub fn sell(number: u32, ticket: u16, at: u32) -> EventBody {
     EventBody::Ticket(TicketEvent::Sold { ticket, outlet: outlet(at), price: yuan("2.00") })
 }
 
-/// A machine on a state in memory, one command a transaction.
+/// A machine on a state in memory, one command a transaction. When it is dropped, all that it was asked is applied to an empty state in
+/// one transaction, as a machine of the hub does that catches up: every table must be the same.
 pub struct Hub {
     pub state: Connection,
     pub position: u64,
+    asked: Vec<(LogPosition, Vec<Proposal>)>,
+    is_of_its_log: bool,
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        if std::thread::panicking() || !self.is_of_its_log {
+            return;
+        }
+        let mut at_once = Connection::open_in_memory().unwrap();
+        at_once.pragma_update(None, "foreign_keys", true).unwrap();
+        store::prepare(&mut at_once).unwrap();
+        machine::commit(&mut at_once, &mut Catalog::default(), &self.asked).unwrap();
+        let differing = tables_of(&self.state).into_iter().filter(|table| {
+            let digest = |state| digest_of_tables(state, [table.as_str()]);
+            digest(&at_once) != digest(&self.state)
+        });
+        let differing: Vec<String> = differing.collect();
+        assert!(differing.is_empty(), "applied in one transaction these tables differ: {differing:?}");
+    }
 }
 
 impl Hub {
@@ -249,7 +271,7 @@ impl Hub {
         let mut state = Connection::open_in_memory().unwrap();
         state.pragma_update(None, "foreign_keys", true).unwrap();
         store::prepare(&mut state).unwrap();
-        Hub { state, position: 0 }
+        Hub { state, position: 0, asked: Vec::new(), is_of_its_log: true }
     }
 
     pub fn set_up() -> Self {
@@ -266,11 +288,22 @@ impl Hub {
     }
 
     pub fn ask_as(&mut self, actor: Actor, at_ms: i64, command: Command) -> Outcome {
+        self.propose(Proposal { actor, ..proposal(at_ms, command) })
+    }
+
+    /// For a test that writes to the state beside `propose`.
+    pub fn meddle(&mut self) -> &mut Connection {
+        self.is_of_its_log = false;
+        &mut self.state
+    }
+
+    pub fn propose(&mut self, proposal: Proposal) -> Outcome {
         self.position += 1;
         let tx = self.state.transaction().unwrap();
-        let proposal = Proposal { actor, ..proposal(at_ms, command) };
-        let outcome = machine::apply(&tx, LogPosition::new(self.position), &proposal).unwrap();
+        let at = LogPosition::new(self.position);
+        let outcome = machine::apply(&tx, at, &proposal).unwrap();
         tx.commit().unwrap();
+        self.asked.push((at, vec![proposal]));
         outcome
     }
 
@@ -301,10 +334,18 @@ impl Hub {
 
 /// SHA-256 over every table but one, whatever tables there are.
 pub fn digest_of(state: &Connection, except: &str) -> [u8; 32] {
+    let tables = tables_of(state);
+    digest_of_tables(state, tables.iter().map(String::as_str).filter(|table| *table != except))
+}
+
+fn tables_of(state: &Connection) -> Vec<String> {
     let mut tables = state.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn digest_of_tables<'a>(state: &Connection, tables: impl IntoIterator<Item = &'a str>) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    for table in tables.iter().filter(|table| *table != except) {
+    for table in tables {
         hasher.update(table);
         let columns = state.prepare(&format!("SELECT * FROM {table}")).unwrap().column_count();
         let order = (1..=columns.min(2)).map(|column| column.to_string()).collect::<Vec<_>>().join(", ");

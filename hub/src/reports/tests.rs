@@ -194,7 +194,7 @@ fn logs_are_exported_with_their_chains_page_by_page() {
 fn a_hash_that_was_changed_in_the_store_is_shown_as_it_stands_there() {
     let mut hub = worked();
     let honest = lines(&hub_events(&mut hub.state, 0, 1_000).unwrap());
-    hub.state.execute("UPDATE hub_log SET hash = zeroblob(32) WHERE seq = 3", []).unwrap();
+    hub.meddle().execute("UPDATE hub_log SET hash = zeroblob(32) WHERE seq = 3", []).unwrap();
     let told = lines(&hub_events(&mut hub.state, 0, 1_000).unwrap());
     let zero = "0".repeat(64);
     assert_eq!((told[2]["hash"].as_str(), told[3]["prev"].as_str()), (Some(zero.as_str()), Some(zero.as_str())));

@@ -200,6 +200,7 @@ impl Machine<'_> {
 
     pub(super) fn recovery(&mut self, stamp: Stamp<'_>, command: &RecoveryCommand) -> Result<Outcome, Stop> {
         self.machines_changed = true;
+        self.settle()?;
         if let RecoveryCommand::Begin { machine, said_at_ms } = command {
             return self.begin_recovery(*machine, *said_at_ms);
         }

@@ -1,8 +1,6 @@
 use jikai_schema::command::{Command, Outcome, Proposal};
 use jikai_schema::event::{RequestId, RequestKey};
 
-use crate::log::LogPosition;
-use crate::machine;
 use crate::province::*;
 
 const DAY_MS: i64 = 86_400_000;
@@ -14,13 +12,8 @@ fn credit(hub: &mut Hub, request: u8, at_ms: i64, number: u64) -> Outcome {
 }
 
 fn ask(hub: &mut Hub, request: u8, at_ms: i64, command: Command) -> Outcome {
-    hub.position += 1;
     let key = RequestKey::of_command(RequestId([request; 16]), format!("{command:?}").as_bytes());
-    let tx = hub.state.transaction().unwrap();
-    let proposal = Proposal { request: Some(key), ..proposal(at_ms, command) };
-    let outcome = machine::apply(&tx, LogPosition::new(hub.position), &proposal).unwrap();
-    tx.commit().unwrap();
-    outcome
+    hub.propose(Proposal { request: Some(key), ..proposal(at_ms, command) })
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn replay(log: &[Proposal], entries_per_transaction: usize) -> (Vec<String>, [u8
     let (mut outcomes, mut catalog) = (Vec::new(), Catalog::default());
     let entries: Vec<_> = (1..).map(LogPosition::new).zip(log.iter().map(|proposal| vec![proposal.clone()])).collect();
     for chunk in entries.chunks(entries_per_transaction) {
-        let (more, _) = commit(&mut hub.state, &mut catalog, chunk).unwrap();
+        let (more, _) = commit(hub.meddle(), &mut catalog, chunk).unwrap();
         outcomes.extend(more.iter().map(|outcome| format!("{outcome:?}")));
     }
     (outcomes, digest_of(&hub.state, ""))
@@ -64,10 +64,8 @@ fn the_same_log_gives_the_same_tables_however_it_is_cut_into_transactions() {
 #[test]
 fn event_times_do_not_go_back_though_the_proposers_clock_does() {
     let mut hub = Hub::empty();
-    for (at, proposal) in whole_log().iter().enumerate() {
-        let tx = hub.state.transaction().unwrap();
-        apply(&tx, LogPosition::new(at as u64 + 1), proposal).unwrap();
-        tx.commit().unwrap();
+    for proposal in whole_log() {
+        hub.propose(proposal);
     }
     let mut statement = hub.state.prepare("SELECT bytes FROM hub_log ORDER BY seq").unwrap();
     let stamps: Vec<i64> = statement

@@ -187,7 +187,7 @@ fn an_event_that_a_table_refuses_in_the_middle_is_rolled_back_and_quarantined_al
     // Somebody else's row stands where the second event's third transfer belongs.
     let taken = TransferId::new(EventKey { origin: log.node, seq: 2 }, 2).key();
     let meddle = format!("INSERT INTO transfer VALUES ({taken}, 1, 2, 5, 1, 0, 0, 0, 0)");
-    hub.state.execute_batch(&meddle).unwrap();
+    hub.meddle().execute_batch(&meddle).unwrap();
     let batch = log.batch(vec![check_in(1, 13_010_001), check_in(2, 13_010_001), sell(1, 0, 13_010_001)]);
     let at = LogPosition::new(hub.position + 1);
     let entry = (at, vec![proposal(NOW_MS, Command::IngestEvents(batch))]);

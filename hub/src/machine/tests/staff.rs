@@ -5,8 +5,7 @@ use jikai_schema::event::Actor;
 use jikai_schema::staff::{Area, Grant, Role};
 use jikai_schema::time::TimeMs;
 
-use crate::log::LogPosition;
-use crate::machine::{self, StaffRow, SupportRow};
+use crate::machine::{StaffRow, SupportRow};
 use crate::province::*;
 
 const HASH: &str = "$argon2id$v=19$m=8,t=1,p=1$c2FsdA$aGFzaA";
@@ -44,12 +43,9 @@ fn code(outcome: &Outcome) -> &str {
 }
 
 fn ask(hub: &mut Hub, actor: Actor, at_ms: i64, command: StaffCommand) -> Outcome {
-    hub.position += 1;
     let before = digest_of(&hub.state, "applied");
-    let tx = hub.state.transaction().unwrap();
     let proposal = Proposal { actor, ..proposal(at_ms, Command::Staff(command)) };
-    let outcome = machine::apply(&tx, LogPosition::new(hub.position), &proposal).unwrap();
-    tx.commit().unwrap();
+    let outcome = hub.propose(proposal.clone());
     if matches!(outcome, Outcome::Refused(_)) {
         assert_eq!(digest_of(&hub.state, "applied"), before, "a refused command changed something: {proposal:?}");
     }
