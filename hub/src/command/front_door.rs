@@ -120,7 +120,11 @@ async fn write_once(args: &ConfigArgs, owed: &mut bool) -> anyhow::Result<bool> 
     }
     *owed |= is_new;
     if let (true, Some(pid_file)) = (*owed, &args.pid_file) {
-        reload(pid_file)?;
+        if !pid_file.exists() {
+            println!("HAProxy does not run yet: haproxy -W -p {} -f {}", pid_file.display(), out.display());
+        } else {
+            reload(pid_file)?;
+        }
     }
     *owed = false;
     Ok(is_new)

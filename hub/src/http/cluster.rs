@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::guard::Caller;
+use super::hints::machines_hint;
 use super::problem::Problem;
 use crate::app::App;
 use crate::identity::IdentityFiles;
@@ -180,6 +181,10 @@ pub(super) async fn invite(
     if hosts.len() > HOSTS_MAX || !hosts.iter().all(|host| is_host(host)) {
         let what = format!("At most {HOSTS_MAX} host names or addresses of 1 to 253 bytes can be given.");
         return Err(Problem::invalid("hosts", what));
+    }
+    if !app.config.has_peer_address() {
+        let what = "The address at which other machines find this one changes with each start.";
+        return Err(Problem::new(StatusCode::CONFLICT, "no_peer_address", what, machines_hint("no_peer_address")));
     }
     let machine = match caller.propose(&app, Command::Cluster(ClusterCommand::Invite { voter_only })).await? {
         Outcome::Invited { machine } => machine,

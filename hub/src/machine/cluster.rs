@@ -164,12 +164,16 @@ impl Machine<'_> {
         if known == state {
             return Ok(Outcome::Done { events: 0, existing: 1 });
         }
+        let rows = MachineRow::list(self.tx)?;
+        if state == MachineState::Draining && !rows.iter().any(|row| serves_beside(row, machine, known)) {
+            return Err(last_machine(machine).into());
+        }
         // After this point the command must succeed.
         self.emit(stamp, EventBody::Hub(HubEvent::MachineStateChanged { machine, state }))?;
         Ok(Outcome::Done { events: 1, existing: 0 })
     }
 
-    /// Checks: the machine was invited; another one is left.
+    /// Checks: the machine was invited; another one is left, which serves where this one does.
     fn retire(&mut self, stamp: Stamp<'_>, machine: MachineNo) -> Result<Outcome, Stop> {
         let rows = MachineRow::list(self.tx)?;
         let row = rows.iter().find(|row| row.machine == machine.get());
@@ -177,17 +181,8 @@ impl Machine<'_> {
         if row.state == Some(MachineState::Retired) {
             return Ok(Outcome::Done { events: 0, existing: 1 });
         }
-        let is_left = |other: &&MachineRow| {
-            other.machine != machine.get()
-                && !other.voter_only
-                && other.state.is_some_and(|state| state != MachineState::Retired)
-        };
-        if row.state.is_some() && !rows.iter().any(|other| is_left(&other)) {
-            return Err(rule(
-                "last_machine",
-                format!("machine {machine} is the only one that serves: a hub needs one"),
-            )
-            .into());
+        if row.state.is_some_and(|state| !rows.iter().any(|other| serves_beside(other, machine, state))) {
+            return Err(last_machine(machine).into());
         }
         // After this point the command must succeed.
         self.retire_now(stamp, machine, row.state.is_some())?;
@@ -341,4 +336,18 @@ fn check_links(links: &[HubLink]) -> Result<(), Refusal> {
 
 fn lease_lost(fence: u64) -> Refusal {
     rule("lease_lost", format!("the jobs are another machine's by now: fence {fence} is not the newest"))
+}
+
+/// Whether another machine can serve the nodes of one: where that one serves now, the other must serve as well; where it does not, it is
+/// enough that the other is in use.
+fn serves_beside(other: &MachineRow, machine: MachineNo, state: MachineState) -> bool {
+    let can = |of_other| match state {
+        MachineState::Serving => of_other == MachineState::Serving,
+        MachineState::Draining | MachineState::Retired => of_other != MachineState::Retired,
+    };
+    other.machine != machine.get() && !other.voter_only && other.state.is_some_and(can)
+}
+
+fn last_machine(machine: MachineNo) -> Refusal {
+    rule("last_machine", format!("machine {machine} is the only one that serves: the nodes need one"))
 }

@@ -17,6 +17,10 @@ const HANDOVERS_MAX: u32 = 3;
 pub(super) const CLOCK_APART_MS_MAX: i64 = 5_000;
 /// How long the nodes of a machine that is removed have to go elsewhere.
 const LEAVING_WAIT: Duration = Duration::from_secs(3);
+/// How often it is looked whether a new machine has told where it is reached, before one that it is to stand in for goes.
+const ANNOUNCED_LOOKS: u32 = 10;
+/// Time between two looks.
+const ANNOUNCED_PAUSE: Duration = Duration::from_millis(500);
 
 impl Machines {
     /// Takes an invited machine in as one that follows; returns when it has nearly caught up. Checks: it was invited and not
@@ -89,6 +93,7 @@ impl Machines {
         }
         check_rest(&view, id)?;
         if known.state == Some(MachineState::Serving) {
+            self.await_another(machine).await?;
             self.drain(by.clone(), machine, true).await?;
             // Nodes leave at once when they hear of it; one that cannot goes when its session ends.
             tokio::time::sleep(LEAVING_WAIT).await;
@@ -105,6 +110,20 @@ impl Machines {
             }
         }
         Err(MachinesError::Change(ChangeError::Leads(id)))
+    }
+
+    /// Waits a little for another machine that can serve the nodes of this one: one that was just added says so a moment later.
+    async fn await_another(&self, machine: MachineNo) -> Result<(), MachinesError> {
+        for _ in 0..ANNOUNCED_LOOKS {
+            let view = self.view().await?;
+            let others = view.machines.iter().filter(|other| other.machine != machine.get() && !other.voter_only);
+            let states: Vec<_> = others.map(|other| other.state).collect();
+            if states.contains(&Some(MachineState::Serving)) || !states.contains(&None) {
+                break;
+            }
+            tokio::time::sleep(ANNOUNCED_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Hands the lead on if this machine has it.

@@ -41,6 +41,7 @@ fn app(hub: &Running) -> App {
     let any = "127.0.0.1:0".parse().unwrap();
     let config =
         Config { body_bytes_max: 1_000, import_bytes_max: 2_000, ..Config::new("test".into(), any, any, Vec::new()) };
+    let config = Config { peer_address: Some("hub1.test:7402".into()), ..config };
     std::fs::create_dir_all(hub.data.path().join(INBOX)).unwrap();
     App {
         data: hub.data.path().to_owned(),

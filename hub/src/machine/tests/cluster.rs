@@ -98,14 +98,17 @@ fn a_machine_drains_and_comes_back_but_not_from_retirement() {
     let mut hub = Hub::empty();
     assert_eq!(hub.refuse(drain(1, true)).code(), "machine_not_announced");
     hub.ask(telecom(1));
+    assert_eq!(hub.refuse(drain(1, true)).code(), "last_machine", "its nodes would have nowhere to go");
+    hub.ask(invite());
+    hub.ask(telecom(2));
     assert_eq!(hub.ask(drain(1, true)), DONE);
     assert_eq!(hub.ask(drain(1, true)), EXISTING);
+    assert_eq!(hub.refuse(drain(2, true)).code(), "last_machine");
+    assert_eq!(hub.refuse(retire(2)).code(), "last_machine");
     assert_eq!(state_of(&hub, 1), Some(MachineState::Draining));
     assert_eq!(hub.ask(telecom(1)), EXISTING, "a restart does not take it back");
     assert_eq!(state_of(&hub, 1), Some(MachineState::Draining));
     assert_eq!(hub.ask(drain(1, false)), DONE);
-    hub.ask(invite());
-    hub.ask(telecom(2));
     hub.ask(retire(1));
     assert_eq!(hub.refuse(drain(1, false)).code(), "machine_retired");
 }
