@@ -42,7 +42,7 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
         "no_majority_left" => "Start the machines that do not answer, or remove those first.",
         "votes_only" => "Name a machine that serves.",
         "clock_apart" => "Set its clock right (NTP), then ask again.",
-        "last_machine" => "Add another machine first.",
+        "last_machine" => "Add another machine first, or let one serve again: `jikai-hub cluster drain --undo`.",
         "no_successor" => "Start another voter; `jikai-hub cluster status` shows them.",
         _ => "`jikai-hub cluster status` shows the machines.",
     }

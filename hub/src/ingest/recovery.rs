@@ -128,12 +128,6 @@ fn place_of(store: &rusqlite::Connection, node: NodeId) -> Result<HubReply, rusq
         return Ok(HubReply::LogWanted { next_seq: cursor.map_or(1, |cursor| cursor.next_seq) });
     }
     let place = RecoveryNodeRow::place(store, node)?;
-    // Where the feed of a node that the copy does not know begins is told once another one has returned that it came.
-    let feed = "SELECT EXISTS (SELECT 1 FROM feed_head WHERE node = ?1)";
-    let is_known: bool = store.prepare_cached(feed)?.query_row([node.get()], |row| row.get(0))?;
-    if !is_known && !RecoveryNodeRow::takes_part(store, node)? {
-        return Ok(HubReply::FeedWanted { generation: row.generation, next_seq: place.next_seq, complete: true });
-    }
     let complete = row.state == RecoveryState::Merging || place.state == NodeReturn::Returned;
     Ok(HubReply::FeedWanted { generation: row.generation, next_seq: place.next_seq, complete })
 }

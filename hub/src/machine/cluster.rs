@@ -342,7 +342,7 @@ fn lease_lost(fence: u64) -> Refusal {
 /// enough that the other is in use.
 fn serves_beside(other: &MachineRow, machine: MachineNo, state: MachineState) -> bool {
     let can = |of_other| match state {
-        MachineState::Serving => of_other == MachineState::Serving,
+        MachineState::Serving => of_other == MachineState::Serving && !other.lost,
         MachineState::Draining | MachineState::Retired => of_other != MachineState::Retired,
     };
     other.machine != machine.get() && !other.voter_only && other.state.is_some_and(can)

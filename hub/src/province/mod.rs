@@ -245,6 +245,7 @@ pub struct Hub {
     pub state: Connection,
     pub position: u64,
     asked: Vec<(LogPosition, Vec<Proposal>)>,
+    outcomes: Vec<Outcome>,
     is_of_its_log: bool,
 }
 
@@ -256,7 +257,8 @@ impl Drop for Hub {
         let mut at_once = Connection::open_in_memory().unwrap();
         at_once.pragma_update(None, "foreign_keys", true).unwrap();
         store::prepare(&mut at_once).unwrap();
-        machine::commit(&mut at_once, &mut Catalog::default(), &self.asked).unwrap();
+        let (outcomes, _) = machine::commit(&mut at_once, &mut Catalog::default(), &self.asked).unwrap();
+        assert_eq!(outcomes, self.outcomes, "applied in one transaction the answers differ");
         let differing = tables_of(&self.state).into_iter().filter(|table| {
             let digest = |state| digest_of_tables(state, [table.as_str()]);
             digest(&at_once) != digest(&self.state)
@@ -271,7 +273,7 @@ impl Hub {
         let mut state = Connection::open_in_memory().unwrap();
         state.pragma_update(None, "foreign_keys", true).unwrap();
         store::prepare(&mut state).unwrap();
-        Hub { state, position: 0, asked: Vec::new(), is_of_its_log: true }
+        Hub { state, position: 0, asked: Vec::new(), outcomes: Vec::new(), is_of_its_log: true }
     }
 
     pub fn set_up() -> Self {
@@ -304,6 +306,7 @@ impl Hub {
         let outcome = machine::apply(&tx, at, &proposal).unwrap();
         tx.commit().unwrap();
         self.asked.push((at, vec![proposal]));
+        self.outcomes.push(outcome.clone());
         outcome
     }
 

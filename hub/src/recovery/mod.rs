@@ -78,7 +78,9 @@ fn look(store: &Connection) -> Result<Next, rusqlite::Error> {
         RecoveryState::Merging if row.release.is_some() => Next::Wait,
         RecoveryState::Merging => Next::Propose(RecoveryCommand::Merge { from_seq: row.merged_seq + 1 }),
         RecoveryState::Awaiting => {
-            let awaited = RecoveryNodeRow::list(store)?.iter().any(|node| node.state == NodeReturn::Awaited);
+            let nodes = RecoveryNodeRow::list(store)?;
+            // Where the copy knows of no node at all, those that came since are not known to be awaited: a person ends it.
+            let awaited = nodes.is_empty() || nodes.iter().any(|node| node.state == NodeReturn::Awaited);
             if awaited { Next::Wait } else { Next::Propose(RecoveryCommand::Finish { without: Vec::new() }) }
         }
     })

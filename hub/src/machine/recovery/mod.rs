@@ -130,9 +130,19 @@ impl RecoveryNodeRow {
         rows.collect()
     }
 
-    /// Where a node goes on returning; one that nobody awaits, for the copy does not know that it ever connected, may return from
-    /// where the copy's feed ends.
+    /// Where a node goes on returning. One that nobody awaits, for the copy does not know that it ever connected, may return from
+    /// where the copy's feed ends; one that the copy does not know at all from where what is for every node ends there: its feed begins
+    /// with that, and it keeps the newest part of it.
     pub fn place(store: &Connection, node: NodeId) -> Result<Self, rusqlite::Error> {
+        Self::place_beside(store, node, &mut None)
+    }
+
+    /// The same; `of_all` is where the copy ends for nodes that it does not know, once it was looked for.
+    fn place_beside(
+        store: &Connection,
+        node: NodeId,
+        of_all: &mut Option<(u64, ChainHash)>,
+    ) -> Result<Self, rusqlite::Error> {
         let sql = "SELECT node, state, next_seq, hash, events FROM recovery_node WHERE node = ?1";
         if let Some(row) = store.prepare_cached(sql)?.query_row([node.get()], Self::of).optional()? {
             return Ok(row);
@@ -140,12 +150,15 @@ impl RecoveryNodeRow {
         let mut statement = store.prepare_cached("SELECT seq + 1, hash FROM feed_head WHERE node = ?1")?;
         let head = statement
             .query_row([node.get()], |row| Ok((row.get::<_, i64>(0)? as u64, ChainHash::from_bytes(row.get(1)?))));
-        let (next_seq, hash) = head.optional()?.unwrap_or((1, ChainHash::GENESIS));
+        let (next_seq, hash) = match head.optional()?.or(*of_all) {
+            Some(head) => head,
+            None => *of_all.insert(returns::for_all(store, u64::MAX)?),
+        };
         Ok(RecoveryNodeRow { node, state: NodeReturn::Awaited, next_seq, hash, events: 0 })
     }
 
-    /// Whether a node is a part of the recovery; one that is none, and of which the copy knows nothing, becomes one when another node returns
-    /// that it came.
+    /// Whether a node is a part of the recovery. Who ever connected is; another one becomes a part when it returns, or when another node
+    /// returns that it came.
     pub fn takes_part(store: &Connection, node: NodeId) -> Result<bool, rusqlite::Error> {
         let sql = "SELECT EXISTS (SELECT 1 FROM recovery_node WHERE node = ?1)";
         store.prepare_cached(sql)?.query_row([node.get()], |row| row.get(0))

@@ -6,7 +6,7 @@ use jikai_schema::command::{FeedReturn, Outcome, Refusal};
 use jikai_schema::event::{Audience, DirectoryEvent, EventBody, HandoffEvent};
 use jikai_schema::id::{BatchNo, NodeId};
 use jikai_schema::outlet_rows;
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState, recovering};
 use crate::machine::batches::WRAPPED_KEY_BYTES;
@@ -53,7 +53,7 @@ impl Machine<'_> {
             end if end > next_seq => true,
             end if end == next_seq => hash == run.end_hash,
             // It knows less than the copy.
-            end => run.events.is_empty() && self.feed_chain(node, end)? == Some(run.end_hash),
+            end => run.events.is_empty() && self.known_chain(node, end)? == Some(run.end_hash),
         };
         if !agrees {
             return Err(Refusal::Fork { node, next_seq: run.end_seq }.into());
@@ -72,30 +72,20 @@ impl Machine<'_> {
             place.state = NodeReturn::Returned;
         }
         place.save(self.tx)?;
-        for node in came {
-            self.await_late(node)?;
-        }
+        self.await_late(&came)?;
         Ok(ingested(&place))
     }
 
     /// A node that came for the first time behind the copy is awaited as well: what is for it alone, such as outlets that moved there,
     /// nobody else has.
-    fn await_late(&mut self, node: NodeId) -> Result<(), Stop> {
-        if RecoveryNodeRow::takes_part(self.tx, node)? {
-            return Ok(());
-        }
-        let mut place = RecoveryNodeRow::place(self.tx, node)?;
-        if !self.feeds.is_registered(node) {
-            // Its feed begins with what was for everybody before it; of that it keeps the newest part.
-            let sql = "SELECT bytes FROM hub_log WHERE audience = -1 ORDER BY seq";
-            let mut statement = self.tx.prepare_cached(sql)?;
-            let mut rows = statement.query([])?;
-            while let Some(row) = rows.next()? {
-                place.hash = place.hash.next(&row.get::<_, Vec<u8>>(0)?);
-                place.next_seq += 1;
+    fn await_late(&mut self, came: &[NodeId]) -> Result<(), Stop> {
+        let mut of_all = None;
+        for node in came {
+            if !RecoveryNodeRow::takes_part(self.tx, *node)? {
+                RecoveryNodeRow::place_beside(self.tx, *node, &mut of_all)?.save(self.tx)?;
             }
         }
-        Ok(place.save(self.tx)?)
+        Ok(())
     }
 
     /// The events that the copy lacks, with their positions in the hub's log, and whom they show to have come.
@@ -137,6 +127,15 @@ impl Machine<'_> {
         Ok(Returned { fresh, came })
     }
 
+    /// Chain before a position of a node's feed; also of a node that the copy does not know, whose feed begins with what is for all.
+    fn known_chain(&self, node: NodeId, next_seq: u64) -> Result<Option<ChainHash>, Stop> {
+        if self.feeds.nodes().any(|known| known == node) {
+            return Ok(self.feed_chain(node, next_seq)?);
+        }
+        let (found, hash) = for_all(self.tx, next_seq)?;
+        Ok((found == next_seq).then_some(hash))
+    }
+
     /// Chain of a node's feed before a position, as far as the state holds it.
     pub(super) fn feed_chain(&self, node: NodeId, next_seq: u64) -> Result<Option<ChainHash>, rusqlite::Error> {
         match next_seq {
@@ -160,6 +159,18 @@ impl Machine<'_> {
         let events = self.tx.prepare_cached(insert)?.execute((batch.get(), wrapped_key))? as u64;
         Ok(Outcome::Done { events, existing: 1 - events })
     }
+}
+
+/// Position and chain behind what the copy has for every node, or up to this position.
+pub(super) fn for_all(store: &Connection, next_seq_max: u64) -> Result<(u64, ChainHash), rusqlite::Error> {
+    let sql = "SELECT bytes FROM hub_log WHERE audience = -1 ORDER BY seq LIMIT ?1";
+    let mut statement = store.prepare_cached(sql)?;
+    let mut rows = statement.query([i64::try_from(next_seq_max.saturating_sub(1)).unwrap_or(i64::MAX)])?;
+    let (mut next_seq, mut hash) = (1, ChainHash::GENESIS);
+    while let Some(row) = rows.next()? {
+        (next_seq, hash) = (next_seq + 1, hash.next(&row.get::<_, Vec<u8>>(0)?));
+    }
+    Ok((next_seq, hash))
 }
 
 fn ingested(place: &RecoveryNodeRow) -> Outcome {

@@ -1,7 +1,8 @@
 use jikai_schema::chain::ChainHash;
 use jikai_schema::codec;
 use jikai_schema::command::{
-    ClusterCommand, Command, FeedReturn, NodeBatch, Outcome, RecoveryCommand, Refusal, SessionTag, StaffCommand,
+    ClusterCommand, Command, DirectoryCommand, FeedReturn, NodeBatch, Outcome, RecoveryCommand, Refusal, SessionTag,
+    StaffCommand,
 };
 use jikai_schema::digest::{digest_whole, projection_tables};
 use jikai_schema::event::{Actor, Event, EventBody, EventKey, HandoffEvent, HubEvent, MoneyEvent};
@@ -338,6 +339,39 @@ fn a_node_that_the_copy_does_not_know_returns_too() {
     assert_eq!(feed_of(&hub, 3), feed_of(&lost, 3));
     let head = |hub: &Hub| hub.count("SELECT seq FROM feed_head WHERE node = 3");
     assert_eq!(head(&hub), head(&lost));
+    assert_eq!(tables(&hub), tables(&lost));
+}
+
+#[test]
+fn a_node_of_which_another_one_heard_that_it_came_is_awaited_though_the_copy_does_not_know_it() {
+    let mut lost = connected();
+    lost.ask(Command::DefineMaster(vec![define_division(1303, 0), define_node(3, &[1303])]));
+    let invited_only = feed_of(&lost, 3);
+    let addresses = vec!["10.0.0.3:7500".to_string()];
+    lost.ask(Command::Directory(DirectoryCommand::Reach { node: node(3), addresses }));
+    let mut hub = connected();
+    let known = hub.count("SELECT count(*) FROM hub_log WHERE audience = -1") as u64;
+    begin(&mut hub);
+    for number in [1, 2] {
+        return_all(&mut hub, number, &feed_of(&lost, number));
+    }
+    assert_eq!(code(&finish(&mut hub, &[])), "nodes_awaited");
+    let awaited = place(&hub, 3);
+    assert_eq!((awaited.state, awaited.next_seq), (NodeReturn::Awaited, known + 1));
+    // It may have received less than the copy has for all, or other things.
+    let less: Feed = invited_only[..3].to_vec();
+    let mut other = run(&hub, 3, &less, known + 1, usize::MAX);
+    other.end_hash = chain(&invited_only[..2]);
+    let refused = ask_recovery(&mut hub, RecoveryCommand::Return(other));
+    assert!(matches!(refused, Outcome::Refused(Refusal::Fork { .. })), "{refused:?}");
+    let mut at_less = connected();
+    begin(&mut at_less);
+    return_all(&mut at_less, 3, &less);
+    return_all(&mut hub, 3, &feed_of(&lost, 3));
+    finish(&mut hub, &[]);
+    let row = merge(&mut hub);
+    assert_eq!((row.recovered, row.lost), (3, 0));
+    assert_eq!(feed_of(&hub, 3), feed_of(&lost, 3));
     assert_eq!(tables(&hub), tables(&lost));
 }
 
