@@ -31,7 +31,12 @@ impl<T> Clone for Worker<T> {
 
 impl<T: Send + 'static> Worker<T> {
     /// Starts the thread.
-    pub fn start(name: &str, mut value: T) -> io::Result<Self> {
+    pub fn start(name: &str, value: T) -> io::Result<Self> {
+        Worker::start_until(name, value, drop)
+    }
+
+    /// Starts the thread, which ends by giving the value to `end`.
+    pub fn start_until(name: &str, mut value: T, end: impl FnOnce(T) + Send + 'static) -> io::Result<Self> {
         let (calls, mut queue) = mpsc::channel::<Call<T>>(CALLS_MAX);
         let (running, ended) = watch::channel(());
         std::thread::Builder::new().name(name.into()).spawn(move || {
@@ -40,7 +45,7 @@ impl<T: Send + 'static> Worker<T> {
                 call(&mut value);
             }
             // Before the mark of the end: who waits for it may open the same file again.
-            drop(value);
+            end(value);
         })?;
         Ok(Worker { calls, ended })
     }

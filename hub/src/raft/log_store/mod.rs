@@ -2,7 +2,8 @@
 //!
 //! One thread owns the writing connection: openraft's writes must happen in its order, votes included. Reads have a
 //! connection and a thread of their own, so that a machine that catches up does not hold up appends. A transaction is
-//! on disk (WAL, `synchronous=FULL`) before openraft hears of it.
+//! on disk (WAL, `synchronous=FULL`) before openraft hears of it. The writing connection closes last: only that one
+//! can bring the WAL into the file, so that the log of a stopped machine is one file and not two that belong together.
 //!
 //! **A full disk** or any other failure is a storage error: the engine of this machine stops, the others go on. Whoever
 //! proposes should refuse work while there is still a reserve of space. After a start with space the machine goes on.
@@ -19,6 +20,7 @@ mod tests;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
+use std::sync::mpsc;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
@@ -47,7 +49,7 @@ pub struct LogStore {
     instance: InstanceId,
 }
 
-/// Reads the log. Cheap to clone.
+/// Reads the log. Cheap to clone; the file is closed when every clone is gone.
 #[derive(Clone)]
 pub struct LogReader(Worker<Connection>);
 
@@ -59,8 +61,17 @@ impl LogStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let reader = Connection::open_with_flags(&path, flags)?;
         reader.execute_batch("PRAGMA busy_timeout = 5000")?;
-        let file = Worker::start("raft-log", file)?;
-        Ok(LogStore { file, reader: LogReader(Worker::start("raft-log-read", reader)?), instance })
+        // Nothing is sent through it: the other end fails once this one is gone.
+        let (closed, reader_closed) = mpsc::channel::<()>();
+        let reader = Worker::start_until("raft-log-read", reader, move |reader| {
+            drop(reader);
+            drop(closed);
+        })?;
+        let file = Worker::start_until("raft-log", file, move |file| {
+            let _ = reader_closed.recv();
+            drop(file);
+        })?;
+        Ok(LogStore { file, reader: LogReader(reader), instance })
     }
 
     /// Made at random with the file.

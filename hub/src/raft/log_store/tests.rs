@@ -49,6 +49,18 @@ async fn everything_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_closed_log_is_one_file_even_if_a_reader_outlived_the_writer() {
+    let (folder, mut log) = log_of(10).await;
+    let (reader, mut end) = (log.get_log_reader().await, log.closed());
+    drop(log);
+    assert_eq!(reader.read(0, u64::MAX, usize::MAX).await.unwrap().len(), 10);
+    drop(reader);
+    assert!(end.changed().await.is_err());
+    let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files, [LOG_FILE]);
+}
+
+#[tokio::test]
 async fn the_log_of_another_machine_is_refused() {
     let (folder, log) = log_of(0).await;
     closed(log).await;
