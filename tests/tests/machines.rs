@@ -1,8 +1,9 @@
 //! Real processes: machines of a hub join, fail, take over and are removed.
 
-use jikai_tests::machines::Machines;
+use jikai_tests::machines::{Machines, free_peer_address};
 use jikai_tests::process::wait_until;
-use serde_json::Value;
+use jikai_tests::running::{Hub, Node};
+use serde_json::{Value, json};
 use std::process::Command;
 
 /// What a machine says of one of them.
@@ -106,4 +107,42 @@ fn a_copy_takes_over_alone_by_a_persons_word_only_and_raises_the_generation() {
     assert_eq!(view["generation"], 2);
     assert_eq!(of(&view, 1)["state"], "retired");
     import_everywhere(&machines, 2, 1302, &[]);
+}
+
+#[test]
+fn each_machine_tells_of_the_nodes_of_all_and_which_of_them_does_not_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let peer_listen = format!("\"{}\"", free_peer_address());
+    let hub = Hub::start(&folder.path().join("hub-1"), None, &[("peer_listen", &peer_listen)]);
+    hub.command(&["import"], &["node", "--id", "1", "--name", "节点1", "--prefectures", "1301"]);
+    let mut machines = Machines::beside(&hub);
+    let second = machines.join(false);
+    machines.add(second);
+    let nodes_at = |machines: &Machines, number: u16| match number {
+        1 => hub.get("/v1/nodes"),
+        _ => machines.server(number).ask(&machines.request(number, "GET", "/v1/nodes")).json(),
+    };
+    let mut node = Node::start(&folder.path().join("node"), &hub, &[]);
+    let mut at = Value::Null;
+    wait_until("both machines to name the one to which the node is connected", || {
+        let told = [1, 2].map(|number| nodes_at(&machines, number)["nodes"][0].clone());
+        at = told[0]["machine"].clone();
+        told.iter().all(|node| node["connected"] == true && node["machine"] == at)
+    });
+    assert!(at == 1 || at == 2, "{at}");
+    let replace = || {
+        let request = hub.as_machine("POST", "/v1/nodes/1/replacement").json(&json!({ "reason": "the disk is gone" }));
+        let answer = hub.server.ask(&request);
+        (answer.status, answer.json()["code"].clone())
+    };
+    assert_eq!(replace(), (409, json!("node_connected")));
+
+    node.process.kill();
+    wait_until("the node to be gone", || nodes_at(&machines, 1)["nodes"][0]["connected"] == false);
+    assert_eq!(nodes_at(&machines, 1)["silent_machines"], json!([]));
+    machines.kill(second);
+    assert_eq!(nodes_at(&machines, 1)["silent_machines"], json!([second]));
+    assert_eq!(replace(), (409, json!("machine_silent")));
+    let listed = hub.command(&["node", "list"], &[]);
+    assert!(listed.contains("Machine 2 of the hub does not answer"), "{listed}");
 }

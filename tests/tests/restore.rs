@@ -114,6 +114,41 @@ fn a_node_that_was_added_after_the_copy_returns_what_it_alone_had_received() {
     pair.settle();
 }
 
+#[test]
+fn a_store_that_took_its_nodes_place_after_the_copy_returns_by_itself_and_has_the_whole_log() {
+    let mut pair = Pair::start();
+    pair.settle();
+    pair.kill_hub();
+    pair.copy_hub();
+    pair.start_hub();
+    pair.import_later();
+    pair.settle();
+    // Of what the first store took over, the copy knows nothing.
+    receive_one(&pair.terminals[0], &pair.nodes[0].server, "restore-replaced-01");
+    pair.settle();
+    pair.replace_node(1);
+    receive_one(&pair.terminals[0], &pair.nodes[0].server, "restore-replaced-02");
+    let (tables, before) = (pair.digest(), sums(&pair));
+    pair.kill_hub();
+    pair.put_back();
+    restore(&pair, &[]);
+    pair.start_hub();
+    let over = wait_until_over(&pair);
+    let first = over["nodes"].as_array().unwrap().iter().find(|line| line["node"] == 1).unwrap();
+    assert_eq!((&first["state"], &first["met_epoch"]), (&json!("returned"), &json!(2)), "{over}");
+    assert_eq!((&over["conflicts"], &over["quarantined"]), (&json!(0), &json!(0)), "{over}");
+    assert_eq!(pair.digest(), tables, "the tables are not as they were");
+    assert_eq!(sums(&pair), before);
+    assert!(restore(&pair, &["--status"]).contains("by its store of epoch 2, which the copy did not know"));
+    let node = &pair.hub().get("/v1/nodes")["nodes"][0];
+    assert_eq!((&node["epoch"], &node["connected"]), (&json!(2), &json!(true)), "{node}");
+    let account = pair.nodes[0].server.ask(&pair.terminals[0].request("GET", "/v1/account"));
+    assert_eq!(account.status, 200, "{}", account.json());
+    pair.settle();
+    pair.kill_hub();
+    done("jikai-hub", &["audit", "verify", "--data", pair.hub_data().to_str().unwrap()]);
+}
+
 /// A hub that lacks nothing ends once its nodes are there, and says until then that it waits for them.
 fn nothing_lost(pair: &mut Pair) {
     pair.nodes[1].process.kill();

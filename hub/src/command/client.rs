@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{CONFIG_FILE, Config};
 use crate::identity::IdentityFiles;
 
 /// Where a running hub can be reached; written when it is ready.
@@ -50,6 +50,12 @@ impl Client {
                 data.display()
             )
         };
+        if !data.join(CONFIG_FILE).exists() {
+            bail!(
+                "{} is no hub's data directory: it has no {CONFIG_FILE}; name the right one with --data",
+                data.display()
+            );
+        }
         if Config::load(data).is_ok_and(|config| config.voter_only) {
             bail!(
                 "{} is of a machine that only votes, which answers no questions: ask at another machine",

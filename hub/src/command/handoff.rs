@@ -167,7 +167,7 @@ pub(super) async fn planned(client: &Client, aim: Whole) -> anyhow::Result<Value
 pub(super) fn show(view: &Value) {
     println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
     for node in view["nodes"].as_array().into_iter().flatten() {
-        let gone = if node["connected"] == false { "  not connected here" } else { "" };
+        let gone = if node["connected"] == false { "  not connected" } else { "" };
         println!("{:>5}  {:>12}  {:>12}{gone}", node["node"], node["outlets_now"], node["outlets_then"]);
     }
     println!("{} outlets would move.", view["moves"]);
@@ -177,20 +177,21 @@ pub(super) fn show(view: &Value) {
 pub(super) fn warn_of_absent(view: &Value) {
     let takes_part = |node: &&Value| node["connected"] == false && node["outlets_now"] != node["outlets_then"];
     for node in view["nodes"].as_array().into_iter().flatten().filter(takes_part) {
-        println!("{}", held_up_by(&node["node"], view));
+        println!("{}", held_up_by(&node["node"]));
     }
+    warn_of_silent(view);
 }
 
-/// `view`: tells of how many machines the hub consists.
-fn held_up_by(node: &Value, view: &Value) -> String {
-    match view["hub_machines"].as_u64() {
-        Some(0 | 1) => format!(
-            "Node {node} is not connected: what is ordered from it or to it waits until it is. A dead one is replaced: `jikai-hub node replace`."
-        ),
-        _ => format!(
-            "Node {node} is not connected to this machine of the hub; `jikai-hub node list` on the others tells whether it is to one of them. If \
-             it is to none, what is ordered from it or to it waits."
-        ),
+fn held_up_by(node: &Value) -> String {
+    format!(
+        "Node {node} is not connected: what is ordered from it or to it waits until it is. A dead one is replaced: `jikai-hub node replace`."
+    )
+}
+
+/// Tells which machines of the hub did not say whether a node is connected to them.
+pub(in crate::command) fn warn_of_silent(view: &Value) {
+    for machine in view["silent_machines"].as_array().into_iter().flatten() {
+        println!("Machine {machine} of the hub does not answer: what is not shown as connected may be so to it.");
     }
 }
 
@@ -246,7 +247,7 @@ async fn absent(client: &Client, handoffs: &Value) -> anyhow::Result<Vec<String>
     let view = client.get("/v1/nodes").await?;
     let nodes = view["nodes"].as_array().into_iter().flatten();
     let absent = nodes.filter(|node| node["connected"] == false && takes_part(&node["node"]));
-    Ok(absent.map(|node| held_up_by(&node["node"], &view)).collect())
+    Ok(absent.map(|node| held_up_by(&node["node"])).collect())
 }
 
 async fn status(client: &Client) -> anyhow::Result<()> {

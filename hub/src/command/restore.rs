@@ -99,7 +99,11 @@ fn print(view: &Value) {
     for node in view["nodes"].as_array().into_iter().flatten() {
         let count = |key: &str| node[key].as_u64().unwrap_or_default();
         let state = node["state"].as_str().unwrap_or_default();
-        println!("node {:>4}  {state:<9} {:>10} events", count("node"), count("events"));
+        let store = match node["met_epoch"].as_u64() {
+            Some(epoch) => format!("   by its store of epoch {epoch}, which the copy did not know"),
+            None => String::new(),
+        };
+        println!("node {:>4}  {state:<9} {:>10} events{store}", count("node"), count("events"));
     }
     if let Some(node) = view["log_awaited_of"].as_u64() {
         println!("awaits the log of node {node}: let it connect, or leave it out (--finish --without {node})");
@@ -113,7 +117,7 @@ fn print(view: &Value) {
     }
     let gaps = list("gaps");
     if !gaps.is_empty() {
-        println!("lost places of the hub's log: {gaps}");
+        println!("lost places of the hub's log, of which no node had been told: {gaps}");
     }
     let (keys, approvals) = (list("batches_without_key"), list("batches_without_approval"));
     if !keys.is_empty() {

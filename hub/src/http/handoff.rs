@@ -13,7 +13,6 @@ use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
 use crate::handoff::{Aim, Plan, never_came, outdated};
-use crate::machine::MachineRow;
 
 /// Outlets on their way at once, unless it is told.
 const WINDOW: u16 = 50;
@@ -56,7 +55,7 @@ pub(super) struct LoadView {
     /// Outlets now; those on their way count where they go.
     outlets_now: usize,
     outlets_then: usize,
-    /// Whether it is connected to this machine of the hub now: of several, nodes spread over all of them.
+    /// Whether it is connected to a machine of the hub now, as far as they told; see `silent_machines`.
     connected: bool,
 }
 
@@ -67,8 +66,8 @@ pub(super) struct PlanView {
     /// Outlets that move.
     moves: usize,
     nodes: Vec<LoadView>,
-    /// Machines of the hub that nodes spread over.
-    hub_machines: usize,
+    /// Machines of the hub that serve nodes and did not tell of them.
+    silent_machines: Vec<u16>,
 }
 
 /// Shows what would move. Errors: 404 for a node that is not registered; 422 `invalid_aim`.
@@ -77,15 +76,15 @@ pub(super) struct PlanView {
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn plan(State(app): State<App>, Query(aim): Query<AimParams>) -> Result<Json<PlanView>, Problem> {
     let plan = make(&app, &aim).await?;
-    let hub_machines = app.pool.read(|store| MachineRow::count_serving(store)).await??;
-    let now_ms = app.sequencer.now_ms();
+    let links = app.machines.links(&app.links).await?;
     let nodes = plan.loads.iter().map(|load| LoadView {
         node: load.node.get(),
         outlets_now: load.now,
         outlets_then: load.then,
-        connected: app.links.view(load.node, now_ms).connected,
+        connected: links.is_connected(load.node),
     });
-    Ok(Json(PlanView { plan: plan.id(), moves: plan.moves.len(), nodes: nodes.collect(), hub_machines }))
+    let nodes = nodes.collect();
+    Ok(Json(PlanView { plan: plan.id(), moves: plan.moves.len(), nodes, silent_machines: links.silent }))
 }
 
 async fn make(app: &App, aim: &AimParams) -> Result<Plan, Problem> {
@@ -172,7 +171,8 @@ pub(super) async fn start(
         let detail = format!("Node {node} has never come: outlets that moved there would be served by nobody.");
         return Err(Problem::new(StatusCode::CONFLICT, "node_never_came", detail, hint));
     }
-    if let Some((node, version)) = outdated(&moves, |node| app.links.schema_version(node)) {
+    let links = app.machines.links(&app.links).await?;
+    if let Some((node, version)) = outdated(&moves, |node| links.get(node)?.view.schema_version) {
         let hint = "Upgrade it first: `GET /v1/nodes` shows when it is connected again.";
         let detail = format!("Node {node} has tables of version {version}, the hub's are {SCHEMA_VERSION}.");
         return Err(Problem::new(StatusCode::CONFLICT, "node_outdated", detail, hint));

@@ -13,7 +13,8 @@ use super::fleet::RetiredView;
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::{EpochRow, MachineRow};
+use crate::machine::EpochRow;
+use crate::machines::NodeLink;
 use crate::reports;
 
 #[derive(Serialize, ToSchema)]
@@ -26,8 +27,11 @@ pub(super) struct NodeView {
     down_head: u64,
     /// Newest position that the node has applied, as far as it was heard since this hub started.
     down_acked: u64,
-    /// Whether it is connected to this machine of the hub; see `hub_machines`.
+    /// Whether it is connected to a machine of the hub, as far as they told; see `silent_machines`.
     connected: bool,
+    /// The machine of the hub that it is connected to, or by whose word it is not: the one that heard it last; null where none did since
+    /// it started.
+    machine: Option<u16>,
     /// 0 when all that the node claims to have was taken in; else the age of what came last. A node that is not
     /// connected may hold anything: the time since it was heard.
     lag_ms: i64,
@@ -69,19 +73,21 @@ pub(super) struct NodesView {
     nodes: Vec<NodeView>,
     /// Nodes that were taken out of use, by number.
     retired: Vec<RetiredView>,
-    /// Machines of the hub that nodes spread over: each tells of its own nodes whether they are connected.
-    hub_machines: usize,
+    /// Machines of the hub that serve nodes and did not tell of them: a node that is not shown as connected may be so to one of them.
+    silent_machines: Vec<u16>,
     applied_index: u64,
 }
 
-/// All registered nodes.
+/// All registered nodes. A machine of the hub that does not answer costs a second.
 #[utoipa::path(get, path = "/v1/nodes", responses((status = 200, body = NodesView)))]
 pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Problem> {
     let page = app.pool.read(reports::nodes).await??;
-    let hub_machines = app.pool.read(|store| MachineRow::count_serving(store)).await??;
-    let now_ms = app.sequencer.now_ms();
+    let (links, now_ms) = (app.machines.links(&app.links).await?, app.sequencer.now_ms());
     let view = |line: reports::NodeLine| {
-        let link = app.links.view(line.node, now_ms);
+        let (machine, link) = match links.get(line.node) {
+            Some(NodeLink { machine, view }) => (Some(*machine), view.clone()),
+            None => (None, app.links.view(line.node, now_ms)),
+        };
         NodeView {
             node: line.node.get(),
             name: line.name,
@@ -89,6 +95,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
             down_head: line.down_head,
             down_acked: link.down_acked,
             connected: link.connected,
+            machine,
             lag_ms: link.lag_ms,
             quarantined: line.quarantined,
             refused: link.refused,
@@ -100,7 +107,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<NodesView>, Prob
     };
     let nodes = page.rows.into_iter().map(view).collect();
     let retired = page.totals.into_iter().map(RetiredView::from).collect();
-    Ok(Json(NodesView { nodes, retired, hub_machines, applied_index: page.applied.get() }))
+    Ok(Json(NodesView { nodes, retired, silent_machines: links.silent, applied_index: page.applied.get() }))
 }
 
 /// A node to register.

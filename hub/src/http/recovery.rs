@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::guard::Caller;
 use super::problem::Problem;
 use crate::app::App;
-use crate::recovery::Report;
+use crate::recovery::{NodeLine, Report};
 
 #[derive(Serialize, ToSchema)]
 pub(super) struct RecoveryNodeView {
@@ -22,6 +22,8 @@ pub(super) struct RecoveryNodeView {
     state: &'static str,
     /// Events that it returned.
     events: u64,
+    /// Epoch of its store, where the copy does not know that it took the node's place.
+    met_epoch: Option<u32>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -97,7 +99,9 @@ fn view(report: Report) -> RecoveryView {
         lost: row.lost,
         conflicts: row.conflicts,
         log_awaited_of: row.release.map(|release| release.node.get()),
-        nodes: nodes.map(|line| RecoveryNodeView { node: line.node, state: line.state, events: line.events }).collect(),
+        nodes: nodes
+            .map(|NodeLine { node, state, events, met_epoch }| RecoveryNodeView { node, state, events, met_epoch })
+            .collect(),
         kinds: report.kinds,
         gaps: report.gaps,
         batches_without_key: report.batches_without_key,

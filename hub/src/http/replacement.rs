@@ -15,7 +15,6 @@ use super::guard::Caller;
 use super::invited::{Invited, check_hosts};
 use super::problem::Problem;
 use crate::app::App;
-use crate::machine::MachineRow;
 use crate::reports::is_registered;
 
 /// Why, and how.
@@ -24,7 +23,7 @@ use crate::reports::is_registered;
 pub(super) struct ReplacementBody {
     /// 1 to 200 bytes on one line.
     reason: String,
-    /// Said by a person who knows that the node is connected: its store works, and will be shut out.
+    /// Said by a person who knows that the node is connected, or may be: its store works, and will be shut out.
     #[serde(default)]
     although_connected: bool,
     /// Further names and addresses by which terminals reach the node; kept when it renews the certificate.
@@ -51,7 +50,7 @@ pub(super) struct ReplacementView {
 }
 
 /// Shuts a node's store out for ever, and seals what another one needs to take its place. Errors: 404; 409 `node_connected`,
-/// `invalid_reason`; 422 `invalid_node`, `invalid_hosts`, `invalid_hub`.
+/// `machine_silent`, `invalid_reason`; 422 `invalid_node`, `invalid_hosts`, `invalid_hub`.
 #[utoipa::path(post, path = "/v1/nodes/{node}/replacement", params(("node" = u16, Path)), request_body = ReplacementBody,
     responses((status = 200, body = ReplacementView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -67,16 +66,8 @@ pub(super) async fn replace(
     if !app.pool.read(move |store| is_registered(store, node)).await?? {
         return Err(Refusal::Unknown { kind: "node".to_string(), id: node.to_string() }.into());
     }
-    if app.links.view(node, app.sequencer.now_ms()).connected && !body.although_connected {
-        let hint =
-            "If it is to be replaced all the same, say although_connected (--although-connected): it ends at once.";
-        let detail = format!("Node {node} is connected: its store works.");
-        return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
-    }
-    if app.pool.read(|store| MachineRow::count_serving(store)).await?? > 1 && !body.although_connected {
-        let hint = "Look at `jikai-hub node list` on each machine; if it is to be replaced, say although_connected (--although-connected).";
-        let detail = format!("Node {node} is not connected to this machine of the hub; it may be to another one.");
-        return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
+    if !body.although_connected {
+        check_not_connected(&app, node).await?;
     }
     let invited = Invited::draw(&app, node, body.hosts, body.hub).await?;
     // Whatever can fail here has been done: from the command on the old store is shut out.
@@ -89,4 +80,25 @@ pub(super) async fn replace(
     tracing::warn!(%node, epoch, next_seq = up.next_seq, "a node's store was shut out; another takes its place");
     let (node, next_seq) = (node.get(), up.next_seq);
     Ok(Json(ReplacementView { node, epoch, next_seq, invitation, code }))
+}
+
+/// Refuses where the node is connected to a machine of the hub, or may be, for one does not tell.
+async fn check_not_connected(app: &App, node: NodeId) -> Result<(), Problem> {
+    let links = app.machines.links(&app.links).await?;
+    if links.is_connected(node) {
+        let hint =
+            "If it is to be replaced all the same, say although_connected (--although-connected): it ends at once.";
+        let detail = format!("Node {node} is connected: its store works.");
+        return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
+    }
+    if links.silent.is_empty() {
+        return Ok(());
+    }
+    let silent: Vec<String> = links.silent.iter().map(u16::to_string).collect();
+    let hint = "Start what does not answer; if the node is to be replaced all the same, say although_connected (--although-connected).";
+    let detail = format!(
+        "Node {node} is connected to no machine of the hub that answers, but machine {} does not.",
+        silent.join(", ")
+    );
+    Err(Problem::new(StatusCode::CONFLICT, "machine_silent", detail, hint))
 }

@@ -6,6 +6,7 @@ use jikai_schema::id::NodeId;
 use jikai_schema::time::TimeMs;
 use jikai_sync::wire::Hello;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 /// State of one link.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,11 +26,14 @@ struct Link {
     feed_stopped: Option<String>,
 }
 
-/// One link as reports show it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// One link as reports show it, and as machines of the hub tell each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkView {
     /// Whether a session is open.
     pub connected: bool,
+    /// The version of its tables, as the node told in its greeting. `None` while no session is open: it may have greeted another machine
+    /// of the hub since, with newer ones.
+    pub schema_version: Option<u32>,
     /// Newest position of its feed that the node has applied.
     pub down_acked: u64,
     /// 0 when everything that the node claims to have was taken in; else the age of what came last.
@@ -50,13 +54,6 @@ impl Links {
     /// Nobody was heard yet.
     pub fn new(started_at_ms: TimeMs) -> Self {
         Links { started_at_ms, links: Mutex::default() }
-    }
-
-    /// The version of a node's tables, as it told in its greeting. `None` for a node that has no session with this machine: it may have
-    /// greeted another one of the hub since, with newer ones.
-    pub fn schema_version(&self, node: NodeId) -> Option<u32> {
-        let links = self.links.lock();
-        links.get(&node).filter(|link| link.connected).map(|link| link.schema_version)
     }
 
     /// A node has greeted this machine, and was admitted, with its log known up to `up_next`.
@@ -129,18 +126,32 @@ impl Links {
 
     /// A node's link now. One that is not connected may hold anything: its lag is the time since it was heard.
     pub fn view(&self, node: NodeId, now_ms: TimeMs) -> LinkView {
-        let links = self.links.lock();
-        let since = |at_ms: TimeMs| (now_ms.ms() - at_ms.ms()).max(0);
-        let Some(link) = links.get(&node) else {
-            return LinkView { lag_ms: since(self.started_at_ms), ..LinkView::default() };
-        };
-        let caught_up = link.up_next > link.up_head_claimed;
-        let lag_ms = match (link.connected, caught_up) {
-            (false, _) => since(link.heard_at_ms),
-            (true, true) => 0,
-            (true, false) => since(link.newest_at_ms.unwrap_or(link.heard_at_ms)),
-        };
-        let Link { connected, down_acked, refused, feed_stopped, .. } = link.clone();
-        LinkView { connected, down_acked, lag_ms, refused, feed_stopped }
+        match self.links.lock().get(&node) {
+            Some(link) => link.view(now_ms),
+            None => LinkView { lag_ms: since(self.started_at_ms, now_ms), ..LinkView::default() },
+        }
     }
+
+    /// The links of all nodes that were heard since the start.
+    pub fn views(&self, now_ms: TimeMs) -> Vec<(NodeId, LinkView)> {
+        self.links.lock().iter().map(|(node, link)| (*node, link.view(now_ms))).collect()
+    }
+}
+
+impl Link {
+    fn view(&self, now_ms: TimeMs) -> LinkView {
+        let caught_up = self.up_next > self.up_head_claimed;
+        let lag_ms = match (self.connected, caught_up) {
+            (false, _) => since(self.heard_at_ms, now_ms),
+            (true, true) => 0,
+            (true, false) => since(self.newest_at_ms.unwrap_or(self.heard_at_ms), now_ms),
+        };
+        let Link { connected, schema_version, down_acked, refused, feed_stopped, .. } = self.clone();
+        let schema_version = connected.then_some(schema_version);
+        LinkView { connected, schema_version, down_acked, lag_ms, refused, feed_stopped }
+    }
+}
+
+fn since(at_ms: TimeMs, now_ms: TimeMs) -> i64 {
+    (now_ms.ms() - at_ms.ms()).max(0)
 }

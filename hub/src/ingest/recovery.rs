@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::check_up;
 use super::{NodeGate, unavailable};
-use crate::machine::{self, NodeCursor, NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState};
+use crate::machine::{self, EpochRow, NodeCursor, NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState};
 
 /// How long a node that has returned all waits for an answer: well within its patience with a request.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
@@ -48,19 +48,24 @@ pub(super) async fn is_on(gate: &NodeGate) -> Result<bool, RefusalV1> {
 /// It ends with the recovery, so that the node greets the hub that has its feed again.
 pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, RefusalV1> {
     let (node, down_seq) = (hello.node, hello.down.next_seq - 1);
-    let cursor = gate.read(move |store| NodeCursor::load(store, node)).await;
-    let cursor = cursor.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    let known = gate.read(move |store| Ok((NodeCursor::load(store, node)?, EpochRow::newest(store, node)?))).await;
+    let (cursor, epoch) = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    if hello.epoch < epoch {
+        return Err(RefusalV1::Fenced { node, ours: epoch, theirs: hello.epoch });
+    }
     let up = match cursor {
-        // It may have taken the node's place since the copy, so it is not shut out: its own log before it and what it was told are not
-        // here, and a person decides.
-        Some(known) if known.incarnation != hello.incarnation => {
-            let why = "this store is not the one that the hub's copy knows: the node was replaced since, see `jikai-hub restore --status`";
-            return Err(RefusalV1::Unavailable { why: why.into() });
-        }
         Some(NodeCursor { next_seq, hash, .. }) => Cursor { next_seq, hash },
         None => Cursor::START,
     };
+    if hello.epoch == epoch && cursor.is_some_and(|known| known.incarnation != hello.incarnation) {
+        // Two stores of one epoch: hubs that did not know of each other gave it twice. A person decides.
+        let why = "this store is not the one that the hub's copy knows, see `jikai-hub restore --status`";
+        return Err(RefusalV1::Unavailable { why: why.into() });
+    }
     check_up(hello.up_head, up)?;
+    if hello.epoch > epoch {
+        meet_store(gate, hello).await?;
+    }
     gate.links.connected(hello, up.next_seq, gate.sequencer.now_ms());
     tracing::info!(%node, up_next = up.next_seq, down_next = hello.down.next_seq, "a node is connected, to return its feed");
     let generation = gate.read(machine::generation).await;
@@ -76,6 +81,18 @@ pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, R
     });
     let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
+}
+
+/// A store that took the node's place since the copy is the node's: it holds the log from its beginning, and what it was told.
+async fn meet_store(gate: &NodeGate, hello: &Hello) -> Result<(), RefusalV1> {
+    let Hello { node, incarnation, epoch, .. } = *hello;
+    match propose(gate, RecoveryCommand::MeetStore { node, incarnation, epoch }).await {
+        Ok(_) => {
+            tracing::warn!(%node, epoch, "a store came that took its node's place since the copy was made");
+            Ok(())
+        }
+        Err(why) => Err(RefusalV1::Unavailable { why }),
+    }
 }
 
 /// Waits until the recovery is over; then, or when the node greets anew, the session ends.

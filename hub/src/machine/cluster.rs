@@ -41,13 +41,6 @@ impl MachineRow {
         rows.collect()
     }
 
-    /// Machines that may serve nodes, at least this one. A node is connected to one of them, and only that one knows.
-    pub fn count_serving(store: &Connection) -> Result<usize, rusqlite::Error> {
-        let serves =
-            |row: &MachineRow| !row.voter_only && row.state.is_some_and(|state| state != MachineState::Retired);
-        Ok(MachineRow::list(store)?.iter().filter(|row| serves(row)).count().max(1))
-    }
-
     fn read(store: &Connection, row: &Row<'_>) -> Result<Self, rusqlite::Error> {
         let machine: u16 = row.get(0)?;
         let retired: bool = row.get(2)?;

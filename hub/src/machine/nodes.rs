@@ -51,6 +51,13 @@ impl EpochRow {
         store.prepare_cached(sql)?.query_map([], row)?.collect()
     }
 
+    pub(super) fn insert(&self, store: &Connection) -> Result<(), rusqlite::Error> {
+        let EpochRow { node, epoch, next_seq, hash, replaced_at_ms, reason } = self;
+        let row = (node, epoch, *next_seq as i64, hash.as_bytes(), replaced_at_ms.ms(), reason);
+        store.prepare_cached("INSERT INTO node_epoch VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(row)?;
+        Ok(())
+    }
+
     /// The epoch of the store that a node has now.
     pub fn newest(store: &Connection, node: NodeId) -> Result<u32, rusqlite::Error> {
         let sql = "SELECT max(epoch) FROM node_epoch WHERE node = ?1";
@@ -119,15 +126,13 @@ impl Machine<'_> {
         let next = NodeCursor { incarnation, ..known.unwrap_or(first) };
         let (next_seq, hash) = (next.next_seq, next.hash);
         self.cursors.insert(node, Some(next));
-        let insert = "INSERT INTO node_epoch VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-        let row = (node.get(), epoch, next_seq as i64, hash.as_bytes(), stamp.at_ms.ms(), reason);
-        self.tx.prepare_cached(insert)?.execute(row)?;
+        let (replaced_at_ms, reason) = (stamp.at_ms, reason.to_string());
+        EpochRow { node: node.get(), epoch, next_seq, hash, replaced_at_ms, reason: reason.clone() }.insert(self.tx)?;
         for forgotten in ["node_run", "node_claim", "node_clone", "recovery_node"] {
             self.tx.prepare_cached(&format!("DELETE FROM {forgotten} WHERE node = ?1"))?.execute([node.get()])?;
         }
         // What is open looks whether it may go on.
         self.revoked = true;
-        let reason = reason.to_string();
         self.emit(stamp, EventBody::Node(NodeEvent::Replaced { node, epoch, next_seq, hash, reason }))?;
         Ok(Outcome::Replaced { epoch, next_seq, hash })
     }

@@ -7,6 +7,7 @@
 mod announce;
 mod change;
 mod invitation;
+mod links;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 pub use announce::{Reached, keep_announced};
 pub use invitation::{Invitation, InvitationError, Invited, Sealed};
+pub use links::{NodeLink, NodeLinks, shared_links};
 pub use standing::{OwnState, drain_nodes, follow_own_state};
 pub use view::{ClusterView, MachineView, Role};
 pub use voter::keep_only_voting;

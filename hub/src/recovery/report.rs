@@ -21,6 +21,8 @@ pub struct NodeLine {
     pub state: &'static str,
     /// Events that it returned.
     pub events: u64,
+    /// Epoch of its store, where the copy does not know that it took the node's place.
+    pub met_epoch: Option<u32>,
 }
 
 /// How a recovery stands, or what it led to.
@@ -57,6 +59,7 @@ impl Report {
                 NodeReturn::Differs => "differs",
             },
             events: node.events,
+            met_epoch: node.met_epoch,
         });
         let mut report = Report {
             row,

@@ -32,6 +32,7 @@ pub const HUB_MIGRATIONS: &[Migration] = &[
     include_str!("0016_node_epoch.sql"),
     include_str!("0017_recovery.sql"),
     include_str!("0018_redefined.sql"),
+    include_str!("0019_met_store.sql"),
 ];
 
 /// File name of the state inside the data directory.

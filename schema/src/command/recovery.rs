@@ -39,6 +39,16 @@ pub enum RecoveryCommand {
     /// Take in the node's own log up to the release on which the next returned event rests. Refused while another log, or none, is
     /// awaited.
     ReturnLog(NodeBatch),
+    /// A store came that took its node's place since the copy was made. Refused unless its epoch is later than the copy knows, and once
+    /// nobody is awaited any more.
+    MeetStore {
+        /// The node.
+        node: NodeId,
+        /// The store's identity.
+        incarnation: [u8; 16],
+        /// Its epoch, 2 or later.
+        epoch: u32,
+    },
 }
 
 /// A run of a node's feed as the node received it.

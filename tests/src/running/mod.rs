@@ -198,10 +198,24 @@ impl Node {
     /// # Panics
     /// When it does not start.
     pub fn join(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
+        let addition = ["--id", &number.to_string(), "--name", "新节点"];
+        Node::invited(data, hub, number, ("add", &addition), settings)
+    }
+
+    /// Takes the place of a node whose store is lost, with a store made on the invitation for that, and starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn replace(data: &Path, hub: &Hub, number: u16, settings: Settings<'_>) -> Node {
+        // The hub may not have noticed yet that the node is gone.
+        let replacement = ["--node", &number.to_string(), "--reason", "the disk is gone", "--although-connected"];
+        Node::invited(data, hub, number, ("replace", &replacement), settings)
+    }
+
+    fn invited(data: &Path, hub: &Hub, number: u16, (order, of_node): (&str, &[&str]), settings: Settings<'_>) -> Node {
         let (file, code) = (data.with_extension("json"), data.with_extension("code"));
-        let of_node =
-            ["--id", &number.to_string(), "--name", "新节点", "--out", text(&file), "--code-file", text(&code)];
-        hub.command(&["node", "add"], &of_node);
+        let files = ["--out", text(&file), "--code-file", text(&code)];
+        hub.command(&["node", order], &[of_node, &files].concat());
         let invitation = ["init", "--data", text(data), "--join", text(&file), "--code-file", text(&code)];
         done("jikai-node", &invitation);
         change_settings(&data.join("node.toml"), settings);

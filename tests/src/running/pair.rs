@@ -74,6 +74,19 @@ impl Pair {
         self.nodes.push(node);
     }
 
+    /// Destroys the directory of a node, and has a new store take its place.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub fn replace_node(&mut self, number: u16) {
+        let index = usize::from(number) - 1;
+        self.nodes[index].process.kill();
+        std::fs::remove_dir_all(&self.nodes[index].data).expect("the node's directory can be removed");
+        let data = self.folder.path().join(format!("node-{number}-again"));
+        self.nodes[index] = Node::replace(&data, self.hub(), number, &[GENEROUS]);
+        self.hub().await_node(number);
+    }
+
     /// The running hub.
     ///
     /// # Panics

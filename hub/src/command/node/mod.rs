@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use self::invitation::InvitationArgs;
 use super::DataArg;
 use super::client::{Client, block_on};
+use super::handoff::warn_of_silent;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NodeCommand {
@@ -104,21 +105,30 @@ fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&view)?);
         return Ok(());
     }
-    println!("{:>5}  {:9}  {:>9}  {:>5}  {:>12}  name", "node", "connected", "lag ms", "epoch", "events held");
+    println!("{:>5}  {:<12}  {:>9}  {:>5}  {:>12}  name", "node", "connected", "lag ms", "epoch", "events held");
     for node in view["nodes"].as_array().into_iter().flatten() {
-        let connected = if node["connected"] == true { "yes" } else { "NO" };
+        let connected = link_words(node);
         let held = node["up_next"].as_u64().unwrap_or_default().saturating_sub(1);
         let name = node["name"].as_str().unwrap_or("-");
-        println!("{:>5}  {connected:9}  {:>9}  {:>5}  {held:>12}  {name}", node["node"], node["lag_ms"], node["epoch"]);
+        println!(
+            "{:>5}  {connected:<12}  {:>9}  {:>5}  {held:>12}  {name}",
+            node["node"], node["lag_ms"], node["epoch"]
+        );
         told_of(node).iter().for_each(|line| println!("{:>7}{line}", ""));
     }
     for node in view["retired"].as_array().into_iter().flatten() {
         println!("{:>5}  out of use", node["node"]);
     }
-    if view["hub_machines"].as_u64() > Some(1) {
-        println!("Connected tells of this machine; {} machines of the hub serve nodes.", view["hub_machines"]);
-    }
+    warn_of_silent(&view);
     Ok(())
+}
+
+/// To which machine of the hub it is connected.
+fn link_words(node: &Value) -> String {
+    match (node["connected"].as_bool(), node["machine"].as_u64()) {
+        (Some(true), Some(machine)) => format!("machine {machine}"),
+        _ => "NO".to_owned(),
+    }
 }
 
 /// What is to be looked after at a node.
@@ -149,7 +159,8 @@ fn show(client: &Client, args: &ShowArgs) -> anyhow::Result<()> {
     }
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     println!("node {}  {}  epoch {}", node["node"], text(&node["name"]), node["epoch"]);
-    println!("connected: {}   lag: {} ms   next event: {}", node["connected"], node["lag_ms"], node["up_next"]);
+    println!("connected: {}   lag: {} ms   next event: {}", link_words(node), node["lag_ms"], node["up_next"]);
+    warn_of_silent(&view);
     told_of(node).iter().for_each(|line| println!("{line}"));
     for row in node["replacements"].as_array().into_iter().flatten() {
         println!(

@@ -190,6 +190,7 @@ impl Machine<'_> {
         self.emit(stamp, EventBody::Hub(HubEvent::GenerationRaised { generation: row.generation, machine }))?;
         let others = MachineRow::list(self.tx)?;
         self.retire_others(stamp, machine, &others)?;
+        self.tell_met_stores(stamp, &nodes)?;
         self.complete_handoffs(stamp)?;
         let left_out = nodes.iter().filter(|node| node.state == NodeReturn::LeftOut).map(|node| node.node).collect();
         let &RecoveryRow { began_at_ms, recovered, lost, conflicts, .. } = row;

@@ -6,6 +6,7 @@
 mod handoffs;
 mod merge;
 mod returns;
+mod stores;
 
 use jikai_schema::chain::ChainHash;
 use jikai_schema::command::{Outcome, RecoveryCommand, Refusal};
@@ -83,6 +84,8 @@ pub struct RecoveryNodeRow {
     pub hash: ChainHash,
     /// Events that it returned.
     pub events: u64,
+    /// Epoch of its store, where the copy does not know that it took the node's place.
+    pub met_epoch: Option<u32>,
 }
 
 impl RecoveryRow {
@@ -124,8 +127,8 @@ impl RecoveryRow {
 impl RecoveryNodeRow {
     /// All nodes of the recovery, by number.
     pub fn list(store: &Connection) -> Result<Vec<Self>, rusqlite::Error> {
-        let mut statement =
-            store.prepare_cached("SELECT node, state, next_seq, hash, events FROM recovery_node ORDER BY node")?;
+        let mut statement = store
+            .prepare_cached("SELECT node, state, next_seq, hash, events, met_epoch FROM recovery_node ORDER BY node")?;
         let rows = statement.query_map([], Self::of)?;
         rows.collect()
     }
@@ -143,7 +146,7 @@ impl RecoveryNodeRow {
         node: NodeId,
         of_all: &mut Option<(u64, ChainHash)>,
     ) -> Result<Self, rusqlite::Error> {
-        let sql = "SELECT node, state, next_seq, hash, events FROM recovery_node WHERE node = ?1";
+        let sql = "SELECT node, state, next_seq, hash, events, met_epoch FROM recovery_node WHERE node = ?1";
         if let Some(row) = store.prepare_cached(sql)?.query_row([node.get()], Self::of).optional()? {
             return Ok(row);
         }
@@ -154,7 +157,7 @@ impl RecoveryNodeRow {
             Some(head) => head,
             None => *of_all.insert(returns::for_all(store, u64::MAX)?),
         };
-        Ok(RecoveryNodeRow { node, state: NodeReturn::Awaited, next_seq, hash, events: 0 })
+        Ok(RecoveryNodeRow { node, state: NodeReturn::Awaited, next_seq, hash, events: 0, met_epoch: None })
     }
 
     /// Whether a node is a part of the recovery. Who ever connected is; another one becomes a part when it returns, or when another node
@@ -177,6 +180,7 @@ impl RecoveryNodeRow {
             next_seq: row.get::<_, i64>(2)? as u64,
             hash: ChainHash::from_bytes(row.get(3)?),
             events: row.get::<_, i64>(4)? as u64,
+            met_epoch: row.get(5)?,
         })
     }
 
@@ -187,9 +191,10 @@ impl RecoveryNodeRow {
             NodeReturn::LeftOut => 3,
             NodeReturn::Differs => 4,
         };
-        let sql = "INSERT OR REPLACE INTO recovery_node VALUES (?1, ?2, ?3, ?4, ?5)";
-        let (next_seq, events) = (self.next_seq as i64, self.events as i64);
-        store.prepare_cached(sql)?.execute((self.node.get(), state, next_seq, self.hash.as_bytes(), events))?;
+        let sql = "INSERT OR REPLACE INTO recovery_node (node, state, next_seq, hash, events, met_epoch) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let (node, next_seq, events) = (self.node.get(), self.next_seq as i64, self.events as i64);
+        store.prepare_cached(sql)?.execute((node, state, next_seq, self.hash.as_bytes(), events, self.met_epoch))?;
         Ok(())
     }
 }
@@ -227,6 +232,9 @@ impl Machine<'_> {
             RecoveryCommand::Finish { without } => self.finish_recovery(&row, without),
             RecoveryCommand::Merge { from_seq } => self.merge(stamp, &row, *from_seq),
             RecoveryCommand::ReturnLog(batch) => self.take_log(stamp, &row, batch),
+            RecoveryCommand::MeetStore { node, incarnation, epoch } => {
+                self.meet_store(stamp, &row, (*node, *incarnation, *epoch))
+            }
         }
     }
 

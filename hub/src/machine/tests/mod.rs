@@ -14,6 +14,7 @@ mod master;
 mod nodes;
 mod recovery;
 mod recovery_handoffs;
+mod recovery_stores;
 mod secrets;
 mod staff;
 mod stamps;

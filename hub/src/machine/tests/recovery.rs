@@ -38,7 +38,7 @@ pub(super) fn connected() -> Hub {
 }
 
 /// What is done after the copy was made: for everybody, for each node, and for nobody but the hub.
-fn go_on(hub: &mut Hub) {
+pub(super) fn go_on(hub: &mut Hub) {
     hub.ask(Command::CreditDeposits(vec![deposit(71, 13_010_001, "900.00"), deposit(72, 13_020_001, "80.00")]));
     let invite = Command::Cluster(ClusterCommand::Invite { voter_only: true });
     hub.ask(invite.clone());
@@ -89,7 +89,7 @@ pub(super) fn finish(hub: &mut Hub, without: &[u16]) -> Outcome {
     ask_recovery(hub, RecoveryCommand::Finish { without })
 }
 
-fn merge(hub: &mut Hub) -> RecoveryRow {
+pub(super) fn merge(hub: &mut Hub) -> RecoveryRow {
     for _ in 0..100 {
         let row = RecoveryRow::read(&hub.state).unwrap().unwrap();
         if row.state == RecoveryState::Over {

@@ -17,19 +17,13 @@ impl Cluster {
 
     /// What a machine tells of its state, asked now.
     pub async fn digests_of(&self, id: u64) -> Result<Told, ChangeError> {
-        let shared = &self.shared;
-        if id == shared.id {
-            return Ok(shared.digests.told());
+        if id == self.shared.id {
+            return Ok(self.shared.digests.told());
         }
-        let membership = shared.membership();
-        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
-        let why = match shared.peers.get(id, machine).call(Call::Digests, TELLING_WAIT).await {
-            Ok(Reply::Digests(told)) => return Ok(*told),
-            Ok(Reply::Failed(why)) => why,
-            Ok(_) => "an answer to something else".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        Err(ChangeError::Unreachable { id, why })
+        match self.shared.ask_member(id, Call::Digests, TELLING_WAIT).await? {
+            Reply::Digests(told) => Ok(*told),
+            _ => Err(ChangeError::other_answer(id)),
+        }
     }
 
     /// Whether a machine has the same state as the others, as far as it found out. `None` before its first comparison.

@@ -139,3 +139,10 @@ pub enum ChangeError {
     #[error("the engine: {0}")]
     Engine(String),
 }
+
+impl ChangeError {
+    /// A machine answered to something else than it was asked.
+    pub(super) fn other_answer(id: u64) -> Self {
+        ChangeError::Unreachable { id, why: "an answer to something else".to_owned() }
+    }
+}

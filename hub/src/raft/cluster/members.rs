@@ -9,7 +9,7 @@ use openraft::{ChangeMembers, LogIdOptionExt};
 use tokio::sync::MutexGuard;
 
 use super::{ChangeError, Cluster, Shared, Status};
-use crate::raft::network::{Call, Reply};
+use crate::raft::network::{Call, CallError, Reply};
 use crate::raft::types::{Machine, Membership, Metrics, Types};
 
 /// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
@@ -43,9 +43,7 @@ impl Cluster {
         if id == self.shared.id {
             return Ok(self.status());
         }
-        let membership = self.shared.membership();
-        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
-        self.shared.ask_status(id, machine, wait).await
+        status_in(id, self.shared.ask_member(id, Call::Status, wait).await?)
     }
 }
 
@@ -139,19 +137,20 @@ impl Shared {
         Ok(())
     }
 
+    /// The status of a machine that may not be in the cluster yet: then through a peer of its own.
     async fn ask_status(&self, id: u64, machine: &Machine, wait: Duration) -> Result<Status, ChangeError> {
-        // A peer of its own for a machine that is not in the cluster yet.
         let reply = match self.membership().get_node(&id) {
             Some(known) if known == machine => self.peers.get(id, machine).call(Call::Status, wait).await,
             _ => self.peers.make(id, machine).call(Call::Status, wait).await,
         };
-        let why = match reply {
-            Ok(Reply::Status(status)) => return Ok(*status),
-            Ok(Reply::Failed(why)) => why,
-            Ok(_) => "an answer to something else".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        Err(ChangeError::Unreachable { id, why })
+        status_in(id, answered(id, reply)?)
+    }
+
+    /// Asks a machine of the cluster; one that refuses to answer counts as one that cannot be reached.
+    pub(super) async fn ask_member(&self, id: u64, call: Call, wait: Duration) -> Result<Reply, ChangeError> {
+        let membership = self.membership();
+        let machine = membership.get_node(&id).ok_or(ChangeError::NotMember(id))?;
+        answered(id, self.peers.get(id, machine).call(call, wait).await)
     }
 
     pub(super) fn membership(&self) -> Membership {
@@ -179,6 +178,21 @@ impl Shared {
         let changed = self.raft.change_membership(change, false);
         let changed = tokio::time::timeout(self.settings.catch_up_wait, changed).await;
         written(changed.map_err(|_| ChangeError::TooSlow(self.id))?)
+    }
+}
+
+fn answered(id: u64, reply: Result<Reply, CallError>) -> Result<Reply, ChangeError> {
+    match reply {
+        Ok(Reply::Failed(why)) => Err(ChangeError::Unreachable { id, why }),
+        Ok(reply) => Ok(reply),
+        Err(error) => Err(ChangeError::Unreachable { id, why: error.to_string() }),
+    }
+}
+
+fn status_in(id: u64, reply: Reply) -> Result<Status, ChangeError> {
+    match reply {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(ChangeError::other_answer(id)),
     }
 }
 

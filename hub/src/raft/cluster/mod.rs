@@ -3,6 +3,7 @@
 mod change;
 mod digests;
 mod error;
+mod links;
 mod log;
 mod members;
 mod propose;
@@ -16,7 +17,7 @@ mod transfer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openraft::error::{Fatal, InitializeError, RaftError};
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 pub use change::Change;
 pub(crate) use change::Refused;
 pub use error::{ChangeError, ProposeError, ReadError, StartError};
+pub use links::LinksTold;
 pub use propose::Committed;
 use receive::Receiving;
 pub use status::Status;
@@ -75,6 +77,7 @@ struct Shared {
     raft: Raft,
     peers: Peers,
     digests: Digests,
+    links: OnceLock<LinksTold>,
     snapshots: Arc<Snapshots>,
     receiving: Mutex<Receiving>,
     /// While the machine hands over it takes no proposals.

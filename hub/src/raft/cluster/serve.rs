@@ -1,13 +1,19 @@
 //! Answers what the peers ask.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::Instant;
 
 use super::Shared;
 use crate::raft::network::{Call, Handler, Reply, Request};
-use crate::raft::types::InstanceId;
+use crate::raft::types::{InstanceId, Types};
+
+/// Entries in one message that are more than come in meanwhile: whoever gets so many catches up.
+const CATCH_UP_ENTRIES: usize = 64;
+/// Longest rest of a machine that catches up.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The machine, as long as it runs. Weak: calls under way do not keep a stopped machine's files open.
 pub(super) struct Served(pub Weak<Shared>);
@@ -42,17 +48,28 @@ impl Shared {
         }
     }
 
+    /// A machine that has no vote and catches up rests as long as it worked, before it asks for more by its reply: others serve
+    /// meanwhile, and share the leader's time with it. One whose vote may be needed goes on as fast as it can.
+    async fn take_in(&self, append: AppendEntriesRequest<Types>) -> Reply {
+        let (is_catching_up, began) = (append.entries.len() >= CATCH_UP_ENTRIES, Instant::now());
+        let reply = match self.raft.append_entries(append).await {
+            Ok(response) => {
+                if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
+                    *self.heard_at.write() = Instant::now();
+                }
+                Reply::Append(response)
+            }
+            Err(fatal) => Reply::Failed(fatal.to_string()),
+        };
+        if is_catching_up && self.membership().voter_ids().all(|voter| voter != self.id) {
+            tokio::time::sleep(began.elapsed().min(REST_MAX)).await;
+        }
+        reply
+    }
+
     async fn answer(self: Arc<Self>, from: u64, call: Call) -> Reply {
         match call {
-            Call::Append(append) => match self.raft.append_entries(append).await {
-                Ok(response) => {
-                    if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-                        *self.heard_at.write() = Instant::now();
-                    }
-                    Reply::Append(response)
-                }
-                Err(fatal) => Reply::Failed(fatal.to_string()),
-            },
+            Call::Append(append) => self.take_in(append).await,
             Call::Vote(vote) => match self.raft.vote(vote).await {
                 Ok(response) => Reply::Vote(response),
                 Err(fatal) => Reply::Failed(fatal.to_string()),
@@ -63,6 +80,7 @@ impl Shared {
             Call::ReadIndex => Reply::ReadIndex(self.read_index_here().await),
             Call::Change(change) => Reply::Changed(self.change_here(&change).await.map_err(Into::into)),
             Call::Digests => Reply::Digests(Box::new(self.digests.told())),
+            Call::Links => Reply::Links(self.told_links()),
             Call::Yield { term, to } => match self.leader() {
                 Some((leader, _)) if leader == from => match self.yield_to(term, to).await {
                     Ok(()) => Reply::Yielded,

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use openraft::storage::RaftLogStorage;
 use parking_lot::RwLock;
@@ -60,6 +60,7 @@ impl Cluster {
             raft,
             peers,
             digests,
+            links: OnceLock::new(),
             snapshots,
             receiving,
             handing_over,

@@ -40,6 +40,8 @@ pub(crate) enum Call {
         term: u64,
         to: u64,
     },
+    /// Asks how the links of its nodes stand.
+    Links,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,6 +66,8 @@ pub(crate) enum Reply {
     Yielded,
     /// The caller was removed for ever: it must serve nobody any more.
     Removed,
+    /// How the links of its nodes stand, encoded.
+    Links(Vec<u8>),
 }
 
 /// What became of a proposal.
@@ -87,7 +91,7 @@ impl Call {
             Call::Vote(vote) => vote.vote.leader_id().voted_for(),
             Call::Snapshot(snapshot) => snapshot.vote.leader_id().voted_for(),
             Call::Propose(_) | Call::Status | Call::ReadIndex | Call::Elect => None,
-            Call::Change(_) | Call::Digests | Call::Yield { .. } => None,
+            Call::Change(_) | Call::Digests | Call::Yield { .. } | Call::Links => None,
         }
     }
 }

@@ -137,7 +137,7 @@ pub(super) struct FaultArgs {
         conflicts_with = "crash"
     )]
     faults: Vec<Wanted>,
-    /// How often each fault strikes [default: 3; kill-leader alone 20; handoff 4; replace-node 2; membership, hub-down, add-node, remove-node,
+    /// How often each fault strikes [default: 3; kill-leader alone 20; membership 5; handoff 4; replace-node 2; hub-down, add-node, remove-node,
     /// clone-node, restore-hub 1]
     #[arg(long, value_name = "COUNT", requires = "faults")]
     fault_trials: Option<u32>,

@@ -30,7 +30,7 @@ pub const LINKS: [&str; 2] = ["telecom", "unicom"];
 const STATUS_LIMIT: Duration = Duration::from_secs(2);
 /// Time for another question.
 const ASK_LIMIT: Duration = Duration::from_secs(60);
-/// Time for a machine that was taken in to get its vote.
+/// Time for a machine that was taken in to get its vote, where the order that takes it in did not give it one.
 const VOTE_LIMIT: Duration = Duration::from_secs(60);
 /// Time between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -216,8 +216,8 @@ impl Machines {
     /// Takes a machine in and gives it a vote. `add` does both; where the second was refused because the machine, which
     /// has caught up, did not answer within a second, an operator asks for it again.
     async fn take_in(&self, number: u16, address: &str) -> Result<()> {
-        let deadline = Instant::now() + VOTE_LIMIT;
         let mut given = self.order("add", number, &["--address", address]).await;
+        let deadline = Instant::now() + VOTE_LIMIT;
         while given.is_err() && Instant::now() < deadline {
             tokio::time::sleep(LOOK_EVERY).await;
             given = self.order("promote", number, &[]).await;
@@ -333,22 +333,17 @@ impl Machines {
         serving.flat_map(Machine::links).map(|address| address.to_string()).collect::<Vec<_>>().join(",")
     }
 
-    /// What the machines that serve say of the nodes: of each node the word of the machine to which it is connected.
+    /// What the machines that serve say of the nodes. Each tells of the nodes of all.
     pub async fn nodes(&self) -> Result<Vec<Value>> {
-        let mut merged: Vec<Value> = Vec::new();
-        for machine in self.list.iter().filter(|machine| machine.is_asked()) {
-            let answer = machine.service(ASK_LIMIT)?.get_json("/v1/nodes").await?;
-            let nodes = answer["nodes"].as_array().context("the hub's reply lists no nodes")?;
-            merge_nodes(&mut merged, nodes);
-        }
-        Ok(merged)
+        let asked = self.list.iter().find(|machine| machine.is_asked()).context("no machine serves")?;
+        let answer = asked.service(ASK_LIMIT)?.get_json("/v1/nodes").await?;
+        answer["nodes"].as_array().cloned().context("the hub's reply lists no nodes")
     }
 
     /// Nodes that are connected to this machine.
     pub async fn nodes_at(&self, number: u16) -> Result<usize> {
-        let answer = self.machine(number)?.service(ASK_LIMIT)?.get_json("/v1/nodes").await?;
-        let nodes = answer["nodes"].as_array().context("the hub's reply lists no nodes")?;
-        Ok(nodes.iter().filter(|node| node["connected"] == true).count())
+        let nodes = self.nodes().await?;
+        Ok(nodes.iter().filter(|node| node["connected"] == true && node["machine"] == number).count())
     }
 
     /// What a machine says of the cluster; an error when it does not answer soon.
@@ -424,32 +419,9 @@ impl Machines {
     }
 }
 
-/// Of two words about a node that of the machine which holds its session counts.
-fn merge_nodes(merged: &mut Vec<Value>, nodes: &[Value]) {
-    for node in nodes {
-        match merged.iter_mut().find(|known| known["node"] == node["node"]) {
-            Some(known) if known["connected"] != true => *known = node.clone(),
-            Some(_) => {}
-            None => merged.push(node.clone()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    #[test]
-    fn of_a_node_the_machine_that_holds_its_session_is_believed() {
-        let node =
-            |id: u16, connected: bool, acked: u64| json!({ "node": id, "connected": connected, "down_acked": acked });
-        let mut merged = Vec::new();
-        merge_nodes(&mut merged, &[node(1, true, 9), node(2, false, 0)]);
-        merge_nodes(&mut merged, &[node(1, false, 3), node(2, true, 8), node(3, false, 0)]);
-        assert_eq!(merged, [node(1, true, 9), node(2, true, 8), node(3, false, 0)]);
-    }
 
     #[tokio::test]
     async fn a_partition_cuts_only_what_the_machine_says_or_only_what_it_hears() {

@@ -1,5 +1,7 @@
 //! `cluster`: the machines of the hub, from any of them.
 
+mod status;
+
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,9 +10,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use jikai_sync::identity::write_private_file;
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
+use self::status::status;
 use super::DataArg;
 use super::client::{Client, block_on};
 use super::take_over::TakeOverArgs;
@@ -19,6 +22,8 @@ use super::take_over::TakeOverArgs;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Looks before a machine that does not come closer is given up.
 const LOOKS_MAX: u32 = 50;
+/// Longest time for a machine that does.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(600);
 /// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
 const NEARLY: u64 = 200;
 
@@ -164,55 +169,6 @@ fn path(machine: u16) -> String {
     format!("/v1/cluster/machines/{machine}")
 }
 
-async fn status(client: &Client, as_json: bool) -> anyhow::Result<()> {
-    let view = client.get("/v1/cluster").await?;
-    if as_json {
-        println!("{}", serde_json::to_string_pretty(&view)?);
-        return Ok(());
-    }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace("null", "-");
-    println!(
-        "leader: {}   term: {}   generation: {}   jobs at: {}",
-        text(&view["leader"]),
-        text(&view["term"]),
-        text(&view["generation"]),
-        text(&view["jobs_at"])
-    );
-    if view["has_majority"] == false {
-        println!(
-            "NO MAJORITY of the machines confirms this: nothing is taken in. Start the machines that do not answer."
-        );
-    }
-    let digest = &view["digest"];
-    match digest["agrees"].as_bool() {
-        Some(true) => println!("tables agree with the other machines at entry {}", text(&digest["index"])),
-        Some(false) => println!("TABLES DIFFER at entry {}: {}", text(&digest["index"]), digest["tables"]),
-        None => {}
-    }
-    println!("{:>7}  {:<8} {:<9} {:<11} {:>12} {:>12}  reached at", "machine", "role", "state", "", "log", "applied");
-    for machine in view["machines"].as_array().into_iter().flatten() {
-        let mark = match (machine["leads"] == true, machine["voter_only"] == true, machine["answers"] == true) {
-            (true, ..) => "leads",
-            (_, _, false) if machine["role"] != "outside" => "no answer",
-            (_, true, _) => "votes only",
-            _ => "",
-        };
-        println!(
-            "{:>7}  {:<8} {:<9} {mark:<11} {:>12} {:>12}  {}",
-            text(&machine["machine"]),
-            text(&machine["role"]),
-            text(&machine["state"]),
-            text(&machine["last_index"]),
-            text(&machine["applied_index"]),
-            text(&machine["peer_address"])
-        );
-        for link in machine["links"].as_array().into_iter().flatten() {
-            println!("{:>18} {} {} weight {}", "link", text(&link["name"]), text(&link["address"]), link["weight"]);
-        }
-    }
-    Ok(())
-}
-
 async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
     if args.out.exists() {
         bail!("{} exists: an invitation is never written over another file", args.out.display());
@@ -245,7 +201,12 @@ async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
                 added?;
                 break;
             }
-            () = tokio::time::sleep(LOOK_EVERY) => show_progress(client, machine, &bar).await,
+            // A look that fails costs nothing: the next one follows.
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                if let Ok(Some(places)) = places(client, machine).await {
+                    show_progress(places, &bar);
+                }
+            }
         }
     }
     bar.finish_and_clear();
@@ -256,47 +217,47 @@ async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
     }
 }
 
-/// A look that fails costs nothing: the next one follows.
-async fn show_progress(client: &Client, machine: u16, bar: &ProgressBar) {
-    let Ok(view) = client.get("/v1/cluster").await else { return };
-    let places = |number: u64, key: &str| {
-        let machines = view["machines"].as_array()?;
-        machines.iter().find(|known| known["machine"] == number)?[key].as_u64()
-    };
-    let leader = view["leader"].as_u64().and_then(|leader| places(leader, "last_index"));
-    if let (Some(all), Some(has)) = (leader, places(u64::from(machine), "last_index")) {
-        bar.set_length(all);
-        bar.set_position(has);
-    }
-}
-
-/// How far a machine is behind the leader. Entries; `None` where one of them does not answer.
-async fn behind(client: &Client, machine: u16) -> anyhow::Result<Option<u64>> {
+/// Newest entries of the leader and of a machine; `None` where one of them does not answer.
+async fn places(client: &Client, machine: u16) -> anyhow::Result<Option<(u64, u64)>> {
     let view = client.get("/v1/cluster").await?;
-    let known = |number: u64| view["machines"].as_array()?.iter().find(|known| known["machine"] == number);
-    Ok(view["leader"].as_u64().and_then(known).and_then(|leader| {
-        let (all, has) = (leader["last_index"].as_u64()?, known(u64::from(machine))?["last_index"].as_u64()?);
-        Some(all.saturating_sub(has))
-    }))
+    let newest = |number: u64| {
+        let machines = view["machines"].as_array()?;
+        machines.iter().find(|known| known["machine"] == number)?["last_index"].as_u64()
+    };
+    let leader = view["leader"].as_u64().and_then(newest);
+    Ok(leader.zip(newest(u64::from(machine))))
 }
 
-/// Refuses one that is far behind: as a voter it would hold up the others.
+fn show_progress((all, has): (u64, u64), bar: &ProgressBar) {
+    bar.set_length(all);
+    bar.set_position(has);
+}
+
+/// Waits while a machine comes closer: as a voter that is far behind it would hold up the others.
 async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
-    let mut found = behind(client, machine).await?;
-    for _ in 0..LOOKS_MAX {
-        if found.is_some_and(|behind| behind <= NEARLY) {
-            break;
+    let bar = progress(&format!("machine {machine} catches up"));
+    let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
+    let (mut closest, mut looks_left) = (u64::MAX, LOOKS_MAX);
+    loop {
+        let found = places(client, machine).await?;
+        found.into_iter().for_each(|places| show_progress(places, &bar));
+        let behind = found.map(|(all, has)| all.saturating_sub(has));
+        match behind {
+            Some(behind) if behind <= NEARLY => break,
+            Some(behind) if behind < closest => (closest, looks_left) = (behind, LOOKS_MAX),
+            _ => looks_left -= 1,
+        }
+        if looks_left == 0 || tokio::time::Instant::now() > deadline {
+            match behind {
+                None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
+                Some(behind) => bail!(
+                    "machine {machine} is {behind} entries behind and comes no closer: it is too slow, or busy; try later"
+                ),
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
-        found = behind(client, machine).await?;
     }
-    match found {
-        None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
-        Some(behind) if behind > NEARLY => {
-            bail!("machine {machine} is {behind} entries behind: wait until it has caught up")
-        }
-        Some(_) => {}
-    }
+    bar.finish_and_clear();
     client.post_json(&format!("{}/promotion", path(machine)), &json!({})).await?;
     println!("Machine {machine} votes.");
     Ok(())

@@ -1,0 +1,71 @@
+//! Stores that took a node's place since the copy was made.
+
+use jikai_schema::chain::ChainHash;
+use jikai_schema::command::{Outcome, Refusal};
+use jikai_schema::event::{EventBody, NodeEvent};
+use jikai_schema::id::NodeId;
+
+use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState, recovering};
+use crate::machine::access::NOTHING;
+use crate::machine::error::Stop;
+use crate::machine::{EpochRow, Machine, NodeCursor, Stamp};
+
+/// The reason of a replacement of which the hub itself knows nothing any more.
+const REPLACED_SINCE: &str =
+    "replaced before the hub was put back from a copy; of the log before, the hub may have had more";
+
+impl Machine<'_> {
+    /// Takes a store for its node's: its epoch is later than the copy knows, and only a hub gives one. Checks: nodes are still awaited
+    /// → the epoch is a later one. What the store before it returned stays; the later one may have more.
+    pub(super) fn meet_store(
+        &mut self,
+        stamp: Stamp<'_>,
+        row: &RecoveryRow,
+        (node, incarnation, epoch): (NodeId, [u8; 16], u32),
+    ) -> Result<Outcome, Stop> {
+        if row.state != RecoveryState::Awaiting {
+            return Err(recovering().into());
+        }
+        let known = self.cursor(node)?;
+        let newest = EpochRow::newest(self.tx, node)?;
+        if epoch == newest && known.is_none_or(|known| known.incarnation == incarnation) {
+            return Ok(NOTHING);
+        }
+        if epoch <= newest || node.is_hub() {
+            return Err(Refusal::Incarnation { node }.into());
+        }
+        // After this point the command must succeed.
+        let (next_seq, hash) = known.map_or((1, ChainHash::GENESIS), |known| (known.next_seq, known.hash));
+        if known.is_some() {
+            self.cursors.insert(node, Some(NodeCursor { incarnation, next_seq, hash }));
+        }
+        let met = EpochRow {
+            node: node.get(),
+            epoch,
+            next_seq,
+            hash,
+            replaced_at_ms: stamp.at_ms,
+            reason: REPLACED_SINCE.to_owned(),
+        };
+        met.insert(self.tx)?;
+        let mut place = RecoveryNodeRow::place(self.tx, node)?;
+        if place.state == NodeReturn::Returned {
+            place.state = NodeReturn::Awaited;
+        }
+        RecoveryNodeRow { met_epoch: Some(epoch), ..place }.save(self.tx)?;
+        Ok(Outcome::Done { events: 0, existing: 0 })
+    }
+
+    /// Tells of the stores that were met, now that the log grows again.
+    pub(super) fn tell_met_stores(&mut self, stamp: Stamp<'_>, nodes: &[RecoveryNodeRow]) -> Result<(), Stop> {
+        let is_met = |row: &EpochRow| {
+            nodes.iter().any(|place| place.node.get() == row.node && place.met_epoch == Some(row.epoch))
+        };
+        let met: Vec<EpochRow> = EpochRow::all(self.tx)?.into_iter().filter(is_met).collect();
+        for EpochRow { node, epoch, next_seq, hash, reason, .. } in met {
+            let node = super::node_of(node)?;
+            self.emit(stamp, EventBody::Node(NodeEvent::Replaced { node, epoch, next_seq, hash, reason }))?;
+        }
+        Ok(())
+    }
+}
