@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -266,11 +267,22 @@ fn folders_are_named_after_the_domain() {
     }
 }
 
+/// Two dense pages.
+const DESIGN_WORDS_MAX: usize = 2_000;
+
 #[test]
-fn every_crate_explains_its_design() {
+fn every_crate_explains_its_design_on_two_pages_that_name_all_further_ones() {
     for name in CRATES {
-        let text = fs::read_to_string(root().join(name).join("DESIGN.md"));
+        let folder = root().join(name);
+        let text = fs::read_to_string(folder.join("DESIGN.md"));
         let text = text.unwrap_or_else(|_| panic!("{name}/DESIGN.md is missing"));
+        let words = text.split_whitespace().count();
         assert!(text.lines().count() > 10, "{name}/DESIGN.md says too little");
+        assert!(words <= DESIGN_WORDS_MAX, "{name}/DESIGN.md has {words} words: move a topic to {name}/design/");
+        let linked: BTreeSet<&str> = text.split("](design/").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        let pages = fs::read_dir(folder.join("design")).into_iter().flatten();
+        let pages: BTreeSet<String> =
+            pages.map(|page| page.expect("a folder can be read").file_name().to_string_lossy().into_owned()).collect();
+        assert_eq!(pages.iter().map(String::as_str).collect::<BTreeSet<_>>(), linked, "{name}/design and the links to it");
     }
 }
