@@ -172,8 +172,8 @@ fn listing(folder: &Path) -> Vec<(PathBuf, std::time::SystemTime)> {
 }
 
 #[test]
-fn a_connected_node_is_replaced_only_by_a_second_word_and_stops_serving_at_once() {
-    let running = Running::start();
+fn a_connected_node_is_replaced_only_by_a_second_word_and_serves_nobody_from_then_on() {
+    let mut running = Running::start();
     let folder = tempfile::tempdir().unwrap();
     running.settle();
     let (file, code_file) = (folder.path().join("new.json"), folder.path().join("new.code"));
@@ -195,6 +195,26 @@ fn a_connected_node_is_replaced_only_by_a_second_word_and_stops_serving_at_once(
     wait_until("the old store to serve nobody", || running.terminal.ask("GET", "/v1/account").status == 503);
     assert_eq!(code(&running.terminal.ask("GET", "/v1/account")), (503, "node_fenced".to_string()));
     wait_until("the end of its session", || at_hub(&running)["connected"] == false);
+    let certificates = running.hub.command(&["ca", "list"], &[]);
+    let of_node: Vec<&str> = certificates.lines().filter(|line| line.starts_with("node 1 ")).collect();
+    let told = |what| of_node.iter().filter(|line| line.ends_with(what)).count();
+    assert_eq!((told("of a store that was replaced"), told("good")), (1, 1), "{certificates}");
+
+    // Started again it greets nobody: a hub that was put back from a copy of before would take it for the node's.
+    let contact = running.node.data.join("hub-contact");
+    wait_until("the word on its disk", || {
+        std::fs::read_to_string(&contact).is_ok_and(|text| text.ends_with("replaced"))
+    });
+    running.node.process.kill();
+    running.node.restart();
+    let health = running.node.server.ask(&Request::new("GET", "/health/ready"));
+    let told = health.json()["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(
+        health.status == 503 && told.contains("another store has taken the place of this one"),
+        "{}",
+        health.json()
+    );
+    running.node.process.wait_for_log("greets no hub any more");
 }
 
 #[test]

@@ -279,10 +279,15 @@ fn every_crate_explains_its_design_on_two_pages_that_name_all_further_ones() {
         let words = text.split_whitespace().count();
         assert!(text.lines().count() > 10, "{name}/DESIGN.md says too little");
         assert!(words <= DESIGN_WORDS_MAX, "{name}/DESIGN.md has {words} words: move a topic to {name}/design/");
-        let linked: BTreeSet<&str> = text.split("](design/").skip(1).filter_map(|rest| rest.split(')').next()).collect();
+        let linked: BTreeSet<&str> =
+            text.split("](design/").skip(1).filter_map(|rest| rest.split(')').next()).collect();
         let pages = fs::read_dir(folder.join("design")).into_iter().flatten();
         let pages: BTreeSet<String> =
             pages.map(|page| page.expect("a folder can be read").file_name().to_string_lossy().into_owned()).collect();
-        assert_eq!(pages.iter().map(String::as_str).collect::<BTreeSet<_>>(), linked, "{name}/design and the links to it");
+        assert_eq!(
+            pages.iter().map(String::as_str).collect::<BTreeSet<_>>(),
+            linked,
+            "{name}/design and the links to it"
+        );
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn list(data: &DataArg) -> anyhow::Result<()> {
             (Some(reason), _) => format!("revoked: {reason}"),
             (None, Some(by)) => format!("renewed by {by}"),
             (None, None) if row["expires_in_s"].as_i64() < Some(0) => "expired".to_string(),
+            (None, None) if row["of_earlier_store"] == true => "of a store that was replaced".to_string(),
             (None, None) => "good".to_string(),
         };
         let until = lasting(&row["not_after_ms"], &row["expires_in_s"]);

@@ -88,6 +88,8 @@ pub(super) struct CertificateView {
     renews: Option<String>,
     /// Serial number of the one that took its place: it opens no session any more.
     superseded_by: Option<String>,
+    /// Whether it is of a store that another one took the place of: without that store it opens nothing.
+    of_earlier_store: bool,
     /// Why it opens no session any more.
     revoked: Option<String>,
 }
@@ -124,6 +126,7 @@ pub(super) async fn list(State(app): State<App>) -> Result<Json<CertificatesView
         issued_at_ms: row.issued_at_ms.map(TimeMs::ms),
         renews: row.renews,
         superseded_by: row.superseded_by,
+        of_earlier_store: row.of_earlier_store,
         revoked: row.revoked,
     };
     let hub = HubCertificateView {

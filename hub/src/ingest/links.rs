@@ -21,8 +21,11 @@ struct Link {
     /// When the newest event taken in was decided.
     newest_at_ms: Option<TimeMs>,
     down_acked: u64,
+    /// When the session was opened last.
+    opened_at_ms: TimeMs,
     heard_at_ms: TimeMs,
-    refused: Option<String>,
+    /// Why, and when that was said.
+    refused: Option<(String, TimeMs)>,
     feed_stopped: Option<String>,
 }
 
@@ -31,6 +34,8 @@ struct Link {
 pub struct LinkView {
     /// Whether a session is open.
     pub connected: bool,
+    /// How long ago it was opened; without one, how long ago the node was heard.
+    pub since_ms: i64,
     /// The version of its tables, as the node told in its greeting. `None` while no session is open: it may have greeted another machine
     /// of the hub since, with newer ones.
     pub schema_version: Option<u32>,
@@ -40,6 +45,8 @@ pub struct LinkView {
     pub lag_ms: i64,
     /// The last reason that was given for refusing or ending a session, since one was opened.
     pub refused: Option<String>,
+    /// How long ago that was.
+    pub refused_ms: Option<i64>,
     /// Why nothing more of its feed is sent to it, until it opens the next session.
     pub feed_stopped: Option<String>,
 }
@@ -61,7 +68,7 @@ impl Links {
         let (node, schema_version) = (hello.node, hello.schema_version);
         let (up_head_claimed, down_acked) = (hello.up_head.next_seq - 1, hello.down.next_seq - 1);
         let mut links = self.links.lock();
-        let link = links.entry(node).or_default();
+        let link = self.link_of(&mut links, node);
         let newest_at_ms = link.newest_at_ms;
         *link = Link {
             connected: true,
@@ -70,6 +77,7 @@ impl Links {
             up_head_claimed,
             newest_at_ms,
             down_acked,
+            opened_at_ms: now_ms,
             heard_at_ms: now_ms,
             refused: None,
             feed_stopped: None,
@@ -85,7 +93,7 @@ impl Links {
         now_ms: TimeMs,
     ) {
         let mut links = self.links.lock();
-        let link = links.entry(node).or_default();
+        let link = self.link_of(&mut links, node);
         link.up_next = up_next;
         link.up_head_claimed = link.up_head_claimed.max(up_head_claimed);
         link.newest_at_ms = newest_at_ms.or(link.newest_at_ms);
@@ -94,23 +102,23 @@ impl Links {
 
     pub(super) fn down_acked(&self, node: NodeId, acked: u64, now_ms: TimeMs) {
         let mut links = self.links.lock();
-        let link = links.entry(node).or_default();
+        let link = self.link_of(&mut links, node);
         link.down_acked = link.down_acked.max(acked);
         link.heard_at_ms = now_ms;
     }
 
     pub(super) fn disconnected(&self, node: NodeId, refused: Option<String>, now_ms: TimeMs) {
         let mut links = self.links.lock();
-        let link = links.entry(node).or_default();
+        let link = self.link_of(&mut links, node);
         link.connected = false;
         // A connection that breaks gives no reason: the last one that was given still stands.
-        link.refused = refused.or(link.refused.take());
+        link.refused = refused.map(|refused| (refused, now_ms)).or(link.refused.take());
         link.heard_at_ms = now_ms;
     }
 
     /// The node cannot read what its feed goes on with. It shows until the node opens the next session.
     pub(super) fn feed_stopped(&self, node: NodeId, why: String) {
-        self.links.lock().entry(node).or_default().feed_stopped = Some(why);
+        self.link_of(&mut self.links.lock(), node).feed_stopped = Some(why);
     }
 
     /// The nodes whose feed is stopped, and why.
@@ -120,21 +128,38 @@ impl Links {
     }
 
     /// A session was refused beside the one that may be open. It shows until the node opens the next one.
-    pub(super) fn refused(&self, node: NodeId, refused: String) {
-        self.links.lock().entry(node).or_default().refused = Some(refused);
+    pub(super) fn refused(&self, node: NodeId, refused: String, now_ms: TimeMs) {
+        self.link_of(&mut self.links.lock(), node).refused = Some((refused, now_ms));
+    }
+
+    /// One that is new was heard never: no longer ago than this machine could have.
+    fn link_of<'a>(&self, links: &'a mut BTreeMap<NodeId, Link>, node: NodeId) -> &'a mut Link {
+        let heard_at_ms = self.started_at_ms;
+        links.entry(node).or_insert_with(|| Link { heard_at_ms, ..Link::default() })
     }
 
     /// A node's link now. One that is not connected may hold anything: its lag is the time since it was heard.
     pub fn view(&self, node: NodeId, now_ms: TimeMs) -> LinkView {
         match self.links.lock().get(&node) {
             Some(link) => link.view(now_ms),
-            None => LinkView { lag_ms: since(self.started_at_ms, now_ms), ..LinkView::default() },
+            None => Link { heard_at_ms: self.started_at_ms, ..Link::default() }.view(now_ms),
         }
     }
 
     /// The links of all nodes that were heard since the start.
     pub fn views(&self, now_ms: TimeMs) -> Vec<(NodeId, LinkView)> {
         self.links.lock().iter().map(|(node, link)| (*node, link.view(now_ms))).collect()
+    }
+}
+
+impl LinkView {
+    /// Takes over what another machine refused the node with, if that came behind the session and behind the own reason.
+    pub fn heed(&mut self, other: LinkView) {
+        let LinkView { refused, refused_ms: Some(refused_ms), .. } = other else { return };
+        let is_over = self.connected && self.since_ms <= refused_ms;
+        if !is_over && self.refused_ms.is_none_or(|own_ms| refused_ms < own_ms) {
+            (self.refused, self.refused_ms) = (refused, Some(refused_ms));
+        }
     }
 }
 
@@ -147,8 +172,10 @@ impl Link {
             (true, false) => since(self.newest_at_ms.unwrap_or(self.heard_at_ms), now_ms),
         };
         let Link { connected, schema_version, down_acked, refused, feed_stopped, .. } = self.clone();
+        let since_ms = since(if connected { self.opened_at_ms } else { self.heard_at_ms }, now_ms);
         let schema_version = connected.then_some(schema_version);
-        LinkView { connected, schema_version, down_acked, lag_ms, refused, feed_stopped }
+        let (refused, refused_ms) = refused.map(|(why, at_ms)| (why, since(at_ms, now_ms))).unzip();
+        LinkView { connected, since_ms, schema_version, down_acked, lag_ms, refused, refused_ms, feed_stopped }
     }
 }
 

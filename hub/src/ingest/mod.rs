@@ -179,7 +179,7 @@ impl HubStore for NodeGate {
 
     fn refused(&self, node: NodeId, refusal: &RefusalV1) {
         metrics::counter!("jikai_sessions_refused_total").increment(1);
-        self.links.refused(node, refusal.to_string());
+        self.links.refused(node, refusal.to_string(), self.sequencer.now_ms());
     }
 }
 

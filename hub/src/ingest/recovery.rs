@@ -62,6 +62,9 @@ pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, R
         let why = "this store is not the one that the hub's copy knows, see `jikai-hub restore --status`";
         return Err(RefusalV1::Unavailable { why: why.into() });
     }
+    if hello.epoch > epoch {
+        check_has_slice(hello)?;
+    }
     check_up(hello.up_head, up)?;
     if hello.epoch > epoch {
         meet_store(gate, hello).await?;
@@ -81,6 +84,18 @@ pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, R
     });
     let welcome = Welcome { up, hub_generation, endpoints: Vec::new() };
     Ok(Admission { welcome, down_head, revocations: gate.sequencer.revocations() })
+}
+
+/// One that waits for its slice has no log, and was told nothing: what the store before it returns must not be given up for it.
+fn check_has_slice(hello: &Hello) -> Result<(), RefusalV1> {
+    match hello.down == Cursor::START {
+        false => Ok(()),
+        true => {
+            let why = "this store took its node's place since the hub's copy was made, and has not received its slice: once the hub has \
+                       recovered, replace the node anew";
+            Err(RefusalV1::Unavailable { why: why.into() })
+        }
+    }
 }
 
 /// A store that took the node's place since the copy is the node's: it holds the log from its beginning, and what it was told.

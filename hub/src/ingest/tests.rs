@@ -423,6 +423,31 @@ async fn the_feed_of_a_node_stops_in_front_of_what_it_cannot_read_and_its_own_lo
     assert_eq!(told(&gate, log.node), None, "it may be elsewhere, with another build");
 }
 
+fn begin_recovery() -> Command {
+    let (machine, said_at_ms) = (MachineNo::new(1).unwrap(), TimeMs::from_ms(NOW_MS));
+    Command::Recovery(RecoveryCommand::Begin { machine, said_at_ms })
+}
+
+#[tokio::test]
+async fn a_store_that_took_its_nodes_place_since_the_copy_is_met_once_it_has_its_slice() {
+    let hub = Running::set_up().await;
+    let (gate, log) = (gate(&hub), NodeLog::new(1));
+    gate.admit(hello(&log)).await.unwrap();
+    hub.ask(begin_recovery()).await;
+    let later = |incarnation, down| Hello { incarnation, epoch: 2, down, ..hello(&log) };
+    let has_slice = Cursor { next_seq: 2, hash: ChainHash::GENESIS };
+    let refusal = refused(&gate, later([7; 16], Cursor::START)).await;
+    assert!(refusal.to_string().contains("has not received its slice"), "{refusal}");
+    gate.admit(hello(&log)).await.expect("the store that the copy knows is the node's still");
+    gate.admit(later([7; 16], has_slice)).await.unwrap();
+    assert_eq!(refused(&gate, hello(&log)).await, RefusalV1::Fenced { node: log.node, ours: 2, theirs: 1 });
+    let refusal = refused(&gate, later([8; 16], has_slice)).await;
+    assert!(refusal.to_string().contains("not the one that the hub's copy knows"), "{refusal}");
+    assert!(!refusal.is_fence(), "a person decides");
+    let no_slice = crate::ingest::slices::open(&gate, log.node, true).await.unwrap_err();
+    assert!(no_slice.contains("ask again later"), "{no_slice}");
+}
+
 #[tokio::test]
 async fn a_node_that_was_left_out_of_a_recovery_is_shut_out_if_it_had_received_more_and_goes_on_if_not() {
     let hub = Running::set_up().await;
@@ -431,11 +456,9 @@ async fn a_node_that_was_left_out_of_a_recovery_is_shut_out_if_it_had_received_m
     let head = hub.sequencer.heads().head(node(1));
     let ahead = || Hello { down: Cursor { next_seq: head + 5, hash: ChainHash::GENESIS }, ..hello(&log) };
     assert!(matches!(refused(&gate, ahead()).await, RefusalV1::HubBehind { .. }), "nobody was left out yet");
-    let (machine, said_at_ms) = (MachineNo::new(1).unwrap(), TimeMs::from_ms(NOW_MS));
-    let begin = RecoveryCommand::Begin { machine, said_at_ms };
     let finish = RecoveryCommand::Finish { without: vec![log.node] };
-    for command in [begin, finish] {
-        let done = hub.ask(Command::Recovery(command)).await;
+    for command in [begin_recovery(), Command::Recovery(finish)] {
+        let done = hub.ask(command).await;
         assert!(matches!(done, Outcome::Done { .. }), "{done:?}");
     }
     let row = hub.pool.read(|store| RecoveryRow::read(store)).await.unwrap().unwrap().unwrap();

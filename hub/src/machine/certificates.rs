@@ -22,7 +22,8 @@ const RENEWALS_WITHIN_MS: i64 = 86_400_000;
 /// Longest certificate that is kept. Bytes.
 const CERTIFICATE_BYTES_MAX: usize = 16 * 1024;
 
-const COLUMNS: &str = "serial, node, not_after_ms, revoked, issued_at_ms, renews, superseded_by";
+const COLUMNS: &str = "serial, node, not_after_ms, revoked, issued_at_ms, renews, superseded_by, \
+    EXISTS (SELECT 1 FROM node_epoch e WHERE e.node = certificate.node AND e.replaced_at_ms > certificate.issued_at_ms)";
 
 /// A certificate of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct CertificateRow {
     pub renews: Option<String>,
     /// Serial number of the one that took its place.
     pub superseded_by: Option<String>,
+    /// Whether it is of a store that another one took the place of: without that store it opens nothing.
+    pub of_earlier_store: bool,
 }
 
 /// What certificate ?2 of node ?1 takes the place of: the one that was shown for it, and others that were given for that one.
@@ -69,7 +72,7 @@ impl CertificateRow {
     ) -> Result<Option<(Self, String)>, rusqlite::Error> {
         let sql = format!("SELECT {COLUMNS}, certificate_pem FROM certificate WHERE node = ?1 AND request_hash = ?2");
         let mut statement = store.prepare_cached(&sql)?;
-        let row = |row: &Row<'_>| Ok((CertificateRow::from_row(row)?, row.get(7)?));
+        let row = |row: &Row<'_>| Ok((CertificateRow::from_row(row)?, row.get(8)?));
         statement.query_row((node.get(), request_hash), row).optional()
     }
 
@@ -107,6 +110,7 @@ impl CertificateRow {
             issued_at_ms: row.get::<_, Option<i64>>(4)?.map(TimeMs::from_ms),
             renews: row.get(5)?,
             superseded_by: row.get(6)?,
+            of_earlier_store: row.get(7)?,
         })
     }
 }

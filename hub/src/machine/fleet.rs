@@ -105,9 +105,7 @@ impl Machine<'_> {
         let (next_seq, hash) = known.map_or((1, ChainHash::GENESIS), |known| (known.next_seq, known.hash));
         // After this point the command must succeed.
         self.fence_certificates(stamp, node, reason)?;
-        for forgotten in ["node_run", "node_claim", "node_clone"] {
-            self.tx.prepare_cached(&format!("DELETE FROM {forgotten} WHERE node = ?1"))?.execute([node.get()])?;
-        }
+        self.forget_runs(node)?;
         let reason = reason.to_string();
         self.emit(stamp, EventBody::Node(NodeEvent::Retired { node, next_seq, hash, reason }))?;
         self.feeds.retire(node);

@@ -128,13 +128,20 @@ impl Machine<'_> {
         self.cursors.insert(node, Some(next));
         let (replaced_at_ms, reason) = (stamp.at_ms, reason.to_string());
         EpochRow { node: node.get(), epoch, next_seq, hash, replaced_at_ms, reason: reason.clone() }.insert(self.tx)?;
-        for forgotten in ["node_run", "node_claim", "node_clone", "recovery_node"] {
-            self.tx.prepare_cached(&format!("DELETE FROM {forgotten} WHERE node = ?1"))?.execute([node.get()])?;
-        }
+        self.forget_runs(node)?;
+        self.tx.prepare_cached("DELETE FROM recovery_node WHERE node = ?1")?.execute([node.get()])?;
         // What is open looks whether it may go on.
         self.revoked = true;
         self.emit(stamp, EventBody::Node(NodeEvent::Replaced { node, epoch, next_seq, hash, reason }))?;
         Ok(Outcome::Replaced { epoch, next_seq, hash })
+    }
+
+    /// Runs and copies were those of a store that is not the node's any more.
+    pub(super) fn forget_runs(&mut self, node: NodeId) -> Result<(), StorageError> {
+        for forgotten in ["node_run", "node_claim", "node_clone"] {
+            self.tx.prepare_cached(&format!("DELETE FROM {forgotten} WHERE node = ?1"))?.execute([node.get()])?;
+        }
+        Ok(())
     }
 
     fn begin_run(

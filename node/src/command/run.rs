@@ -35,8 +35,8 @@ use crate::secrets::secrets_place;
 use crate::session::{Challenges, Hashing, Sessions};
 use crate::store::{self, DownCursor, Joining, ReadPool, StoreIdentity};
 use crate::uplink::{
-    Contact, HubAcked, HubGeneration, HubMemory, HubRoutes, LinkState, Returning, Runs, UplinkStore, fetch_keys,
-    keep_acked, keep_contact, keep_gauges, keep_reached, return_feed,
+    Contact, HubAcked, HubGeneration, HubMemory, HubRoutes, LinkState, REPLACED, Returning, Runs, UplinkStore,
+    fetch_keys, keep_acked, keep_contact, keep_gauges, keep_reached, return_feed,
 };
 use crate::writer::{Clock, Writer};
 
@@ -243,7 +243,9 @@ fn start_clock() -> (Arc<SteadyClock>, Clock) {
 fn last_link(data: &Path, is_new: bool, now_ms: TimeMs, memory: HubMemory) -> LinkState {
     let contact = Contact::load(data, is_new, now_ms);
     let HubMemory { acked_seq, forgot: hub_forgot, .. } = memory;
-    LinkState { left_at_ms: contact.at_ms, fenced: contact.fenced, acked_seq, hub_forgot, ..LinkState::default() }
+    let Contact { at_ms: left_at_ms, fenced, replaced } = contact;
+    let refused = replaced.then(|| REPLACED.to_owned());
+    LinkState { left_at_ms, fenced, replaced, refused, acked_seq, hub_forgot, ..LinkState::default() }
 }
 
 fn ways_to_the_hub(store: &rusqlite::Connection, config: &Config) -> anyhow::Result<(HubRoutes, UplinkOptions)> {

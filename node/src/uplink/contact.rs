@@ -1,5 +1,5 @@
 //! When the hub was heard last, and whether it fenced this store, kept over restarts: a node that was cut off too long no
-//! longer knows who was put out of use, and a fenced one must not serve until the hub takes it back.
+//! longer knows who was put out of use, and a fenced one must not serve until the hub takes it back; a replaced one never.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::LinkState;
 use crate::writer::Clock;
 
-/// File with the time, Unix ms, and the word [`FENCED`] where the hub refused the store for good.
+/// File with the time, Unix ms, and the word [`FENCED`] where the hub refused the store for good, or [`REPLACED`] where another one has
+/// taken its place.
 const FILE: &str = "hub-contact";
 const FENCED: &str = "fenced";
+const REPLACED: &str = "replaced";
 /// How often it is written while nothing changes.
 const EVERY: Duration = Duration::from_secs(60);
 
@@ -25,27 +27,36 @@ pub struct Contact {
     pub at_ms: TimeMs,
     /// Whether it fenced this store.
     pub fenced: bool,
+    /// Whether it did so because another one has taken this one's place.
+    pub replaced: bool,
 }
 
 impl Contact {
     /// What the file in `data` tells. A store that has not met the hub yet (`is_new`) counts from now; one that has, and
     /// whose file is gone or damaged, was heard never: it trusts nobody until the hub answers.
     pub fn load(data: &Path, is_new: bool, now_ms: TimeMs) -> Contact {
-        let unknown = Contact { at_ms: if is_new { now_ms } else { TimeMs::from_ms(0) }, fenced: false };
+        let at_ms = if is_new { now_ms } else { TimeMs::from_ms(0) };
+        let unknown = Contact { at_ms, fenced: false, replaced: false };
         let Ok(text) = std::fs::read_to_string(data.join(FILE)) else { return unknown };
         let (at_ms, mark) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
         match (at_ms.parse(), mark) {
-            (Ok(at_ms), "" | FENCED) => Contact { at_ms: TimeMs::from_ms(at_ms), fenced: mark == FENCED },
+            (Ok(at_ms), "" | FENCED | REPLACED) => {
+                Contact { at_ms: TimeMs::from_ms(at_ms), fenced: !mark.is_empty(), replaced: mark == REPLACED }
+            }
             _ => unknown,
         }
     }
 
     fn of(link: &LinkState, now_ms: TimeMs) -> Contact {
-        Contact { at_ms: link.contact_at_ms(now_ms), fenced: link.fenced }
+        Contact { at_ms: link.contact_at_ms(now_ms), fenced: link.fenced, replaced: link.replaced }
     }
 
     fn text(self) -> String {
-        let mark = if self.fenced { FENCED } else { "" };
+        let mark = match (self.replaced, self.fenced) {
+            (true, _) => REPLACED,
+            (false, true) => FENCED,
+            (false, false) => "",
+        };
         format!("{} {mark}", self.at_ms.ms())
     }
 }
@@ -68,7 +79,7 @@ pub async fn keep_contact(
         }
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
-            Ok(_) = link.wait_for(|state| state.fenced != contact.fenced) => {}
+            Ok(_) = link.wait_for(|state| (state.fenced, state.replaced) != (contact.fenced, contact.replaced)) => {}
             () = cancelled.cancelled() => return,
         }
     }
@@ -96,18 +107,21 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let left = LinkState { left_at_ms: TimeMs::from_ms(500), ..LinkState::default() };
         keep(data.path(), left.clone()).await;
-        let contact = Contact { at_ms: TimeMs::from_ms(500), fenced: false };
+        let contact = Contact { at_ms: TimeMs::from_ms(500), fenced: false, replaced: false };
         assert_eq!(Contact::load(data.path(), false, now()), contact);
-        keep(data.path(), LinkState { fenced: true, ..left }).await;
+        let fenced = LinkState { fenced: true, ..left };
+        keep(data.path(), fenced.clone()).await;
         assert_eq!(Contact::load(data.path(), false, now()), Contact { fenced: true, ..contact });
+        keep(data.path(), LinkState { replaced: true, ..fenced }).await;
+        assert_eq!(Contact::load(data.path(), false, now()), Contact { fenced: true, replaced: true, ..contact });
         keep(data.path(), LinkState { connected: true, ..LinkState::default() }).await;
-        assert_eq!(Contact::load(data.path(), false, now()), Contact { at_ms: now(), fenced: false });
+        assert_eq!(Contact::load(data.path(), false, now()), Contact { at_ms: now(), ..contact });
     }
 
     #[test]
     fn without_a_readable_file_only_a_new_store_counts_from_now() {
         let data = tempfile::tempdir().unwrap();
-        let at = |at_ms| Contact { at_ms: TimeMs::from_ms(at_ms), fenced: false };
+        let at = |at_ms| Contact { at_ms: TimeMs::from_ms(at_ms), fenced: false, replaced: false };
         assert_eq!(Contact::load(data.path(), true, now()), at(900));
         assert_eq!(Contact::load(data.path(), false, now()), at(0));
         for damaged in ["", "soon", "5 x", "\u{0}\u{0}"] {

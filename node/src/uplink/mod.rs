@@ -24,6 +24,9 @@ pub use routes::HubRoutes;
 pub use runs::Runs;
 pub use store::UplinkStore;
 
+/// Why a store that was replaced serves nobody, and greets nobody.
+pub const REPLACED: &str = "another store has taken the place of this one, which greets no hub any more; keep its disk for `jikai-node salvage`";
+
 /// How the link stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LinkState {
@@ -37,6 +40,9 @@ pub struct LinkState {
     pub refused: Option<String>,
     /// Whether that refusal says that this store must not serve. Kept over restarts; a session that opens ends it.
     pub fenced: bool,
+    /// Whether it said that another store has taken this one's place. That stays true at every hub, so no hub is greeted any more: one
+    /// that was put back from an older copy would take this store for the node's. Kept over restarts.
+    pub replaced: bool,
     /// How far the hub's feed was applied: what is new may name batches whose keys are missing.
     pub down_next_seq: u64,
     /// When the link was open last; means nothing while it is open.

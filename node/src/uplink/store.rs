@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::routes::{changes_routes, routes};
-use super::{HubAcked, HubGeneration, HubRoutes, LinkState, Runs};
+use super::{HubAcked, HubGeneration, HubRoutes, LinkState, REPLACED, Runs};
 use crate::directory::{DirectoryBoard, changes_directory};
 use crate::handoff::Moved;
 use crate::session::{Ended, Sessions};
@@ -245,6 +245,9 @@ fn is_here_again(handoff: &HandoffEvent) -> bool {
 impl NodeStore for UplinkStore {
     fn hello(&self) -> Future<'_, Result<Hello, LogError>> {
         Box::pin(async {
+            if self.link.borrow().replaced {
+                return Err(LogError(REPLACED.into()));
+            }
             let head = *self.writer.head().borrow();
             let down = self.read(DownCursor::load).await?;
             Ok(Hello {
@@ -330,6 +333,7 @@ impl NodeStore for UplinkStore {
                     tracing::error!(%refusal, hint = refusal.hint(), "this store is fenced: no terminal is served any more");
                     state.fenced = true;
                 }
+                state.replaced |= matches!(refusal, RefusalV1::Fenced { .. });
             }
         });
     }

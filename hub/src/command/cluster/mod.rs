@@ -239,7 +239,8 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
     let (mut closest, mut looks_left) = (u64::MAX, LOOKS_MAX);
     loop {
-        let found = places(client, machine).await?;
+        // A look that fails is one without a result.
+        let found = places(client, machine).await.unwrap_or_default();
         found.into_iter().for_each(|places| show_progress(places, &bar));
         let behind = found.map(|(all, has)| all.saturating_sub(has));
         match behind {
@@ -250,6 +251,11 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
         if looks_left == 0 || tokio::time::Instant::now() > deadline {
             match behind {
                 None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
+                Some(behind) if looks_left > 0 => {
+                    bail!(
+                        "machine {machine} is {behind} entries behind and comes closer slowly: ask again when it has caught up"
+                    )
+                }
                 Some(behind) => bail!(
                     "machine {machine} is {behind} entries behind and comes no closer: it is too slow, or busy; try later"
                 ),

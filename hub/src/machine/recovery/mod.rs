@@ -86,6 +86,8 @@ pub struct RecoveryNodeRow {
     pub events: u64,
     /// Epoch of its store, where the copy does not know that it took the node's place.
     pub met_epoch: Option<u32>,
+    /// Newest event of the hub that the store before it had returned, and proven to its end; 0 where it had not.
+    pub proven_seq: u64,
 }
 
 impl RecoveryRow {
@@ -127,8 +129,9 @@ impl RecoveryRow {
 impl RecoveryNodeRow {
     /// All nodes of the recovery, by number.
     pub fn list(store: &Connection) -> Result<Vec<Self>, rusqlite::Error> {
-        let mut statement = store
-            .prepare_cached("SELECT node, state, next_seq, hash, events, met_epoch FROM recovery_node ORDER BY node")?;
+        let mut statement = store.prepare_cached(
+            "SELECT node, state, next_seq, hash, events, met_epoch, proven_seq FROM recovery_node ORDER BY node",
+        )?;
         let rows = statement.query_map([], Self::of)?;
         rows.collect()
     }
@@ -146,7 +149,8 @@ impl RecoveryNodeRow {
         node: NodeId,
         of_all: &mut Option<(u64, ChainHash)>,
     ) -> Result<Self, rusqlite::Error> {
-        let sql = "SELECT node, state, next_seq, hash, events, met_epoch FROM recovery_node WHERE node = ?1";
+        let sql =
+            "SELECT node, state, next_seq, hash, events, met_epoch, proven_seq FROM recovery_node WHERE node = ?1";
         if let Some(row) = store.prepare_cached(sql)?.query_row([node.get()], Self::of).optional()? {
             return Ok(row);
         }
@@ -157,7 +161,15 @@ impl RecoveryNodeRow {
             Some(head) => head,
             None => *of_all.insert(returns::for_all(store, u64::MAX)?),
         };
-        Ok(RecoveryNodeRow { node, state: NodeReturn::Awaited, next_seq, hash, events: 0, met_epoch: None })
+        Ok(RecoveryNodeRow {
+            node,
+            state: NodeReturn::Awaited,
+            next_seq,
+            hash,
+            events: 0,
+            met_epoch: None,
+            proven_seq: 0,
+        })
     }
 
     /// Whether a node is a part of the recovery. Who ever connected is; another one becomes a part when it returns, or when another node
@@ -181,6 +193,7 @@ impl RecoveryNodeRow {
             hash: ChainHash::from_bytes(row.get(3)?),
             events: row.get::<_, i64>(4)? as u64,
             met_epoch: row.get(5)?,
+            proven_seq: row.get::<_, i64>(6)? as u64,
         })
     }
 
@@ -191,10 +204,12 @@ impl RecoveryNodeRow {
             NodeReturn::LeftOut => 3,
             NodeReturn::Differs => 4,
         };
-        let sql = "INSERT OR REPLACE INTO recovery_node (node, state, next_seq, hash, events, met_epoch) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql = "INSERT OR REPLACE INTO recovery_node (node, state, next_seq, hash, events, met_epoch, proven_seq) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         let (node, next_seq, events) = (self.node.get(), self.next_seq as i64, self.events as i64);
-        store.prepare_cached(sql)?.execute((node, state, next_seq, self.hash.as_bytes(), events, self.met_epoch))?;
+        let (met_epoch, proven_seq) = (self.met_epoch, self.proven_seq as i64);
+        let row = (node, state, next_seq, self.hash.as_bytes(), events, met_epoch, proven_seq);
+        store.prepare_cached(sql)?.execute(row)?;
         Ok(())
     }
 }
@@ -285,8 +300,9 @@ impl Machine<'_> {
         }
         // After this point the command must succeed.
         for left_out in nodes.iter().filter(|row| row.state == NodeReturn::LeftOut) {
-            // What they returned was not proven to the end.
-            self.tx.prepare_cached("DELETE FROM recovery_event WHERE node = ?1")?.execute([left_out.node.get()])?;
+            // What they returned was not proven to the end, but for what an earlier store of theirs did.
+            let unproven = "DELETE FROM recovery_event WHERE node = ?1 AND hub_seq > ?2";
+            self.tx.prepare_cached(unproven)?.execute((left_out.node.get(), left_out.proven_seq as i64))?;
             left_out.save(self.tx)?;
         }
         self.tx.execute("UPDATE recovery SET state = 2", [])?;

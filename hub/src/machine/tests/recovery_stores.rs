@@ -6,7 +6,7 @@ use jikai_schema::event::{EventBody, NodeEvent};
 use jikai_schema::id::NodeId;
 
 use super::recovery::*;
-use crate::machine::{EpochRow, NodeCursor, NodeReturn};
+use crate::machine::{EpochRow, NodeCursor, NodeReturn, clone_refused_at_ms};
 use crate::province::*;
 
 /// Identity of the store that takes the place of the first one.
@@ -65,7 +65,7 @@ fn a_store_is_met_by_a_later_epoch_alone_and_while_nodes_are_awaited() {
     let mut hub = connected();
     assert_eq!(hub.refuse(Command::Recovery(meet(node(1), 2))).code(), "not_recovering");
     begin(&mut hub);
-    for (of, epoch) in [(node(1), 0), (node(1), 1), (NodeId::HUB, 2)] {
+    for (of, epoch) in [(node(1), 0), (node(1), 1), (node(1), 1_002), (node(1), u32::MAX), (NodeId::HUB, 2)] {
         assert_eq!(hub.refuse(Command::Recovery(meet(of, epoch))), Refusal::Incarnation { node: of }, "epoch {epoch}");
     }
     ask_recovery(&mut hub, meet(node(1), 3));
@@ -117,4 +117,50 @@ fn a_node_that_came_and_was_replaced_since_the_copy_returns_as_well() {
     assert_eq!(EpochRow::newest(&hub.state, node(3)).unwrap(), 2);
     let log = NodeLog { incarnation: LATER, ..NodeLog::new(3) }.batch(Vec::new());
     assert!(matches!(hub.ask(Command::IngestEvents(log)), Outcome::Ingested { .. }), "it registers as any store");
+}
+
+#[test]
+fn what_the_store_before_had_proven_is_merged_though_the_later_one_is_left_out() {
+    let mut lost = connected();
+    lost.ask(ship(3, 13_010_002, 4..=6));
+    let of_older = feed_of(&lost, 1);
+    let mut hub = connected();
+    begin(&mut hub);
+    return_all(&mut hub, 1, &of_older);
+    ask_recovery(&mut hub, meet(node(1), 2));
+    // The later one begins to return what nobody proves.
+    lost.ask(Command::CreditDeposits(vec![deposit(71, 13_010_001, "900.00")]));
+    lost.ask(Command::CreditDeposits(vec![deposit(72, 13_010_001, "80.00")]));
+    let RecoveryCommand::Return(mut part) = return_of_later(&hub, 1, &feed_of(&lost, 1)) else { panic!("no return") };
+    part.events.truncate(1);
+    ask_recovery(&mut hub, RecoveryCommand::Return(part));
+    return_all(&mut hub, 2, &feed_of(&lost, 2));
+    finish(&mut hub, &[1]);
+    let row = merge(&mut hub);
+    assert_eq!((row.recovered, row.conflicts), (3, 0), "three packs were shipped");
+    assert_eq!(feed_of(&hub, 1), of_older);
+}
+
+#[test]
+fn copies_of_the_store_before_are_not_told_of_the_later_one() {
+    let mut hub = connected();
+    let (node, run) = (node(1), [4; 16]);
+    hub.ask(Command::Node(NodeCommand::NoteClone { node, run }));
+    begin(&mut hub);
+    ask_recovery(&mut hub, meet(node, 2));
+    assert_eq!(clone_refused_at_ms(&hub.state, node).unwrap(), None);
+}
+
+#[test]
+fn of_a_met_store_whose_node_nobody_returned_nothing_stays() {
+    let mut hub = connected();
+    begin(&mut hub);
+    ask_recovery(&mut hub, meet(node(3), 2));
+    for number in [1, 2] {
+        let feed = feed_of(&hub, number);
+        return_all(&mut hub, number, &feed);
+    }
+    finish(&mut hub, &[3]);
+    merge(&mut hub);
+    assert_eq!((EpochRow::newest(&hub.state, node(3)).unwrap(), replacements(&hub)), (1, 0));
 }

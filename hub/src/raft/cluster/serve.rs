@@ -1,19 +1,14 @@
 //! Answers what the peers ask.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::Instant;
 
 use super::Shared;
 use crate::raft::network::{Call, Handler, Reply, Request};
+use crate::raft::settings::PAYLOAD_ENTRIES_MAX;
 use crate::raft::types::{InstanceId, Types};
-
-/// Entries in one message that are more than come in meanwhile: whoever gets so many catches up.
-const CATCH_UP_ENTRIES: usize = 64;
-/// Longest rest of a machine that catches up.
-const REST_MAX: Duration = Duration::from_secs(1);
 
 /// The machine, as long as it runs. Weak: calls under way do not keep a stopped machine's files open.
 pub(super) struct Served(pub Weak<Shared>);
@@ -49,9 +44,11 @@ impl Shared {
     }
 
     /// A machine that has no vote and catches up rests as long as it worked, before it asks for more by its reply: others serve
-    /// meanwhile, and share the leader's time with it. One whose vote may be needed goes on as fast as it can.
+    /// meanwhile, and share the leader's time with it. Not beyond the patience of the sender's engine, a heartbeat. One whose vote may
+    /// be needed goes on as fast as it can.
     async fn take_in(&self, append: AppendEntriesRequest<Types>) -> Reply {
-        let (is_catching_up, began) = (append.entries.len() >= CATCH_UP_ENTRIES, Instant::now());
+        // Fewer come where there are no more.
+        let (is_catching_up, began) = (append.entries.len() >= PAYLOAD_ENTRIES_MAX, Instant::now());
         let reply = match self.raft.append_entries(append).await {
             Ok(response) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
@@ -62,7 +59,8 @@ impl Shared {
             Err(fatal) => Reply::Failed(fatal.to_string()),
         };
         if is_catching_up && self.membership().voter_ids().all(|voter| voter != self.id) {
-            tokio::time::sleep(began.elapsed().min(REST_MAX)).await;
+            let worked = began.elapsed();
+            tokio::time::sleep(worked.min((self.settings.heartbeat * 3 / 4).saturating_sub(worked))).await;
         }
         reply
     }

@@ -336,7 +336,8 @@ impl Machines {
     /// What the machines that serve say of the nodes. Each tells of the nodes of all.
     pub async fn nodes(&self) -> Result<Vec<Value>> {
         let asked = self.list.iter().find(|machine| machine.is_asked()).context("no machine serves")?;
-        let answer = asked.service(ASK_LIMIT)?.get_json("/v1/nodes").await?;
+        // What it has not applied yet it would not miss.
+        let answer = asked.service(ASK_LIMIT)?.get_json("/v1/nodes?consistent=true").await?;
         answer["nodes"].as_array().cloned().context("the hub's reply lists no nodes")
     }
 
