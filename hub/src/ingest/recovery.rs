@@ -48,10 +48,17 @@ pub(super) async fn is_on(gate: &NodeGate) -> Result<bool, RefusalV1> {
 /// It ends with the recovery, so that the node greets the hub that has its feed again.
 pub(super) async fn admit(gate: &NodeGate, hello: &Hello) -> Result<Admission, RefusalV1> {
     let (node, down_seq) = (hello.node, hello.down.next_seq - 1);
-    let known = gate.read(move |store| Ok((NodeCursor::load(store, node)?, EpochRow::newest(store, node)?))).await;
-    let (cursor, epoch) = known.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
+    let known = gate.read(move |store| {
+        let met_epoch = RecoveryNodeRow::place(store, node)?.met_epoch;
+        Ok((NodeCursor::load(store, node)?, EpochRow::newest(store, node)?, met_epoch))
+    });
+    let (cursor, epoch, met_epoch) = known.await.map_err(|error| RefusalV1::Unavailable { why: error.to_string() })?;
     if hello.epoch < epoch {
-        return Err(RefusalV1::Fenced { node, ours: epoch, theirs: hello.epoch });
+        // By the word of a store that was met a person may see that it was the wrong one: this one is not shut out for ever.
+        return Err(match met_epoch == Some(epoch) {
+            true => RefusalV1::Incarnation { node },
+            false => RefusalV1::Fenced { node, ours: epoch, theirs: hello.epoch },
+        });
     }
     let up = match cursor {
         Some(NodeCursor { next_seq, hash, .. }) => Cursor { next_seq, hash },
@@ -91,8 +98,8 @@ fn check_has_slice(hello: &Hello) -> Result<(), RefusalV1> {
     match hello.down == Cursor::START {
         false => Ok(()),
         true => {
-            let why = "this store took its node's place since the hub's copy was made, and has not received its slice: once the hub has \
-                       recovered, replace the node anew";
+            let why = "this store took its node's place since the hub's copy was made, and has not received its slice: start the store \
+                       before it, if that is there (README: a hub put back), or replace the node anew once the hub has recovered";
             Err(RefusalV1::Unavailable { why: why.into() })
         }
     }

@@ -440,12 +440,11 @@ async fn a_store_that_took_its_nodes_place_since_the_copy_is_met_once_it_has_its
     assert!(refusal.to_string().contains("has not received its slice"), "{refusal}");
     gate.admit(hello(&log)).await.expect("the store that the copy knows is the node's still");
     gate.admit(later([7; 16], has_slice)).await.unwrap();
-    assert_eq!(refused(&gate, hello(&log)).await, RefusalV1::Fenced { node: log.node, ours: 2, theirs: 1 });
+    // Not for ever: the later one may have been the wrong one, and the copy be put back once more.
+    assert_eq!(refused(&gate, hello(&log)).await, RefusalV1::Incarnation { node: log.node });
     let refusal = refused(&gate, later([8; 16], has_slice)).await;
     assert!(refusal.to_string().contains("not the one that the hub's copy knows"), "{refusal}");
     assert!(!refusal.is_fence(), "a person decides");
-    let no_slice = crate::ingest::slices::open(&gate, log.node, true).await.unwrap_err();
-    assert!(no_slice.contains("ask again later"), "{no_slice}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jikai_schema::event::MachineState;
 use jikai_schema::id::NodeId;
@@ -70,13 +71,17 @@ impl Machines {
             is_used && !row.voter_only && row.machine != self.number
         };
         let others: Vec<u16> = rows?.into_iter().filter(serves).map(|row| row.machine).collect();
-        let asked = others.iter().map(|machine| cluster.links_of(u64::from(*machine), ANSWER_WAIT));
+        let asked = others.iter().map(async |machine| {
+            let told = cluster.links_of(u64::from(*machine), ANSWER_WAIT).await;
+            (told.map_err(|error| error.to_string()).and_then(|told| decoded(&told)), Instant::now())
+        });
         let told = futures_util::future::join_all(asked).await;
         let mut links = NodeLinks::default();
         links.take(self.number, own.views(self.sequencer.now_ms()));
-        for (machine, told) in others.into_iter().zip(told) {
-            match told.map_err(|error| error.to_string()).and_then(|told| decoded(&told)) {
-                Ok(told) => links.take(machine, told),
+        for (machine, (told, at)) in others.into_iter().zip(told) {
+            match told {
+                // Others were waited for meanwhile.
+                Ok(told) => links.take(machine, aged(told, at.elapsed())),
                 Err(why) => {
                     tracing::info!(machine, why, "a machine does not tell of its nodes");
                     links.silent.push(machine);
@@ -85,6 +90,16 @@ impl Machines {
         }
         Ok(links)
     }
+}
+
+/// What was told so long ago.
+fn aged(mut told: Vec<(NodeId, LinkView)>, ago: Duration) -> Vec<(NodeId, LinkView)> {
+    let ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+    for (_, view) in &mut told {
+        view.since_ms = view.since_ms.saturating_add(ms);
+        view.refused_ms = view.refused_ms.map(|refused_ms| refused_ms.saturating_add(ms));
+    }
+    told
 }
 
 fn rank(view: &LinkView) -> (bool, i64) {

@@ -239,27 +239,18 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
     let (mut closest, mut looks_left) = (u64::MAX, LOOKS_MAX);
     loop {
-        // A look that fails is one without a result.
-        let found = places(client, machine).await.unwrap_or_default();
-        found.into_iter().for_each(|places| show_progress(places, &bar));
-        let behind = found.map(|(all, has)| all.saturating_sub(has));
+        // One that fails may be followed by one that does not.
+        let looked = places(client, machine).await;
+        looked.iter().flatten().for_each(|places| show_progress(*places, &bar));
+        let behind = looked.iter().flatten().next().map(|(all, has)| all.saturating_sub(*has));
         match behind {
             Some(behind) if behind <= NEARLY => break,
             Some(behind) if behind < closest => (closest, looks_left) = (behind, LOOKS_MAX),
             _ => looks_left -= 1,
         }
         if looks_left == 0 || tokio::time::Instant::now() > deadline {
-            match behind {
-                None => bail!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
-                Some(behind) if looks_left > 0 => {
-                    bail!(
-                        "machine {machine} is {behind} entries behind and comes closer slowly: ask again when it has caught up"
-                    )
-                }
-                Some(behind) => bail!(
-                    "machine {machine} is {behind} entries behind and comes no closer: it is too slow, or busy; try later"
-                ),
-            }
+            looked?;
+            bail!("{}", given_up(machine, behind, looks_left > 0));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -267,6 +258,19 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
     client.post_json(&format!("{}/promotion", path(machine)), &json!({})).await?;
     println!("Machine {machine} votes.");
     Ok(())
+}
+
+/// Why a machine that is `behind` by so many entries gets no vote now.
+fn given_up(machine: u16, behind: Option<u64>, comes_closer: bool) -> String {
+    match (behind, comes_closer) {
+        (None, _) => format!("machine {machine} does not answer, or was not taken in: jikai-hub cluster add"),
+        (Some(behind), true) => format!(
+            "machine {machine} is {behind} entries behind and comes closer slowly: ask again when it has caught up"
+        ),
+        (Some(behind), false) => format!(
+            "machine {machine} is {behind} entries behind and comes no closer: it is too slow, or busy; try later"
+        ),
+    }
 }
 
 async fn drain(client: &Client, machine: u16, undo: bool) -> anyhow::Result<()> {

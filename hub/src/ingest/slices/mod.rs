@@ -23,7 +23,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use super::{NodeGate, recovery};
+use super::NodeGate;
 use crate::machine::{NodeCursor, NodeHistory};
 
 /// Transfers at once: each holds a reading connection and keeps old pages of the state from being reused.
@@ -77,9 +77,6 @@ struct Parts {
 
 /// Begins to read a node's slice, with its feed or without, and tells where it stands.
 pub(super) async fn open(gate: &NodeGate, node: NodeId, with_feed: bool) -> Result<HubReply, String> {
-    if recovery::is_on(gate).await.map_err(|refusal| refusal.to_string())? {
-        return Err("the hub is getting back what its nodes had received: ask again later".to_owned());
-    }
     // The one before is of no use any more, and its place is needed.
     gate.slices.transfers.lock().remove(&node);
     let permit = tokio::time::timeout(PART_WAIT, gate.slices.running.clone().acquire_owned()).await;

@@ -105,9 +105,10 @@ impl Machine<'_> {
                    EXISTS (SELECT 1 FROM recovery_event WHERE node = ?1 AND hub_seq > ?2)";
         let mut statement = self.tx.prepare_cached(sql)?;
         let (mut having, mut missing) = (0, 0);
-        for row in RecoveryNodeRow::list(self.tx)?.iter().filter(|row| row.state == NodeReturn::Returned) {
-            let found =
-                statement.query_row((row.node.get(), event.key.seq as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let seq = event.key.seq;
+        let counts = |row: &&RecoveryNodeRow| row.state == NodeReturn::Returned || row.proven_seq >= seq;
+        for row in RecoveryNodeRow::list(self.tx)?.iter().filter(counts) {
+            let found = statement.query_row((row.node.get(), seq as i64), |row| Ok((row.get(0)?, row.get(1)?)))?;
             match found {
                 (true, _) => having += 1,
                 (false, true) => missing += 1,

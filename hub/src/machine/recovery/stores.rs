@@ -8,10 +8,11 @@ use jikai_schema::id::NodeId;
 use super::{NodeReturn, RecoveryNodeRow, RecoveryRow, RecoveryState, recovering};
 use crate::machine::access::NOTHING;
 use crate::machine::error::Stop;
+use crate::machine::nodes::EPOCH_FIRST;
 use crate::machine::{EpochRow, Machine, NodeCursor, Stamp};
 
-/// By how much an epoch may be later than is known: nobody replaces a node so often between two copies. The word of a stolen store must not
-/// use up all of them.
+/// By how much an epoch may be later than the last one that a hub is known to have given: nobody replaces a node so often between two
+/// copies. The word of a stolen store must not use up all of them.
 const EPOCHS_SKIPPED_MAX: u32 = 1_000;
 /// The reason of a replacement of which the hub itself knows nothing any more.
 const REPLACED_SINCE: &str =
@@ -31,10 +32,14 @@ impl Machine<'_> {
         }
         let known = self.cursor(node)?;
         let newest = EpochRow::newest(self.tx, node)?;
+        let given = "SELECT max(epoch) FROM node_epoch WHERE node = ?1 AND reason <> ?2";
+        let given: Option<u32> =
+            self.tx.prepare_cached(given)?.query_row((node.get(), REPLACED_SINCE), |row| row.get(0))?;
+        let latest = given.unwrap_or(EPOCH_FIRST).saturating_add(EPOCHS_SKIPPED_MAX);
         if epoch == newest && known.is_none_or(|known| known.incarnation == incarnation) {
             return Ok(NOTHING);
         }
-        if epoch <= newest || epoch - newest > EPOCHS_SKIPPED_MAX || node.is_hub() {
+        if epoch <= newest || epoch > latest || node.is_hub() {
             return Err(Refusal::Incarnation { node }.into());
         }
         // After this point the command must succeed.
@@ -71,7 +76,7 @@ impl Machine<'_> {
         let met: Vec<EpochRow> = EpochRow::all(self.tx)?.into_iter().filter(is_met).collect();
         for EpochRow { node, epoch, next_seq, hash, reason, .. } in met {
             let node = super::node_of(node)?;
-            if !self.feeds.is_registered(node) {
+            if self.feeds.nodes().all(|known| known != node) {
                 self.tx.prepare_cached("DELETE FROM node_epoch WHERE node = ?1")?.execute([node.get()])?;
                 continue;
             }

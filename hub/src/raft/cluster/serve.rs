@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::Shared;
 use crate::raft::network::{Call, Handler, Reply, Request};
-use crate::raft::settings::PAYLOAD_ENTRIES_MAX;
+use crate::raft::settings::CATCH_UP_ENTRIES;
 use crate::raft::types::{InstanceId, Types};
 
 /// The machine, as long as it runs. Weak: calls under way do not keep a stopped machine's files open.
@@ -47,8 +47,7 @@ impl Shared {
     /// meanwhile, and share the leader's time with it. Not beyond the patience of the sender's engine, a heartbeat. One whose vote may
     /// be needed goes on as fast as it can.
     async fn take_in(&self, append: AppendEntriesRequest<Types>) -> Reply {
-        // Fewer come where there are no more.
-        let (is_catching_up, began) = (append.entries.len() >= PAYLOAD_ENTRIES_MAX, Instant::now());
+        let (is_catching_up, began) = (append.entries.len() >= CATCH_UP_ENTRIES, Instant::now());
         let reply = match self.raft.append_entries(append).await {
             Ok(response) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {

@@ -30,9 +30,17 @@ pub(super) fn snapshot_id(last: Option<LogId>, sum: &str) -> String {
     }
 }
 
-/// SHA-256 of the rest of a file, in hexadecimal digits. Rests behind each piece, as a copy does: a core that hashes a whole state at once
-/// is missing elsewhere. Blocks.
+/// SHA-256 of the rest of a file, in hexadecimal digits, at once: somebody waits for it.
 pub(super) fn sha256(file: &mut fs::File) -> io::Result<String> {
+    hashed(file, |_| {})
+}
+
+/// The same, beside the work: it rests behind each piece, as a copy does. A core that hashes a whole state at once is missing elsewhere.
+pub(super) fn sha256_gently(file: &mut fs::File) -> io::Result<String> {
+    hashed(file, |began| thread::sleep(rest_after(began)))
+}
+
+fn hashed(file: &mut fs::File, behind_piece: impl Fn(Instant)) -> io::Result<String> {
     let (mut hash, mut piece) = (Sha256::new(), vec![0; 1024 * 1024]);
     loop {
         let began = Instant::now();
@@ -41,7 +49,7 @@ pub(super) fn sha256(file: &mut fs::File) -> io::Result<String> {
             return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect());
         }
         hash.update(&piece[..read_bytes]);
-        thread::sleep(rest_after(began));
+        behind_piece(began);
     }
 }
 

@@ -101,7 +101,7 @@ impl Snapshots {
         let path = self.unfinished("building");
         let built = view.copy(&path).and_then(|()| {
             let mut file = fs::File::open(&path)?;
-            let snapshot_id = description::snapshot_id(last, &description::sha256(&mut file)?);
+            let snapshot_id = description::snapshot_id(last, &description::sha256_gently(&mut file)?);
             file.rewind()?;
             let meta = SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id };
             self.keep(&path, meta.clone())?;
@@ -116,7 +116,8 @@ impl Snapshots {
     /// Keeps a received copy if its checksum is the one in its id. Blocks.
     pub fn accept(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
         // The id is made again and not taken over: it becomes a file name.
-        let found = description::snapshot_id(meta.last_log_id, &description::sha256(&mut fs::File::open(path)?)?);
+        let found =
+            description::snapshot_id(meta.last_log_id, &description::sha256_gently(&mut fs::File::open(path)?)?);
         if found != meta.snapshot_id {
             remove(path);
             return Err(StateError::Checksum { found, expected: meta.snapshot_id });
