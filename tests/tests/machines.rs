@@ -145,8 +145,11 @@ fn each_machine_tells_of_the_nodes_of_all_and_which_of_them_does_not_tell() {
         let told = nodes_at(&machines, 1);
         told["nodes"][0]["connected"] == false && told["silent_machines"] == json!([])
     });
+    machines.command(1, &["cluster", "drain", "--machine", "2", "--undo"]);
     machines.kill(second);
     assert_eq!(nodes_at(&machines, 1)["silent_machines"], json!([second]));
+    let drained = hub.server.ask(&hub.as_machine("PUT", "/v1/cluster/machines/1/draining"));
+    assert_eq!((drained.status, drained.json()["code"].clone()), (409, json!("machine_silent")));
     assert_eq!(replace(&hub.server, hub.as_machine("POST", path)), (409, json!("machine_silent")));
     let listed = hub.command(&["node", "list"], &[]);
     assert!(listed.contains("Machine 2 of the hub does not answer"), "{listed}");

@@ -168,7 +168,8 @@ pub(super) fn show(view: &Value) {
     println!("{:>5}  {:>12}  {:>12}", "node", "outlets now", "outlets then");
     for node in view["nodes"].as_array().into_iter().flatten() {
         let gone = if node["connected"] == false { "  not connected" } else { "" };
-        println!("{:>5}  {:>12}  {:>12}{gone}", node["node"], node["outlets_now"], node["outlets_then"]);
+        let [number, now, then] = ["node", "outlets_now", "outlets_then"].map(|key| node[key].to_string());
+        println!("{number:>5}  {now:>12}  {then:>12}{gone}");
     }
     println!("{} outlets would move.", view["moves"]);
 }

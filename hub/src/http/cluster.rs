@@ -247,7 +247,7 @@ pub(super) async fn transfer(State(app): State<App>, Path(machine): Path<u16>) -
 }
 
 /// Sends the nodes of a machine, and who comes through the front door, to other machines. Errors: 404; 409
-/// `machine_not_announced`, `machine_retired`.
+/// `machine_not_announced`, `machine_retired`, `last_machine`, `machine_silent`.
 #[utoipa::path(put, path = "/v1/cluster/machines/{machine}/draining", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -274,7 +274,8 @@ pub(super) async fn undrain(
 }
 
 /// Removes a machine for ever: its nodes go elsewhere, it hands over what it leads, and has no vote any more. Its number is not
-/// used again. Errors: 404; 409 `last_machine`, `machine_not_invited`, `no_successor`, `cluster_not_changed`; 503 `no_leader`.
+/// used again. Errors: 404; 409 `last_machine`, `machine_silent`, `machine_not_invited`, `no_successor`, `cluster_not_changed`; 503
+/// `no_leader`.
 #[utoipa::path(delete, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]

@@ -85,10 +85,10 @@ pub(super) async fn replace(
 /// Refuses where the node is connected to a machine of the hub, or may be, for one does not tell.
 async fn check_not_connected(app: &App, node: NodeId) -> Result<(), Problem> {
     let links = app.machines.links(&app.links).await?;
-    if links.is_connected(node) {
-        let hint =
-            "If it is to be replaced all the same, say although_connected (--although-connected): it ends at once.";
-        let detail = format!("Node {node} is connected: its store works.");
+    if let Some(link) = links.get(node).filter(|link| link.view.connected) {
+        let hint = "One that has just died is noticed within some ten seconds: ask again then. If it is to be replaced although it works, say \
+                    although_connected (--although-connected): it ends at once.";
+        let detail = format!("Node {node} is connected to machine {}.", link.machine);
         return Err(Problem::new(StatusCode::CONFLICT, "node_connected", detail, hint));
     }
     if links.silent.is_empty() {

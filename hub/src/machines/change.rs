@@ -76,8 +76,12 @@ impl Machines {
         Ok(self.cluster()?.change(&Change::Transfer { to: u64::from(machine.get()) }).await?)
     }
 
-    /// Sends whoever uses a machine to others, or takes that back.
+    /// Sends whoever uses a machine to others, or takes that back. Checks: of the others that serve one answers, or there is none (which
+    /// the command refuses).
     pub async fn drain(&self, by: By, machine: MachineNo, draining: bool) -> Result<(), MachinesError> {
+        if draining {
+            check_receivers(&self.view().await?, machine)?;
+        }
         self.propose(by, ClusterCommand::Drain { machine, draining }).await
     }
 
@@ -153,6 +157,19 @@ impl Machines {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses to send nodes to machines of which none answers.
+fn check_receivers(view: &ClusterView, leaving: MachineNo) -> Result<(), MachinesError> {
+    let others = view.machines.iter().filter(|other| other.machine != leaving.get() && !other.voter_only);
+    let (answering, silent): (Vec<_>, Vec<_>) =
+        others.filter(|other| other.state == Some(MachineState::Serving)).partition(|other| other.status.is_ok());
+    if !answering.is_empty() || silent.is_empty() {
+        return Ok(());
+    }
+    let silent: Vec<String> = silent.iter().map(|other| other.machine.to_string()).collect();
+    let what = format!("machine {}, to which its nodes would go, does not answer", silent.join(", "));
+    Err(not_now("machine_silent", what))
 }
 
 /// Refuses a removal after which no majority of the voters that are left would answer: nothing could be undone any more.

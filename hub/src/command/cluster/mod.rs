@@ -22,6 +22,8 @@ use super::take_over::TakeOverArgs;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Looks before a machine that does not come closer is given up.
 const LOOKS_MAX: u32 = 50;
+/// As many of them count for one at which it did not answer.
+const LOOKS_PER_SILENCE: u32 = 10;
 /// Longest time for a machine that does.
 const CATCH_UP_WAIT: Duration = Duration::from_secs(600);
 /// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
@@ -182,8 +184,10 @@ async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
         Some(path) => write_private_file(path, code.as_bytes())?,
         None => println!("Code, shown only now; carry it apart from the file:\n    {}", code.as_str()),
     }
+    let code = args.code_file.as_ref().map_or(String::new(), |path| format!(" --code-file {}", path.display()));
+    let addresses = if args.voter_only { "" } else { " --listen IP:PORT --sync-listen IP:PORT" };
     println!(
-        "There: jikai-hub join --data DIR --invitation {} --listen IP:PORT --sync-listen IP:PORT --peer-listen IP:PORT",
+        "There: jikai-hub join --data DIR --invitation {}{code}{addresses} --peer-listen IP:PORT",
         args.out.display()
     );
     Ok(())
@@ -246,7 +250,9 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
         match behind {
             Some(behind) if behind <= NEARLY => break,
             Some(behind) if behind < closest => (closest, looks_left) = (behind, LOOKS_MAX),
-            _ => looks_left -= 1,
+            Some(_) => looks_left -= 1,
+            // Each such look waits a second for it.
+            None => looks_left = looks_left.saturating_sub(LOOKS_PER_SILENCE),
         }
         if looks_left == 0 || tokio::time::Instant::now() > deadline {
             looked?;

@@ -110,14 +110,13 @@ fn list(client: &Client, args: &ListArgs) -> anyhow::Result<()> {
         let connected = link_words(node);
         let held = node["up_next"].as_u64().unwrap_or_default().saturating_sub(1);
         let name = node["name"].as_str().unwrap_or("-");
-        println!(
-            "{:>5}  {connected:<12}  {:>9}  {:>5}  {held:>12}  {name}",
-            node["node"], node["lag_ms"], node["epoch"]
-        );
+        // A JSON value does not heed the width of its column.
+        let [number, lag_ms, epoch] = ["node", "lag_ms", "epoch"].map(|key| node[key].to_string());
+        println!("{number:>5}  {connected:<12}  {lag_ms:>9}  {epoch:>5}  {held:>12}  {name}");
         told_of(node).iter().for_each(|line| println!("{:>7}{line}", ""));
     }
     for node in view["retired"].as_array().into_iter().flatten() {
-        println!("{:>5}  out of use", node["node"]);
+        println!("{:>5}  out of use", node["node"].to_string());
     }
     warn_of_silent(&view);
     Ok(())
