@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod background;
 pub mod command;
 pub mod config;
 pub mod directory;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rusqlite::InterruptHandle;
 
 use super::snapshot::{self, Frozen};
+use crate::background;
 use crate::raft::digests::{Digests, StateDigest, TableSum};
 use crate::raft::state::StateError;
 use crate::store::{TABLES_VERSION, digest_all};
@@ -49,8 +50,7 @@ impl Digester {
         let frozen = (1..FREEZE_TRIES).find_map(|_| snapshot::freeze(state).ok());
         let begun = frozen.map_or_else(|| snapshot::freeze(state), Ok).and_then(|frozen| {
             let (interrupt, digests) = (frozen.state.get_interrupt_handle(), self.digests.clone());
-            let thread = std::thread::Builder::new().name("state-digest".into());
-            let thread = thread.spawn(move || make(frozen, &digests))?;
+            let thread = background::start("state-digest", move || make(frozen, &digests))?;
             Ok(UnderWay { thread, interrupt })
         });
         match begun {

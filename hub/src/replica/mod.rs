@@ -20,6 +20,7 @@ use jikai_schema::projection::Catalog;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use crate::background;
 use crate::log::LogPosition;
 use crate::machine::{self, Applied as Committed, MachineRow, applied_position};
 use crate::raft::digests::Digests;
@@ -176,8 +177,9 @@ impl State for Replica {
     }
 
     fn install(&mut self, from: &Path, _meta: &SnapshotMeta) -> Result<(), StateError> {
-        let installed = snapshot::install(from, &self.path, &mut self.state);
-        self.noting(installed)?;
+        let (path, state) = (&self.path, &mut self.state);
+        let installed = background::run_here("state-install", || snapshot::install(from, path, state));
+        self.noting(installed.map_err(StateError::from).flatten())?;
         self.place = Place::read(&self.state)?;
         self.catalog = Catalog::default();
         self.heads.reload(&self.state).map_err(StateError::storage)?;

@@ -17,8 +17,9 @@ use tokio::fs::File;
 use tokio::time::Instant;
 
 use super::Shared;
+use crate::background;
 use crate::raft::network::Reply;
-use crate::raft::state::StateError;
+use crate::raft::state::{COPYING, StateError};
 use crate::raft::types::Types;
 
 /// How long pieces of a damaged snapshot are refused: longer than the sender's five attempts 200 ms apart, after which it
@@ -84,13 +85,12 @@ impl Shared {
         let snapshots = self.snapshots.clone();
         let path = snapshots.place_of(&mut file).await?;
         drop(file);
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = background::run(COPYING, move || {
             snapshots.accept(&path, meta)?;
             // A newer one of its own may have taken its place meanwhile: what was received is in it.
             Ok::<_, StateError>(snapshots.open_current()?.ok_or(io::Error::from(io::ErrorKind::NotFound))?)
         });
-        let opened = opened.await.map_err(|_| StateError::Ended(crate::raft::worker::Ended))?;
-        let (kept, file) = opened?;
+        let (kept, file) = opened.await?;
         Ok(Snapshot { meta: kept.meta.clone(), snapshot: Box::new(File::from_std(file)) })
     }
 }

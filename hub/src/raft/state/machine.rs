@@ -9,10 +9,14 @@ use tokio::fs::File;
 use tokio::sync::watch;
 
 use super::{Applied, Payload, State, StateError, View};
+use crate::background;
 use crate::raft::settings::READ_BYTES_MAX;
 use crate::raft::snapshots::{Kept, Snapshots, is_same_file};
 use crate::raft::types::{Answer, Entry, EntryBytes, LogId, SnapshotMeta, StorageError, StoredMembership, Types};
 use crate::raft::worker::Worker;
+
+/// Name of the threads that make and check copies.
+pub(crate) const COPYING: &str = "state-copy";
 
 type Entries = Vec<(LogId, Payload)>;
 
@@ -128,12 +132,12 @@ impl<S: State> StateMachine<S> {
     /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
     async fn sound_copy(&self) -> Result<Option<Snapshot<Types>>, StateError> {
         let (snapshots, again) = (self.snapshots.clone(), self.snapshots.clone());
-        match blocking(move || snapshots.open_verified()).await {
+        match background::run(COPYING, move || snapshots.open_verified()).await {
             Ok(opened) => Ok(opened.map(|(kept, file)| snapshot((kept.meta.clone(), file)))),
             Err(error) => {
                 tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
                 let view = self.state.call(State::view).await??;
-                blocking(move || again.build(view)).await.map(|built| Some(snapshot(built)))
+                background::run(COPYING, move || again.build(view)).await.map(|built| Some(snapshot(built)))
             }
         }
     }
@@ -146,7 +150,7 @@ impl<S: State> StateMachine<S> {
             _ => {
                 let path = snapshots.place_of(&mut received).await?;
                 drop(received);
-                blocking(move || snapshots.accept(&path, meta)).await?
+                background::run(COPYING, move || snapshots.accept(&path, meta)).await?
             }
         };
         self.replace(kept).await
@@ -206,18 +210,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let view = view.unwrap_or(Err(StateError::Ended(crate::raft::worker::Ended)));
         let snapshots = self.snapshots.clone();
-        blocking(move || snapshots.build(view?)).await.map(snapshot).map_err(writing)
+        background::run(COPYING, move || snapshots.build(view?)).await.map(snapshot).map_err(writing)
     }
 }
 
 fn snapshot((meta, file): (SnapshotMeta, std::fs::File)) -> Snapshot<Types> {
     Snapshot { meta, snapshot: Box::new(File::from_std(file)) }
-}
-
-async fn blocking<R: Send + 'static>(
-    work: impl FnOnce() -> Result<R, StateError> + Send + 'static,
-) -> Result<R, StateError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Ended(crate::raft::worker::Ended))?
 }
 
 fn writing(error: impl std::error::Error + 'static) -> StorageError {

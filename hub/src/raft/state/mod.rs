@@ -5,6 +5,7 @@ mod machine;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+pub(crate) use machine::COPYING;
 pub use machine::StateMachine;
 
 use crate::raft::digests::Digests;

@@ -1,0 +1,91 @@
+//! Work on the whole state that may wait for everything else: its digests, its copies and their checksums.
+//!
+//! Each piece has a thread of its own at a low priority: all machines do theirs at the same entries of the log, for seconds, and what
+//! nodes and terminals wait for is done first wherever the cores do not suffice for both. Not in the pool of blocking threads: a thread
+//! may lower its priority, but needs a privilege to raise it again, and the next one to use it may be a request.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+/// Priority of the threads as `nice` counts it: a tenth of the time of one that serves, while cores are short. Not the lowest there is:
+/// as long as a state is read, SQLite's log beside it cannot shrink.
+const NICENESS: i32 = 10;
+
+/// The work panicked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the thread of a background work has ended")]
+pub struct Ended;
+
+/// Starts the work on a thread with this name.
+pub fn start<R: Send + 'static>(name: &str, work: impl FnOnce() -> R + Send + 'static) -> io::Result<JoinHandle<R>> {
+    named(name).spawn(move || {
+        step_back();
+        work()
+    })
+}
+
+/// Does the work on a thread with this name, and waits. Once started it ends, even if the caller stops waiting.
+pub async fn run<R, E>(name: &str, work: impl FnOnce() -> Result<R, E> + Send + 'static) -> Result<R, E>
+where
+    R: Send + 'static,
+    E: From<io::Error> + Send + 'static,
+{
+    let (send, receive) = oneshot::channel();
+    let work = move || {
+        // Nobody waits any more: the effect counts, not the answer.
+        let _ = send.send(work());
+    };
+    start(name, work)?;
+    receive.await.map_err(|_| io::Error::other(Ended))?
+}
+
+/// The same for what holds references, blocking.
+pub fn run_here<R: Send>(name: &str, work: impl FnOnce() -> R + Send) -> io::Result<R> {
+    thread::scope(|scope| {
+        let stepping_back = move || {
+            step_back();
+            work()
+        };
+        named(name).spawn_scoped(scope, stepping_back)?.join().map_err(|_| io::Error::other(Ended))
+    })
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.into())
+}
+
+/// Linux sets the priority of the calling thread alone where no process is named.
+fn step_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "a background work keeps the priority of what serves");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn niceness() -> i32 {
+        rustix::process::getpriority_process(None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn background_work_steps_back_and_leaves_the_priority_of_its_caller() {
+        let before = niceness();
+        let lowered = NICENESS.max(before);
+        assert_eq!(start("test", niceness).unwrap().join().unwrap(), lowered);
+        assert_eq!(run("test", || Ok::<_, io::Error>(niceness())).await.unwrap(), lowered);
+        let mut seen = before;
+        run_here("test", || seen = niceness()).unwrap();
+        assert_eq!((seen, niceness()), (lowered, before));
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_an_error_for_who_waits_for_it() {
+        let told = run("test", || -> io::Result<()> { panic!("on purpose") }).await;
+        assert_eq!(told.unwrap_err().to_string(), Ended.to_string());
+        assert!(run_here("test", || panic!("on purpose")).is_err());
+    }
+}
