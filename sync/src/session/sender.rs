@@ -1,4 +1,8 @@
 //! The sending half of a log: reads ahead within a bounded window, resumes from the receiver's acknowledgement.
+//!
+//! What does not fill a batch is sent when nothing is on its way; until then more gathers (as TCP does, by Nagle's rule). A log that
+//! grows slowly is sent at once, a busy one in fewer and fuller batches: reading, packing and verifying one, and committing it at the
+//! hub, cost the same for one event as for hundreds.
 
 use std::collections::VecDeque;
 
@@ -22,6 +26,10 @@ pub struct BatchSender {
     next: Cursor,
     head_seq: u64,
     reading: bool,
+    /// End of the log when the newest batch was read.
+    read_head_seq: u64,
+    /// Whether the newest batch was too small for what had gathered.
+    is_behind: bool,
     /// Nothing more is sent: the receiver cannot read what comes next.
     stopped: bool,
     in_flight: VecDeque<InFlight>,
@@ -38,7 +46,17 @@ impl BatchSender {
     /// Sends from `acked` on, up to `head_seq` and beyond as the log grows.
     pub fn new(acked: Cursor, head_seq: u64) -> Self {
         let (next, in_flight) = (acked, VecDeque::new());
-        BatchSender { acked, next, head_seq, reading: false, stopped: false, in_flight, in_flight_bytes: 0 }
+        BatchSender {
+            acked,
+            next,
+            head_seq,
+            reading: false,
+            read_head_seq: 0,
+            is_behind: false,
+            stopped: false,
+            in_flight,
+            in_flight_bytes: 0,
+        }
     }
 
     /// The log has grown to this position.
@@ -46,13 +64,15 @@ impl BatchSender {
         self.head_seq = self.head_seq.max(head_seq);
     }
 
-    /// What to read next, if the window has room: position, most events, most bytes.
+    /// What to read next, if the window has room and either nothing is on its way or one batch did not suffice: position, most events,
+    /// most bytes.
     pub fn wants(&mut self) -> Option<(u64, usize, usize)> {
         let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BODY_BYTES <= WINDOW_BYTES;
-        if self.reading || self.stopped || !room || self.next.next_seq > self.head_seq {
+        let gathers = !self.in_flight.is_empty() && !self.is_behind;
+        if self.reading || self.stopped || !room || gathers || self.next.next_seq > self.head_seq {
             return None;
         }
-        self.reading = true;
+        (self.reading, self.read_head_seq) = (true, self.head_seq);
         Some((self.next.next_seq, BATCH_EVENTS_MAX, BATCH_BYTES_MAX))
     }
 
@@ -86,6 +106,7 @@ impl BatchSender {
         self.in_flight.push_back(InFlight { end, bytes: body.len() });
         let (first_seq, count) = (self.next.next_seq, records.len() as u32);
         self.next = end;
+        self.is_behind = end.next_seq <= self.read_head_seq;
         self.head_seq = self.head_seq.max(end.next_seq - 1);
         Ok(Some(Frame::Batch(Batch {
             first_seq,
@@ -169,6 +190,32 @@ mod tests {
         let first = sender.in_flight[0].end;
         assert_eq!(sender.acked(first), Ok(true));
         assert!(sender.wants().is_some());
+    }
+
+    #[test]
+    fn what_does_not_fill_a_batch_gathers_until_nothing_is_on_its_way() {
+        let mut sender = BatchSender::new(Cursor::START, 1);
+        assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(1), "the first event goes at once");
+        sender.log_grew(2);
+        sender.pack(&[record(1)]).unwrap();
+        sender.log_grew(3);
+        assert_eq!(sender.wants(), None, "came while the first was read, or is on its way");
+        let end = sender.in_flight[0].end;
+        assert_eq!(sender.acked(end), Ok(true));
+        assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(2), "both together");
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_batch_follows_before_it_is_acknowledged() {
+        let mut sender = BatchSender::new(Cursor::START, 3);
+        for seq in 1..=2 {
+            assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(seq));
+            sender.pack(&[record(seq), record(seq + 1)]).unwrap();
+        }
+        assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(3), "one event fits into a batch");
+        sender.pack(&[record(3)]).unwrap();
+        sender.log_grew(4);
+        assert_eq!((sender.in_flight.len(), sender.wants()), (3, None));
     }
 
     #[test]
