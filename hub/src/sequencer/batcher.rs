@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jikai_schema::codec;
-use jikai_schema::command::{ENTRY_BYTES_MAX, Outcome, Proposal, encode_entry};
+use jikai_schema::command::{Command, ENTRY_BYTES_MAX, Outcome, Proposal, encode_entry};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout_at};
 
-use super::{ENTRY_COMMANDS_MAX, ENTRY_WEIGHT_MAX, ProposeError, Task};
+use super::{ENTRY_COMMANDS_MAX, ENTRY_EVERY, ENTRY_WEIGHT_MAX, ENTRY_WEIGHT_WORTH, ProposeError, Task};
 use crate::log::{DiskRoom, LogError, ReplicatedLog};
 
 /// How often an entry is sent whose answer got lost.
@@ -22,8 +23,10 @@ type Answer = oneshot::Sender<Result<Outcome, ProposeError>>;
 
 impl Batcher {
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Task>) {
+        let mut until = Instant::now();
         while let Some(first) = queue.recv().await {
-            let (proposals, answers) = gather(first, &mut queue);
+            let Gathered { proposals, answers, .. } = gather(first, &mut queue, until).await;
+            until = Instant::now() + ENTRY_EVERY;
             match self.commit(&proposals).await {
                 Ok(outcomes) => {
                     for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -66,15 +69,111 @@ impl Batcher {
     }
 }
 
-/// Takes what has queued, bounded by count and weight.
-fn gather(first: Task, queue: &mut mpsc::Receiver<Task>) -> (Vec<Proposal>, Vec<Answer>) {
-    let mut weight = first.weight;
-    let (mut proposals, mut answers) = (vec![first.proposal], vec![first.answer]);
-    while proposals.len() < ENTRY_COMMANDS_MAX && weight < ENTRY_WEIGHT_MAX {
-        let Ok(task) = queue.try_recv() else { break };
-        weight += task.weight;
-        proposals.push(task.proposal);
-        answers.push(task.answer);
+/// Proposals of one entry.
+#[derive(Default)]
+struct Gathered {
+    proposals: Vec<Proposal>,
+    answers: Vec<Answer>,
+    weight: usize,
+    /// Somebody waits for one of them.
+    is_urgent: bool,
+}
+
+impl Gathered {
+    fn take(&mut self, task: Task) {
+        self.weight += task.weight;
+        self.is_urgent |= !matches!(task.proposal.command, Command::IngestEvents(_));
+        self.proposals.push(task.proposal);
+        self.answers.push(task.answer);
     }
-    (proposals, answers)
+
+    /// Takes what has queued, bounded by count and weight.
+    fn fill(&mut self, queue: &mut mpsc::Receiver<Task>) {
+        while self.proposals.len() < ENTRY_COMMANDS_MAX && self.weight < ENTRY_WEIGHT_MAX {
+            let Ok(task) = queue.try_recv() else { break };
+            self.take(task);
+        }
+    }
+
+    fn may_wait(&self) -> bool {
+        !self.is_urgent && self.weight < ENTRY_WEIGHT_WORTH && self.proposals.len() < ENTRY_COMMANDS_MAX
+    }
+}
+
+/// Takes what has queued; where that is little, and only from nodes, what comes until then too.
+async fn gather(first: Task, queue: &mut mpsc::Receiver<Task>, until: Instant) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.take(first);
+    gathered.fill(queue);
+    while gathered.may_wait() {
+        let Ok(Some(task)) = timeout_at(until, queue.recv()).await else { break };
+        gathered.take(task);
+        gathered.fill(queue);
+    }
+    gathered
+}
+
+#[cfg(test)]
+mod tests {
+    use jikai_schema::event::{Actor, RequestId, RequestKey};
+    use jikai_schema::time::TimeMs;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::province::{NodeLog, check_in, define_division};
+
+    const LONG: std::time::Duration = std::time::Duration::from_secs(3_600);
+
+    fn task(command: Command, weight: usize) -> Task {
+        let key = RequestKey::of_command(RequestId([0; 16]), &[]);
+        let proposal = Proposal { at_ms: TimeMs::from_ms(0), actor: Actor::System, request: Some(key), command };
+        let room = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Task { proposal, weight, answer: oneshot::channel().0, _room: room }
+    }
+
+    fn of_node(weight: usize) -> Task {
+        task(Command::IngestEvents(NodeLog::new(1).batch(vec![check_in(1, 13_010_001)])), weight)
+    }
+
+    fn of_staff() -> Task {
+        task(Command::DefineMaster(vec![define_division(130_000, 0)]), 1)
+    }
+
+    #[tokio::test]
+    async fn what_nodes_send_gathers_until_an_entry_is_due() {
+        let (tasks, mut queue) = mpsc::channel(8);
+        let until = Instant::now() + ENTRY_EVERY;
+        let late = async { tasks.send(of_node(1)).await.unwrap() };
+        let (gathered, ()) = tokio::join!(gather(of_node(1), &mut queue, until), late);
+        assert_eq!(gathered.proposals.len(), 2);
+        assert!(Instant::now() >= until);
+        tasks.send(of_node(1)).await.unwrap();
+        assert_eq!(
+            gather(of_node(1), &mut queue, until).await.proposals.len(),
+            2,
+            "it is due, and takes what has queued"
+        );
+    }
+
+    /// Would not end before the hour is over if it waited.
+    #[tokio::test]
+    async fn what_somebody_waits_for_and_what_is_worth_an_entry_goes_at_once_with_what_has_queued() {
+        for last in [of_staff(), of_node(ENTRY_WEIGHT_WORTH)] {
+            let (tasks, mut queue) = mpsc::channel(8);
+            tasks.send(last).await.unwrap();
+            let until = Instant::now() + LONG;
+            assert_eq!(gather(of_node(1), &mut queue, until).await.proposals.len(), 2);
+            assert!(Instant::now() < until);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_an_entry_gathers_may_end_the_waiting() {
+        let (tasks, mut queue) = mpsc::channel(8);
+        let until = Instant::now() + LONG;
+        let late = async { tasks.send(of_staff()).await.unwrap() };
+        let (gathered, ()) = tokio::join!(gather(of_node(1), &mut queue, until), late);
+        assert_eq!(gathered.proposals.len(), 2);
+        assert!(Instant::now() < until);
+    }
 }

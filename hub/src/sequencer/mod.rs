@@ -1,7 +1,7 @@
 //! The sequencer: everything that changes the hub passes through here, in one order.
 //!
 //! Proposals queue; one task takes what has queued and has it committed as **one** entry (one fsync, one transaction), and only
-//! then answers all. While an entry is on its way the next one gathers by itself. An entry whose answer got lost is sent again:
+//! then answers all. While an entry is on its way the next one gathers by itself; what nodes send gathers a little longer. An entry whose answer got lost is sent again:
 //! its commands bear their requests, and what was applied is answered and not applied again.
 
 mod batcher;
@@ -9,6 +9,7 @@ mod batcher;
 mod tests;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use jikai_schema::codec;
 use jikai_schema::command::{By, COMMAND_BYTES_MAX, Command, ENTRY_BYTES_MAX, Outcome, Proposal};
@@ -29,6 +30,13 @@ const QUEUE_KIB_MAX: u32 = 64 * 1024;
 const ENTRY_COMMANDS_MAX: usize = 512;
 /// Weight of proposals after which an entry is closed; one more may follow, so that it stays below the limit of an entry.
 const ENTRY_WEIGHT_MAX: usize = ENTRY_BYTES_MAX / 2;
+
+/// Least time from one entry to the next one of what nodes sent, where that is little: an entry has a flush at each machine, a transaction
+/// and its messages, whatever it holds, and nodes would keep the hub busy with some events each. Whom the hub's word is asked for
+/// waits so much longer at most.
+const ENTRY_EVERY: Duration = Duration::from_millis(50);
+/// Weight of proposals from which an entry is worth that at once: some hundreds of events.
+const ENTRY_WEIGHT_WORTH: usize = 32 * 1024;
 
 /// Tells the time, so that tests can.
 pub type Clock = Arc<dyn Fn() -> TimeMs + Send + Sync>;
