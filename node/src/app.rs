@@ -1,5 +1,6 @@
 //! What the parts of a running node share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use jikai_schema::codec::decode_event;
@@ -28,9 +29,27 @@ use crate::writer::{Clock, Reply, Request, SharedNames, WriteError, Writer, repe
 /// How long a reply with `ack = "hub"` waits before it asks the terminal to come back with the same key.
 const ACK_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// A running node, shared by its handlers.
+/// A running node, shared by its handlers. Cheap to clone: every layer of the API does so with every request.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Parts>);
+
+impl From<Parts> for App {
+    fn from(parts: Parts) -> Self {
+        App(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What a running node is made of.
+#[derive(Clone)]
+pub struct Parts {
     /// This node.
     pub node: NodeId,
     /// Settings.

@@ -17,6 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use http_body_util::BodyExt;
+use jikai_node::app::{App, Parts};
 use jikai_node::http::router;
 use jikai_node::renewal::AskHub;
 use jikai_schema::chain::ChainHash;
@@ -155,7 +156,7 @@ async fn api_of(hub: Result<Option<u16>, ()>) -> Api {
     let mut api = Api::open(100).await;
     api.hub(vec![node_defined(1, "1301"), node_defined(2, "1302"), reached(2)]).await;
     assert_eq!(api.app.pool.read(|store| nodes_of(store)).await.unwrap().unwrap().len(), 2);
-    api.app.hub = Some(Arc::new(Hub(hub)));
+    api.app = App::from(Parts { hub: Some(Arc::new(Hub(hub))), ..Parts::clone(&api.app) });
     api.router = router(api.app.clone()).layer(api::from_the_machine());
     api
 }

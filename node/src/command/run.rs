@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::App;
+use crate::app::{App, Parts};
 use crate::config::Config;
 use crate::directory::DirectoryBoard;
 use crate::handoff::{Moved, keep_released};
@@ -109,7 +109,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     let releasing = tokio::spawn(keep_released(identity.node, released, moved.clone(), ordered, stopping.clone()));
     let commands = tokio::spawn(take_over(data.to_owned(), writer.clone(), stopping.clone()));
     let upkeep = keep_up(metrics.clone(), steady, stopping.clone());
-    let app = App {
+    let app = App::from(Parts {
         node: identity.node,
         strangers: Arc::new(http::Allowances::new(config.strangers_per_second)),
         config: Arc::new(config),
@@ -129,7 +129,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
         link: link_state,
         metrics,
         clock,
-    };
+    });
     tracing::info!(node = %identity.node, live, "the node starts");
     let served = serve_terminals(app.clone(), server, requester).await;
     let writer_ended = !writer.is_running();

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use tower::ServiceBuilder;
 use tower_http::timeout::RequestBodyDeadlineLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -89,13 +90,17 @@ pub fn guarded(routes: Router, app: App) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(axum::middleware::from_fn(problem::as_problem))
-        .layer(DefaultBodyLimit::max(body_bytes_max))
-        .layer(RequestBodyDeadlineLayer::new(patience))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
-        .layer(axum::middleware::from_fn(front::protect))
-        .layer(axum::middleware::from_fn_with_state(board, directory::tell_version))
-        .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
-        .layer(axum::middleware::from_fn(health::count))
+        // As one: each layer by itself would have all below it copied anew with every request.
+        .layer(
+            ServiceBuilder::new()
+                .layer(axum::middleware::from_fn(health::count))
+                .layer(axum::middleware::from_fn_with_state(heard_out, front::hear_out))
+                .layer(axum::middleware::from_fn_with_state(board, directory::tell_version))
+                .layer(axum::middleware::from_fn(front::protect))
+                .layer(tower_http::catch_panic::CatchPanicLayer::custom(problem::panicked))
+                .layer(RequestBodyDeadlineLayer::new(patience))
+                .layer(DefaultBodyLimit::max(body_bytes_max)),
+        )
 }
 
 /// A page size as asked, within its bounds.

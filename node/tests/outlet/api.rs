@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::Signer;
 use http_body_util::BodyExt;
-use jikai_node::app::App;
+use jikai_node::app::{App, Parts};
 use jikai_node::config::{Acknowledge, Config};
 use jikai_node::decide::Caller;
 use jikai_node::directory::DirectoryBoard;
@@ -98,7 +98,7 @@ impl Api {
         let uplink = uplink(&writer, &pool, link.clone(), sessions.clone())
             .with_directory(directory.clone())
             .with_handoff(moved.clone(), ordered.clone());
-        let app = App {
+        let app = App::from(Parts {
             node: node(),
             config: Arc::new(config),
             writer,
@@ -118,7 +118,7 @@ impl Api {
             certificate: certificate(),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             clock: Arc::new(move || TimeMs::from_ms(clock().ms() + ahead_ms.load(Ordering::SeqCst))),
-        };
+        });
         let router = router(app.clone()).layer(from_the_machine());
         Api { app, router, forward_ms, session_ms_max, offline_ms_max, link, uplink, ordered, feed, data }
     }
