@@ -228,29 +228,29 @@ impl Line {
     }
 
     async fn ask_until_answered(&mut self, call: &Call) -> Result<Answer> {
-        let (mut patience, mut last) = (Patience::new(self.tally.clone()), anyhow!("never tried"));
+        let (mut patience, mut last) = (Patience::new(self.tally.clone()), None);
         let (mut was_in_doubt, mut perhaps_done_at) = (false, Vec::new());
         self.answered = false;
         while patience.begins_try() {
             match self.attempt(call).await {
                 Ok(reply) if reply.status == 401 => {
-                    last = self.lose_session(call, &reply)?;
+                    last = Some(self.lose_session(call, &reply)?);
                     continue;
                 }
                 Ok(reply) if patience.is_sent_on(&reply) => {
-                    last = self.go_on_elsewhere(call, &reply).await?;
+                    last = Some(self.go_on_elsewhere(call, &reply).await?);
                     continue;
                 }
                 // It is asked for with its key.
                 Ok(reply) if patience.awaits_hub(&reply) => {
                     note_node(&mut perhaps_done_at, self.node());
-                    last = anyhow!("{} waits for the hub: {}", call.path, text(&reply));
+                    last = Some(anyhow!("{} waits for the hub: {}", call.path, text(&reply)));
                 }
                 Ok(reply) if patience.awaits_outlet(&reply) => {
-                    last = anyhow!("{} waits for its outlet: {}", call.path, text(&reply));
+                    last = Some(anyhow!("{} waits for its outlet: {}", call.path, text(&reply)));
                 }
                 Ok(reply) if patience.is_put_off(&reply) => {
-                    last = anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply));
+                    last = Some(anyhow!("{} was answered with {}: {}", call.path, reply.status, text(&reply)));
                     if is_of_no_use(&reply) && self.leave().await {
                         patience.pause_anew();
                     }
@@ -270,7 +270,7 @@ impl Line {
                     if self.way.is_missed() {
                         patience.miss(self.away_max);
                     }
-                    last = lost.error;
+                    last = Some(lost.error);
                     if patience.loses_pause() || self.fall_back().await {
                         patience.pause_anew();
                     }
@@ -278,6 +278,7 @@ impl Line {
             }
             patience.rest(&mut self.dice).await;
         }
+        let last = last.unwrap_or_else(|| anyhow!("never tried"));
         bail!("not resolved in {TRIES_MAX} tries: {last:#}")
     }
 
