@@ -130,14 +130,15 @@ impl<S: State> StateMachine<S> {
     }
 
     /// The newest copy, as it is about to be sent. One that the disk has changed would be refused by every peer: the state is copied anew.
+    /// Not in the background: the engine applies nothing while it waits for this.
     async fn sound_copy(&self) -> Result<Option<Snapshot<Types>>, StateError> {
         let (snapshots, again) = (self.snapshots.clone(), self.snapshots.clone());
-        match background::run(COPYING, move || snapshots.open_verified()).await {
+        match at_once(move || snapshots.open_verified()).await {
             Ok(opened) => Ok(opened.map(|(kept, file)| snapshot((kept.meta.clone(), file)))),
             Err(error) => {
                 tracing::error!(%error, "a snapshot is no longer what it was: the state is copied anew");
                 let view = self.state.call(State::view).await??;
-                background::run(COPYING, move || again.build(view)).await.map(|built| Some(snapshot(built)))
+                at_once(move || again.build(view)).await.map(|built| Some(snapshot(built)))
             }
         }
     }
@@ -216,6 +217,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 
 fn snapshot((meta, file): (SnapshotMeta, std::fs::File)) -> Snapshot<Types> {
     Snapshot { meta, snapshot: Box::new(File::from_std(file)) }
+}
+
+async fn at_once<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, StateError> + Send + 'static,
+) -> Result<R, StateError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StateError::Ended(crate::raft::worker::Ended))?
 }
 
 fn writing(error: impl std::error::Error + 'static) -> StorageError {

@@ -216,13 +216,17 @@ impl Machines {
     /// Takes a machine in and gives it a vote. `add` does both; where the second was refused because the machine, which
     /// has caught up, did not answer within a second, an operator asks for it again.
     async fn take_in(&self, number: u16, address: &str) -> Result<()> {
-        let mut given = self.order("add", number, &["--address", address]).await;
+        let Err(first) = self.order("add", number, &["--address", address]).await else { return Ok(()) };
+        eprintln!("asked again for a vote: {first:#}");
         let deadline = Instant::now() + VOTE_LIMIT;
-        while given.is_err() && Instant::now() < deadline {
+        loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            given = self.order("promote", number, &[]).await;
+            match self.order("promote", number, &[]).await {
+                Ok(()) => return Ok(()),
+                Err(last) if Instant::now() >= deadline => return Err(last.context(format!("behind {first:#}"))),
+                Err(_) => {}
+            }
         }
-        given
     }
 
     /// Starts the process of a machine and waits until it is ready.
