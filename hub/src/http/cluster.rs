@@ -206,16 +206,23 @@ pub(super) struct AddBody {
     peer_address: String,
 }
 
-/// Takes a machine in as one that follows; answers when it has nearly caught up. Asking again is harmless. Errors: 409
-/// `machine_not_invited`, `machine_retired`, `no_peer_address`, `cluster_not_changed`; 503 `no_leader`.
+/// How far a machine is that is being taken in.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TakenInView {
+    /// It has nearly all that the others have. False: it goes on; ask at `taking-in`.
+    caught_up: bool,
+}
+
+/// Begins to take a machine in as one that follows, and waits some seconds for it. Asking again is harmless. Errors: 409
+/// `machine_not_invited`, `machine_retired`, `no_peer_address`, `cluster_not_changed`, `taking_in_another`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)), request_body = AddBody,
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
+    responses((status = 200, body = TakenInView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn add(
     State(app): State<App>,
     Path(machine): Path<u16>,
     Json(body): Json<AddBody>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<TakenInView>, Problem> {
     let machine = number(machine)?;
     let shaped = body
         .peer_address
@@ -224,8 +231,17 @@ pub(super) async fn add(
     if !shaped {
         return Err(Problem::invalid("peer_address", "An address reads HOST:PORT."));
     }
-    app.machines.add(machine, &body.peer_address).await?;
-    Ok(StatusCode::NO_CONTENT)
+    let caught_up = app.machines.begin_to_add(machine, &body.peer_address).await?;
+    Ok(Json(TakenInView { caught_up }))
+}
+
+/// Waits some seconds on for a machine that is being taken in; the end is told once. Errors: 409 `not_taking_in`, and those of the beginning.
+#[utoipa::path(get, path = "/v1/cluster/machines/{machine}/taking-in", params(("machine" = u16, Path)),
+    responses((status = 200, body = TakenInView), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn taking_in(State(app): State<App>, Path(machine): Path<u16>) -> Result<Json<TakenInView>, Problem> {
+    let caught_up = app.machines.go_on_adding(number(machine)?).await?;
+    Ok(Json(TakenInView { caught_up }))
 }
 
 /// Gives a machine that follows a vote. Errors: 409 `cluster_not_changed`; 503 `no_leader`.

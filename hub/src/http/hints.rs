@@ -39,6 +39,8 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
         "no_peer_address" => {
             "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."
         }
+        "taking_in_another" => "Wait until it has caught up; `jikai-hub cluster status` shows how far it is.",
+        "not_taking_in" => "Begin: `jikai-hub cluster add`; it goes on where it stopped.",
         "machine_silent" => "Start it first; `jikai-hub cluster status` shows who answers.",
         "no_majority_left" => "Start the machines that do not answer, or remove those first.",
         "votes_only" => "Name a machine that serves.",

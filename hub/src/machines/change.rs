@@ -206,6 +206,6 @@ fn can_be_found(peer_address: Option<&str>) -> bool {
     parts.is_some_and(|(host, port)| port != "0" && !matches!(host, "0.0.0.0" | "[::]"))
 }
 
-fn not_now(code: &'static str, what: String) -> MachinesError {
+pub(super) fn not_now(code: &'static str, what: String) -> MachinesError {
     MachinesError::NotNow { code, what }
 }

@@ -9,6 +9,7 @@ mod change;
 mod invitation;
 mod links;
 mod standing;
+mod taking_in;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -27,6 +28,8 @@ pub use links::{NodeLink, NodeLinks, shared_links};
 pub use standing::{OwnState, drain_nodes, follow_own_state};
 pub use view::{ClusterView, MachineView, Role};
 pub use voter::keep_only_voting;
+
+use taking_in::TakingIn;
 
 use crate::raft::cluster::{ChangeError, Cluster};
 use crate::sequencer::{ProposeError, Sequencer};
@@ -90,12 +93,15 @@ pub struct Machines {
     pool: ReadPool,
     /// Whether its state was current, and when that was looked at.
     looked: Arc<Mutex<Option<(Instant, bool)>>>,
+    /// The machine that is being taken in.
+    taking_in: Arc<Mutex<Option<TakingIn>>>,
 }
 
 impl Machines {
     /// Seen from machine `number`.
     pub fn new(number: u16, cluster: &Arc<Cluster>, sequencer: Sequencer, pool: ReadPool) -> Self {
-        Machines { number, cluster: Arc::downgrade(cluster), sequencer, pool, looked: Arc::default() }
+        let (cluster, looked, taking_in) = (Arc::downgrade(cluster), Arc::default(), Arc::default());
+        Machines { number, cluster, sequencer, pool, looked, taking_in }
     }
 
     /// The machine that looks.

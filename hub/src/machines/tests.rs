@@ -5,6 +5,7 @@ use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::id::MachineNo;
 use tokio_util::sync::CancellationToken;
 
+use super::view::Role;
 use super::*;
 use crate::province::{LONG, Machines as Province, deposit};
 use crate::raft::settings::Settings;
@@ -83,4 +84,39 @@ async fn a_copy_that_has_not_caught_up_gets_no_vote() {
     assert!(matches!(refused, ChangeError::Behind { id: 4, .. }), "{refused}");
     assert_eq!(province.ask(1, credit(400)).await, Outcome::Done { events: 1, existing: 0 });
     province.heal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_taken_in_beyond_the_request_that_began_it_and_the_end_is_told_once() {
+    let mut province = three().await;
+    for _ in 4..=5 {
+        province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only: false })).await;
+    }
+    province.seat(4).await;
+    province.isolate(4);
+    let machines = seen_from(&province, 1);
+    let address = province.peer_address(4);
+    assert!(!machines.begin_to_add(number(4), &address).await.unwrap(), "it cannot be reached yet");
+    let refused = machines.begin_to_add(number(5), &address).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "taking_in_another", .. }), "{refused}");
+    province.heal();
+    let mut caught_up = machines.begin_to_add(number(4), &address).await.unwrap();
+    while !caught_up {
+        caught_up = machines.go_on_adding(number(4)).await.unwrap();
+    }
+    let view = machines.view().await.unwrap();
+    assert!(view.machines.iter().any(|known| known.machine == 4 && known.role == Role::Learner));
+    let refused = machines.go_on_adding(number(4)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "not_taking_in", .. }), "{refused}");
+    assert!(machines.begin_to_add(number(4), &address).await.unwrap(), "asking again is harmless");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_machine_hears_why_it_was_not_taken_in_and_may_begin_anew() {
+    let province = three().await;
+    let machines = seen_from(&province, 1);
+    for _ in 0..2 {
+        let refused = machines.begin_to_add(number(9), "127.0.0.1:7447").await.unwrap_err();
+        assert!(matches!(refused, MachinesError::NotNow { code: "machine_not_invited", .. }), "{refused}");
+    }
 }

@@ -63,8 +63,13 @@ impl Machines {
 
     /// Has the first machine take another one in, and waits until it has caught up.
     pub async fn follow(&self, machine: u16) {
-        let address = self.relays[&machine].address.to_string();
+        let address = self.peer_address(machine);
         self[1].member.cluster.add_learner(machine.into(), &address).await.unwrap();
+    }
+
+    /// Where the others reach it.
+    pub fn peer_address(&self, machine: u16) -> String {
+        self.relays[&machine].address.to_string()
     }
 
     /// Proposes through one of them.

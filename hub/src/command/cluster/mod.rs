@@ -196,7 +196,13 @@ async fn invite(client: &Client, args: &InviteArgs) -> anyhow::Result<()> {
 async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
     let machine = args.machine.machine;
     let (target, body) = (path(machine), json!({ "peer_address": args.address }));
-    let adding = client.post_json(&target, &body);
+    let adding = async {
+        let mut told = client.post_json(&target, &body).await?;
+        while told["caught_up"] == false {
+            told = client.get(&format!("{target}/taking-in")).await?;
+        }
+        anyhow::Ok(())
+    };
     let bar = progress(&format!("machine {machine} catches up"));
     tokio::pin!(adding);
     loop {
