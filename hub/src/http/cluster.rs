@@ -235,7 +235,7 @@ pub(super) async fn add(
     Ok(Json(TakenInView { caught_up }))
 }
 
-/// Waits some seconds on for a machine that is being taken in; the end is told once. Errors: 409 `not_taking_in`, and those of the beginning.
+/// Waits some seconds on for a machine that is being taken in. Errors: 409 `not_taking_in`, and those of the beginning.
 #[utoipa::path(get, path = "/v1/cluster/machines/{machine}/taking-in", params(("machine" = u16, Path)),
     responses((status = 200, body = TakenInView), (status = 401, body = Problem), (status = 403, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]

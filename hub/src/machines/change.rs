@@ -104,6 +104,7 @@ impl Machines {
         }
         self.hand_over_from(id).await?;
         self.propose(by, ClusterCommand::Retire { machine }).await?;
+        self.give_up_adding(machine);
         if known.role == Role::Outside {
             return Ok(());
         }

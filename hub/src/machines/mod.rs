@@ -44,7 +44,7 @@ const CURRENT_WAIT: Duration = Duration::from_millis(1_500);
 const LET_GO: Duration = Duration::from_secs(3);
 
 /// Why the machines were not changed, or not to the end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum MachinesError {
     /// The command about it was not committed.
     #[error(transparent)]
@@ -94,7 +94,7 @@ pub struct Machines {
     /// Whether its state was current, and when that was looked at.
     looked: Arc<Mutex<Option<(Instant, bool)>>>,
     /// The machine that is being taken in.
-    taking_in: Arc<Mutex<Option<TakingIn>>>,
+    taking_in: Arc<parking_lot::Mutex<Option<TakingIn>>>,
 }
 
 impl Machines {

@@ -87,7 +87,7 @@ async fn a_copy_that_has_not_caught_up_gets_no_vote() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_is_taken_in_beyond_the_request_that_began_it_and_the_end_is_told_once() {
+async fn a_machine_is_taken_in_beyond_the_request_that_began_it() {
     let mut province = three().await;
     for _ in 4..=5 {
         province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only: false })).await;
@@ -106,9 +106,13 @@ async fn a_machine_is_taken_in_beyond_the_request_that_began_it_and_the_end_is_t
     }
     let view = machines.view().await.unwrap();
     assert!(view.machines.iter().any(|known| known.machine == 4 && known.role == Role::Learner));
-    let refused = machines.go_on_adding(number(4)).await.unwrap_err();
-    assert!(matches!(refused, MachinesError::NotNow { code: "not_taking_in", .. }), "{refused}");
+    assert!(machines.go_on_adding(number(4)).await.unwrap(), "who else waits hears it too");
     assert!(machines.begin_to_add(number(4), &address).await.unwrap(), "asking again is harmless");
+    province.ask(1, Command::Cluster(ClusterCommand::Retire { machine: number(4) })).await;
+    let refused = machines.begin_to_add(number(4), &address).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "machine_retired", .. }), "it begins anew: {refused}");
+    let refused = machines.go_on_adding(number(5)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "not_taking_in", .. }), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,7 +139,6 @@ pub const ROUTES: &[Route] = &[
     whole(GET, "/v1/cluster", (See, Machines)),
     whole(POST, "/v1/cluster/invitations", (Reveal, Machines)),
     noted(whole(POST, "/v1/cluster/machines/{machine}", (Change, Machines))),
-    // Tells the end once: it is for who began.
     whole(GET, "/v1/cluster/machines/{machine}/taking-in", (Change, Machines)),
     whole(DELETE, "/v1/cluster/machines/{machine}", (Change, Machines)),
     noted(whole(POST, "/v1/cluster/machines/{machine}/promotion", (Change, Machines))),

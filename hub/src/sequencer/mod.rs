@@ -32,8 +32,8 @@ const ENTRY_COMMANDS_MAX: usize = 512;
 const ENTRY_WEIGHT_MAX: usize = ENTRY_BYTES_MAX / 2;
 
 /// Least time from one entry to the next one of what nodes sent, where that is little: an entry has a flush at each machine, a transaction
-/// and its messages, whatever it holds, and nodes would keep the hub busy with some events each. Whom the hub's word is asked for
-/// waits so much longer at most.
+/// and its messages, whatever it holds, and nodes would keep the hub busy with some events each. Who waits for the hub's
+/// word waits so much longer at most, once for the batch before and once for the own.
 const ENTRY_EVERY: Duration = Duration::from_millis(50);
 /// Weight of proposals from which an entry is worth that at once: some hundreds of events.
 const ENTRY_WEIGHT_WORTH: usize = 32 * 1024;

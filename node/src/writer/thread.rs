@@ -10,24 +10,24 @@ type Waiting = (Box<Request>, oneshot::Sender<Result<Reply, WriteError>>);
 /// Works until every sender of the queue is gone.
 pub(super) fn run(mut core: Core, mut queue: mpsc::Receiver<Task>, published: &watch::Sender<LogHead>) {
     let mut requests: Vec<Waiting> = Vec::with_capacity(BATCH_MAX);
-    let gauge = Gauge::new();
+    let measured = BatchMetrics::new();
     while let Some(task) = queue.blocking_recv() {
         let mut next = Some(task);
         while let Some(task) = next.take() {
             match task {
                 Task::Request(request, reply) => requests.push((request, reply)),
                 Task::Down(batch, reply) => {
-                    commit_requests(&mut core, &mut requests, published, &gauge);
+                    commit_requests(&mut core, &mut requests, published, &measured);
                     let _ = reply.send(core.commit_down(&batch));
                 }
                 Task::Note(body, key, reply) => {
-                    commit_requests(&mut core, &mut requests, published, &gauge);
+                    commit_requests(&mut core, &mut requests, published, &measured);
                     let noted = core.note(*body, key);
                     publish(&core, published);
                     let _ = reply.send(noted);
                 }
                 Task::Release(outlets, reply) => {
-                    commit_requests(&mut core, &mut requests, published, &gauge);
+                    commit_requests(&mut core, &mut requests, published, &measured);
                     let released = core.release(&outlets);
                     publish(&core, published);
                     let _ = reply.send(released);
@@ -41,19 +41,19 @@ pub(super) fn run(mut core: Core, mut queue: mpsc::Receiver<Task>, published: &w
                 next = queue.try_recv().ok();
             }
         }
-        commit_requests(&mut core, &mut requests, published, &gauge);
+        commit_requests(&mut core, &mut requests, published, &measured);
     }
 }
 
 /// What is measured of each batch; looked up once.
-struct Gauge {
+struct BatchMetrics {
     batch_requests: metrics::Histogram,
     commit_ms: metrics::Histogram,
 }
 
-impl Gauge {
+impl BatchMetrics {
     fn new() -> Self {
-        Gauge {
+        BatchMetrics {
             batch_requests: metrics::histogram!("jikai_writer_batch_requests"),
             commit_ms: metrics::histogram!("jikai_writer_commit_ms"),
         }
@@ -61,13 +61,18 @@ impl Gauge {
 }
 
 /// Commits what has gathered and answers it; one by one when the common transaction failed.
-fn commit_requests(core: &mut Core, requests: &mut Vec<Waiting>, published: &watch::Sender<LogHead>, gauge: &Gauge) {
+fn commit_requests(
+    core: &mut Core,
+    requests: &mut Vec<Waiting>,
+    published: &watch::Sender<LogHead>,
+    measured: &BatchMetrics,
+) {
     if requests.is_empty() {
         return;
     }
     let started = std::time::Instant::now();
     let batch: Vec<&Request> = requests.iter().map(|(request, _)| request.as_ref()).collect();
-    gauge.batch_requests.record(batch.len() as f64);
+    measured.batch_requests.record(batch.len() as f64);
     let replies = match core.commit(&batch) {
         Ok(replies) => replies,
         Err(error) if batch.len() == 1 => vec![Err(error)],
@@ -76,7 +81,7 @@ fn commit_requests(core: &mut Core, requests: &mut Vec<Waiting>, published: &wat
             batch.iter().map(|request| commit_alone(core, request)).collect()
         }
     };
-    gauge.commit_ms.record(started.elapsed().as_secs_f64() * 1e3);
+    measured.commit_ms.record(started.elapsed().as_secs_f64() * 1e3);
     publish(core, published);
     // A terminal that hung up before its answer will ask again with the same key.
     for ((_, reply), outcome) in requests.drain(..).zip(replies) {

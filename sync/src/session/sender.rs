@@ -64,12 +64,13 @@ impl BatchSender {
         self.head_seq = self.head_seq.max(head_seq);
     }
 
-    /// What to read next, if the window has room and either nothing is on its way or one batch did not suffice: position, most events,
+    /// What to read next, if the window has room and either nothing is on its way or there is enough for a batch: position, most events,
     /// most bytes.
     pub fn wants(&mut self) -> Option<(u64, usize, usize)> {
         let room = self.in_flight.len() < WINDOW_BATCHES && self.in_flight_bytes + BODY_BYTES <= WINDOW_BYTES;
-        let gathers = !self.in_flight.is_empty() && !self.is_behind;
-        if self.reading || self.stopped || !room || gathers || self.next.next_seq > self.head_seq {
+        let gathered = (self.head_seq + 1).saturating_sub(self.next.next_seq);
+        let is_enough = self.in_flight.is_empty() || self.is_behind || gathered >= BATCH_EVENTS_MAX as u64;
+        if self.reading || self.stopped || !room || !is_enough || gathered == 0 {
             return None;
         }
         (self.reading, self.read_head_seq) = (true, self.head_seq);
@@ -203,6 +204,13 @@ mod tests {
         let end = sender.in_flight[0].end;
         assert_eq!(sender.acked(end), Ok(true));
         assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(2), "both together");
+        sender.pack(&[record(2), record(3)]).unwrap();
+        let ends_at = sender.next.next_seq;
+        sender.log_grew(ends_at + BATCH_EVENTS_MAX as u64 - 2);
+        sender.is_behind = false;
+        assert_eq!(sender.wants(), None, "one too few for a batch");
+        sender.log_grew(ends_at + BATCH_EVENTS_MAX as u64 - 1);
+        assert_eq!(sender.wants().map(|(seq, ..)| seq), Some(ends_at), "a full one need not wait");
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct ReadError {
 }
 
 /// A change of the cluster that was not made, or not to its end.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ChangeError {
     /// Only the leader changes the cluster.
     #[error("this machine does not lead; {leader:?} does")]

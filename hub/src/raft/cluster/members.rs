@@ -69,9 +69,14 @@ impl Shared {
         // Others may change the cluster while it catches up, which can take long.
         drop(changing);
         let wait = self.raft.wait(Some(self.settings.catch_up_wait));
-        let caught_up =
-            wait.metrics(|metrics| behind(metrics, id).is_some_and(|behind| behind <= NEARLY), "it caught up");
-        caught_up.await.map(drop).map_err(|_| ChangeError::TooSlow(id))
+        let has_caught_up = |metrics: &Metrics| behind(metrics, id).is_some_and(|behind| behind <= NEARLY);
+        // Only who leads knows how far it is.
+        let ended = |metrics: &Metrics| has_caught_up(metrics) || metrics.current_leader != Some(self.id);
+        let metrics = wait.metrics(ended, "it caught up").await.map_err(|_| ChangeError::TooSlow(id))?;
+        match has_caught_up(&metrics) {
+            true => Ok(()),
+            false => Err(ChangeError::NotLeader { leader: metrics.current_leader }),
+        }
     }
 
     /// Copies the state, and so shortens the log, where a machine that has the log up to `last_index` would have to apply far more than

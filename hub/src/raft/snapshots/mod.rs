@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{self, Seek};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,8 +45,12 @@ pub struct Kept {
 pub struct Snapshots {
     folder: PathBuf,
     current: Mutex<Option<Arc<Kept>>>,
+    /// Held by who gives a file its name: for longer than the engine may wait, unlike `current`.
+    keeping: Mutex<()>,
     /// The file that is being received.
     receiving: Mutex<Option<PathBuf>>,
+    /// Whether the newest was checked when it was made, and not opened since.
+    is_fresh: AtomicBool,
     /// Makes the names of unfinished files differ.
     counter: AtomicU64,
 }
@@ -85,8 +89,9 @@ impl Snapshots {
                 remove(&path);
             }
         }
-        let (current, receiving) = (Mutex::new(current), Mutex::default());
-        Ok(Snapshots { folder: folder.into(), current, receiving, counter: AtomicU64::new(0) })
+        let (current, receiving, is_fresh) = (Mutex::new(current), Mutex::default(), AtomicBool::default());
+        let (folder, keeping, counter) = (folder.into(), Mutex::default(), AtomicU64::new(0));
+        Ok(Snapshots { folder, current, keeping, receiving, is_fresh, counter })
     }
 
     /// The newest complete snapshot.
@@ -105,6 +110,7 @@ impl Snapshots {
             file.rewind()?;
             let meta = SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id };
             self.keep(&path, meta.clone())?;
+            self.is_fresh.store(true, Ordering::Relaxed);
             Ok((meta, file))
         });
         if built.is_err() {
@@ -133,11 +139,14 @@ impl Snapshots {
         Ok(Some((kept.clone(), fs::File::open(&kept.path)?)))
     }
 
-    /// The same, if it still is what its name says. Blocks; reads the copy once.
+    /// The same, if it still is what its name says. Blocks; reads the copy once, but for the first time after it was made here: the engine
+    /// applies nothing meanwhile. Should the disk have changed it since, whoever gets it refuses it, and it is opened again.
     pub fn open_verified(&self) -> Result<Option<(Arc<Kept>, fs::File)>, StateError> {
         let Some((kept, mut file)) = self.open_current()? else { return Ok(None) };
-        description::verify(&kept, &mut file)?;
-        file.rewind()?;
+        if !self.is_fresh.swap(false, Ordering::Relaxed) {
+            description::verify(&kept, &mut file)?;
+            file.rewind()?;
+        }
         Ok(Some((kept, file)))
     }
 
@@ -189,14 +198,13 @@ impl Snapshots {
 
     /// Gives a complete file its name: file, then name, then description, each on disk before the next.
     fn keep(&self, path: &Path, meta: SnapshotMeta) -> Result<Arc<Kept>, StateError> {
-        // Before the lock, for which the engine's own thread may wait.
         let file = fs::File::open(path)?;
         file.sync_all()?;
-        let mut current = self.locked();
+        let _one_at_a_time = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
         let index = |meta: &SnapshotMeta| meta.last_log_id.map(|last| last.index);
-        if let Some(newer) = current.as_ref().filter(|kept| index(&kept.meta) > index(&meta)) {
+        if let Some(newer) = self.current().filter(|kept| index(&kept.meta) > index(&meta)) {
             remove(path);
-            return Ok(newer.clone());
+            return Ok(newer);
         }
         let named = self.folder.join(format!("{}.{COPY}", meta.snapshot_id));
         fs::rename(path, &named)?;
@@ -204,7 +212,9 @@ impl Snapshots {
         description::write(&kept, &self.unfinished("describing"))?;
         fs::File::open(&self.folder)?.sync_all()?;
         // Whoever still sends the old one keeps its open file.
-        if let Some(old) = current.replace(kept.clone()).filter(|old| old.path != kept.path) {
+        self.is_fresh.store(false, Ordering::Relaxed);
+        let old = self.locked().replace(kept.clone());
+        if let Some(old) = old.filter(|old| old.path != kept.path) {
             remove(&description::path_of(&old));
             remove(&old.path);
         }

@@ -66,8 +66,21 @@ fn an_opened_snapshot_stays_readable_when_a_newer_one_takes_its_place() {
     assert!(!first.path.exists());
     assert_eq!((opened, io::read_to_string(file).unwrap().as_str()), (first, "one"));
     assert_eq!(snapshots.open_current().unwrap().unwrap().0, second);
-    fs::write(&second.path, b"tw0").unwrap();
+}
+
+#[test]
+fn a_copy_is_checked_whenever_it_is_opened_but_for_the_first_time_after_it_was_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let snapshots = Snapshots::open(folder.path()).unwrap();
+    let made = kept(&snapshots, 1, b"one");
+    assert!(snapshots.open_verified().unwrap().is_some());
+    fs::write(&made.path, b"0ne").unwrap();
     assert!(matches!(snapshots.open_verified(), Err(StateError::Checksum { .. })));
+    let again = kept(&Snapshots::open(folder.path()).unwrap(), 2, b"two");
+    let started = Snapshots::open(folder.path()).unwrap();
+    assert_eq!(started.current(), Some(again.clone()));
+    fs::write(&again.path, b"tw0").unwrap();
+    assert!(matches!(started.open_verified(), Err(StateError::Checksum { .. })), "made before the start");
 }
 
 #[test]
