@@ -289,19 +289,38 @@ pub(super) async fn undrain(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes a machine for ever: its nodes go elsewhere, it hands over what it leads, and has no vote any more. Its number is not
-/// used again. Errors: 404; 409 `last_machine`, `machine_silent`, `machine_not_invited`, `no_successor`, `cluster_not_changed`; 503
-/// `no_leader`.
+/// How far a machine is that is being taken out.
+#[derive(Serialize, ToSchema)]
+pub(super) struct TakenOutView {
+    /// It serves nobody, leads nothing and has no vote. False: it goes on; ask at `taking-out`.
+    removed: bool,
+}
+
+/// Begins to remove a machine for ever, and waits some seconds for it: its nodes go elsewhere, it hands over what it leads, and has no
+/// vote any more. Its number is not used again. Asking again is harmless. Errors: 404; 409 `last_machine`, `machine_silent`,
+/// `machine_not_invited`, `no_successor`, `no_majority_left`, `cluster_not_changed`, `taking_out_another`; 503 `no_leader`.
 #[utoipa::path(delete, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+    responses((status = 200, body = TakenOutView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn remove(
     State(app): State<App>,
     caller: Caller,
     Path(machine): Path<u16>,
-) -> Result<StatusCode, Problem> {
-    app.machines.remove(caller.by(), number(machine)?).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Json<TakenOutView>, Problem> {
+    let removed = app.machines.begin_to_remove(caller.by(), number(machine)?).await?;
+    Ok(Json(TakenOutView { removed }))
+}
+
+/// Waits some seconds on for a machine that is being taken out. Errors: 409 `not_taking_out`, and those of the beginning.
+#[utoipa::path(get, path = "/v1/cluster/machines/{machine}/taking-out", params(("machine" = u16, Path)),
+    responses((status = 200, body = TakenOutView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn taking_out(
+    State(app): State<App>,
+    Path(machine): Path<u16>,
+) -> Result<Json<TakenOutView>, Problem> {
+    let removed = app.machines.go_on_removing(number(machine)?).await?;
+    Ok(Json(TakenOutView { removed }))
 }
 
 fn number(machine: u16) -> Result<MachineNo, Problem> {

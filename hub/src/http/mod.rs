@@ -132,6 +132,7 @@ fn machines() -> OpenApiRouter<App> {
         .routes(routes!(cluster::invite))
         .routes(routes!(cluster::add, cluster::remove))
         .routes(routes!(cluster::taking_in))
+        .routes(routes!(cluster::taking_out))
         .routes(routes!(cluster::promote))
         .routes(routes!(cluster::transfer))
         .routes(routes!(cluster::drain, cluster::undrain))

@@ -104,7 +104,7 @@ impl Machines {
         }
         self.hand_over_from(id).await?;
         self.propose(by, ClusterCommand::Retire { machine }).await?;
-        self.give_up_adding(machine);
+        self.adding.give_up(machine);
         if known.role == Role::Outside {
             return Ok(());
         }

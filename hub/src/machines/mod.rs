@@ -9,9 +9,9 @@ mod change;
 mod invitation;
 mod links;
 mod standing;
-mod taking_in;
 #[cfg(test)]
 mod tests;
+mod under_way;
 mod view;
 mod voter;
 
@@ -29,7 +29,7 @@ pub use standing::{OwnState, drain_nodes, follow_own_state};
 pub use view::{ClusterView, MachineView, Role};
 pub use voter::keep_only_voting;
 
-use taking_in::TakingIn;
+use under_way::Slot;
 
 use crate::raft::cluster::{ChangeError, Cluster};
 use crate::sequencer::{ProposeError, Sequencer};
@@ -94,14 +94,16 @@ pub struct Machines {
     /// Whether its state was current, and when that was looked at.
     looked: Arc<Mutex<Option<(Instant, bool)>>>,
     /// The machine that is being taken in.
-    taking_in: Arc<parking_lot::Mutex<Option<TakingIn>>>,
+    adding: Slot,
+    /// The one that is being taken out.
+    removing: Slot,
 }
 
 impl Machines {
     /// Seen from machine `number`.
     pub fn new(number: u16, cluster: &Arc<Cluster>, sequencer: Sequencer, pool: ReadPool) -> Self {
-        let (cluster, looked, taking_in) = (Arc::downgrade(cluster), Arc::default(), Arc::default());
-        Machines { number, cluster, sequencer, pool, looked, taking_in }
+        let (cluster, looked) = (Arc::downgrade(cluster), Arc::default());
+        Machines { number, cluster, sequencer, pool, looked, adding: Slot::default(), removing: Slot::default() }
     }
 
     /// The machine that looks.

@@ -1,5 +1,6 @@
 //! Machines in one process: what is refused before it could not be undone, and who stands when nobody else can.
 
+use futures_util::FutureExt;
 use jikai_schema::command::{ClusterCommand, Command, Outcome};
 use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::id::MachineNo;
@@ -123,4 +124,30 @@ async fn who_waits_for_a_machine_hears_why_it_was_not_taken_in_and_may_begin_ane
         let refused = machines.begin_to_add(number(9), "127.0.0.1:7447").await.unwrap_err();
         assert!(matches!(refused, MachinesError::NotNow { code: "machine_not_invited", .. }), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_taken_out_at_its_own_request_beyond_it_and_stays_until_the_end_was_told() {
+    let province = three().await;
+    let machines = seen_from(&province, 2);
+    let refused = machines.go_on_removing(number(2)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "not_taking_out", .. }), "{refused}");
+    assert!(machines.told_own_removal().now_or_never().is_some(), "nobody is to be told");
+    let by = || Actor::System.into();
+    assert!(!machines.begin_to_remove(by(), number(2)).await.unwrap(), "its nodes have longer to leave");
+    let refused = machines.begin_to_remove(by(), number(3)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "taking_out_another", .. }), "{refused}");
+    assert!(machines.told_own_removal().now_or_never().is_none(), "who asked is to hear the end before it stops");
+    let mut removed = machines.begin_to_remove(by(), number(2)).await.unwrap();
+    while !removed {
+        removed = machines.go_on_removing(number(2)).await.unwrap();
+    }
+    assert!(machines.told_own_removal().now_or_never().is_some(), "it was told");
+    let view = seen_from(&province, 1).view().await.unwrap();
+    let known = view.machines.iter().find(|known| known.machine == 2).unwrap();
+    assert_eq!((known.role, known.state), (Role::Outside, Some(MachineState::Retired)));
+    let machines = seen_from(&province, 1);
+    assert!(machines.begin_to_remove(by(), number(2)).await.unwrap(), "asking again is harmless");
+    let refused = machines.begin_to_remove(by(), number(9)).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "machine_not_invited", .. }), "it begins anew: {refused}");
 }

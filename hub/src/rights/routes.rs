@@ -141,6 +141,7 @@ pub const ROUTES: &[Route] = &[
     noted(whole(POST, "/v1/cluster/machines/{machine}", (Change, Machines))),
     whole(GET, "/v1/cluster/machines/{machine}/taking-in", (Change, Machines)),
     whole(DELETE, "/v1/cluster/machines/{machine}", (Change, Machines)),
+    whole(GET, "/v1/cluster/machines/{machine}/taking-out", (Change, Machines)),
     noted(whole(POST, "/v1/cluster/machines/{machine}/promotion", (Change, Machines))),
     noted(whole(POST, "/v1/cluster/machines/{machine}/lead", (Change, Machines))),
     whole(PUT, "/v1/cluster/machines/{machine}/draining", (Change, Machines)),

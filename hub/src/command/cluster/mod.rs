@@ -157,7 +157,10 @@ pub(super) fn cluster(command: &ClusterCommand) -> anyhow::Result<()> {
             ClusterCommand::Drain(args) => drain(&client, args.machine.machine, args.undo).await,
             ClusterCommand::Remove(args) => {
                 let waiting = spinner(&format!("machine {} drains, hands over and leaves", args.machine));
-                client.delete(&path(args.machine)).await?;
+                let mut told = client.delete(&path(args.machine)).await?;
+                while told["removed"] == false {
+                    told = client.get(&format!("{}/taking-out", path(args.machine))).await?;
+                }
                 waiting.finish_and_clear();
                 println!("Removed. Machine {} serves nobody any more: take it out of use.", args.machine);
                 Ok(())

@@ -366,12 +366,19 @@ async fn stop_signal(
     mut own_state: watch::Receiver<OwnState>,
     machines: Machines,
 ) {
-    let removed = async {
+    let left = async {
         if own_state.wait_for(|state| *state == OwnState::Retired).await.is_err() {
             std::future::pending::<()>().await;
         }
         // Until it is outside, its vote may be needed to let it go.
         machines.has_left().await;
+    };
+    let removed = async {
+        tokio::select! {
+            () = left => {}
+            () = machines.told_removed() => {}
+        }
+        machines.told_own_removal().await;
     };
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
@@ -382,7 +389,6 @@ async fn stop_signal(
         _ = interrupt.recv() => {}
         _ = failed.wait_for(Option::is_some) => {}
         () = removed => {}
-        () = machines.told_removed() => {}
     }
     tracing::info!("stopping: the centre first, then the nodes, then the log");
 }

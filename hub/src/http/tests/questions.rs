@@ -157,8 +157,8 @@ impl Question {
             // The only machine of this hub has not told where it is reached, and nobody could find it.
             ("POST" | "DELETE", "/v1/cluster/machines/{machine}") => 409,
             ("PUT" | "DELETE", "/v1/cluster/machines/{machine}/draining") => 409,
-            // None is being taken in.
-            ("GET", "/v1/cluster/machines/{machine}/taking-in") => 409,
+            // None is being taken in or out.
+            ("GET", "/v1/cluster/machines/{machine}/taking-in" | "/v1/cluster/machines/{machine}/taking-out") => 409,
             // Nothing was put back from a copy.
             ("POST", "/v1/cluster/recovery/end") => 409,
             _ => 200,
