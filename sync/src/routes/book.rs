@@ -65,7 +65,7 @@ impl Routes {
 
     /// The next route to try: by weight and quality among those that are live, of another link and another machine than `left`
     /// where there are such, else of another link or machine. Where no route with a weight is live, one without; where none is
-    /// live at all, the one whose ejection ends first. Routes of `tried` are not given; `None` when no other is known.
+    /// live at all, the one that was ejected longest ago, so that all have their turn. Routes of `tried` are not given; `None` when no other is known.
     pub fn choose(
         &self,
         left: Option<&Route>,
@@ -80,7 +80,7 @@ impl Routes {
             among = open.iter().filter(live).copied().collect();
         }
         if among.is_empty() {
-            return open.iter().min_by_key(|entry| entry.score.ejected_until_ms()).map(|entry| entry.route.clone());
+            return open.iter().min_by_key(|entry| entry.score.ejected_at_ms()).map(|entry| entry.route.clone());
         }
         if let Some(left) = left {
             let nearness = |entry: &&Entry| nearness(&entry.route, left);

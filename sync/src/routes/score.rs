@@ -39,6 +39,8 @@ pub(super) struct Score {
     /// Failures since it was fully trusted.
     failures: u32,
     ejected_until_ms: i64,
+    /// When it was ejected last.
+    ejected_at_ms: i64,
     /// Parts of [`SHARE_FULL`] of its weight that count.
     share: u32,
     /// When it was measured last.
@@ -48,7 +50,8 @@ pub(super) struct Score {
 impl Default for Score {
     fn default() -> Self {
         let share = SHARE_FULL;
-        Score { rtt_ms: None, loss: 0.0, failures: 0, ejected_until_ms: i64::MIN, share, measured_at_ms: None }
+        let (ejected_until_ms, ejected_at_ms) = (i64::MIN, i64::MIN);
+        Score { rtt_ms: None, loss: 0.0, failures: 0, ejected_until_ms, ejected_at_ms, share, measured_at_ms: None }
     }
 }
 
@@ -57,8 +60,8 @@ impl Score {
         self.ejected_until_ms <= now_ms
     }
 
-    pub(super) fn ejected_until_ms(&self) -> i64 {
-        self.ejected_until_ms
+    pub(super) fn ejected_at_ms(&self) -> i64 {
+        self.ejected_at_ms
     }
 
     pub(super) fn measured_at_ms(&self) -> Option<i64> {
@@ -84,6 +87,7 @@ impl Score {
     /// Leaves the choice for so long, and comes back with a small share.
     pub(super) fn eject_for(&mut self, wait_ms: i64, now_ms: i64) {
         self.ejected_until_ms = self.ejected_until_ms.max(now_ms.saturating_add(wait_ms));
+        self.ejected_at_ms = now_ms;
         self.share = 1;
     }
 

@@ -139,7 +139,7 @@ fn ejections_grow_to_their_limit_are_jittered_and_are_forgotten_only_when_trust_
 }
 
 #[test]
-fn with_all_routes_dead_the_one_whose_ejection_ends_first_is_tried() {
+fn with_all_routes_dead_the_one_that_failed_longest_ago_is_tried() {
     let mut book = book(&square());
     let mut random = random();
     for (at_ms, route) in (0..).zip(square()) {
@@ -150,6 +150,19 @@ fn with_all_routes_dead_the_one_whose_ejection_ends_first_is_tried() {
     assert!(!book.has_live(&[], 0));
     assert_eq!(book.choose(None, &[], 0, &mut random), Some(square()[0].clone()));
     assert_eq!(book.choose(None, &[square()[0].address], 0, &mut random), Some(square()[1].clone()));
+}
+
+#[test]
+fn machines_that_all_serve_nobody_are_asked_in_turn() {
+    let (mut book, mut random) = (book(&square()), random());
+    let asked: Vec<u16> = (0..8)
+        .map(|now_ms| {
+            let route = book.choose(None, &[], now_ms, &mut random).unwrap();
+            book.drained(&route, now_ms, &mut random);
+            route.machine
+        })
+        .collect();
+    assert!(asked.windows(2).all(|pair| pair[0] != pair[1]), "{asked:?}");
 }
 
 #[test]

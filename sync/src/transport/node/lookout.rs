@@ -25,7 +25,7 @@ const LEAVE_MS: u64 = 500;
 pub(super) enum Why {
     /// Nothing arrives over its path.
     Silent,
-    /// Its route is none any more.
+    /// Its route is none any more: its machine drains, or was removed.
     Removed,
     /// Another is much better.
     Better,
@@ -37,7 +37,7 @@ impl Why {
     pub(super) fn words(self) -> &'static str {
         match self {
             Why::Silent => "nothing arrives over it",
-            Why::Removed => "it was removed",
+            Why::Removed => "the hub lists it for nodes no more: its machine drains or was removed",
             Why::Better => "another one is much better",
             Why::Spread => "nodes spread anew",
         }

@@ -38,6 +38,9 @@ use run::{Leave, Run};
 const STEADY: Duration = Duration::from_secs(10);
 /// How long a session that moves may take to end in order.
 const LEAVE_WAIT: Duration = Duration::from_millis(300);
+/// First and longest wait while all machines answer and none serves: an election is over after seconds, and an answer costs them little.
+/// Milliseconds.
+const ELECTING_WAIT_MS: [u64; 2] = [200, 1_000];
 
 /// Settings of an uplink.
 #[derive(Debug, Clone)]
@@ -186,7 +189,8 @@ impl NodeUplink {
     /// Keeps sessions going until cancelled.
     pub async fn run(self, cancelled: CancellationToken) {
         let (mut identity, mut routes) = (self.identity.subscribe(), self.options.routes.clone());
-        let (mut backoff, mut failures) = (Backoff::default(), 0);
+        let [shortest, longest] = ELECTING_WAIT_MS;
+        let (mut backoff, mut electing, mut failures) = (Backoff::default(), Backoff::between(shortest, longest), 0);
         let (mut ready, mut left) = (None, None);
         loop {
             self.book.lock().replace(&routes.borrow_and_update());
@@ -198,11 +202,14 @@ impl NodeUplink {
             self.publish(None);
             self.store.disconnected(ended.reason.as_ref().ok().filter(|_| ended.moved.is_none()));
             if ended.succeeded {
-                (failures, backoff) = (0, Backoff::default());
+                failures = 0;
+                backoff.reset();
+                electing.reset();
             }
             if !self.goes_on_at_once(&ended, &mut failures) {
+                let wait = if ended.reason == Ok(RefusalV1::Draining) { &mut electing } else { &mut backoff };
                 tokio::select! {
-                    () = tokio::time::sleep(backoff.next_wait()) => {}
+                    () = tokio::time::sleep(wait.next_wait()) => {}
                     // Whoever shows another certificate, or knows other ways, begins anew.
                     _ = identity.changed() => backoff.reset(),
                     () = changed(&mut routes) => backoff.reset(),
