@@ -6,8 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::Instant;
 
+use super::program::at_hub;
 use super::{Machine, Machines};
-use crate::demo::cluster::{command, run};
+use crate::demo::cluster::run;
 
 /// Time for all machines to have applied the same: what still differs then differs.
 const EQUAL_LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +46,7 @@ impl Machines {
     }
 
     async fn digest(&self, machine: &Machine) -> Result<BTreeMap<String, String>> {
-        let mut digest = command(&self.binary, "digest", &machine.data);
+        let mut digest = at_hub(&self.binary, "digest", &machine.data);
         digest.arg("--all");
         let printed = run(digest).await.with_context(|| format!("take the digests of machine {}", machine.number))?;
         Ok(tables(&printed))

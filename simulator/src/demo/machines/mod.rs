@@ -4,6 +4,7 @@
 mod digests;
 mod kept;
 mod ports;
+mod program;
 mod status;
 
 use std::net::SocketAddr;
@@ -16,9 +17,10 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::Family;
-use super::cluster::{command, run, value};
+use super::cluster::{run, value};
 use super::relay::{Block, Relay, Way};
 use crate::client::{Endpoint, Service, trust};
+use program::at_hub;
 
 pub use digests::Difference;
 pub use kept::KeptMachine;
@@ -176,7 +178,7 @@ impl Machines {
     ) -> Result<Self> {
         let (binary, folder) = (binary.to_owned(), folder.to_owned());
         let machine = Machine::plan(1, kept::data_of(&folder, 1), false, wiring).await?;
-        let mut init = command(&binary, "init", &machine.data);
+        let mut init = at_hub(&binary, "init", &machine.data);
         init.args(machine.address_options(wiring)).args(options);
         run(init).await.context("initialise the hub")?;
         machine.compare_often(wiring)?;
@@ -199,7 +201,7 @@ impl Machines {
             invite.arg("--voter-only");
         }
         run(invite).await.with_context(|| format!("invite machine {number}"))?;
-        let mut join = command(&self.binary, "join", &machine.data);
+        let mut join = at_hub(&self.binary, "join", &machine.data);
         join.arg("--invitation").arg(&invitation).arg("--code-file").arg(&code);
         join.args(machine.address_options(self.wiring));
         let told = run(join).await.with_context(|| format!("make machine {number}"))?;
@@ -239,7 +241,7 @@ impl Machines {
     pub fn spawn(&mut self, number: u16, family: &mut Family) -> Result<()> {
         let binary = self.binary.clone();
         let machine = self.machine_mut(number)?;
-        let mut start = command(&binary, "run", &machine.data);
+        let mut start = at_hub(&binary, "run", &machine.data);
         if machine.is_voter_only {
             start.arg("--voter-only");
         }
