@@ -9,9 +9,11 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::oneshot;
 
-/// Priority of the threads as `nice` counts it: a tenth of the time of one that serves, while cores are short. Not the lowest there is:
-/// as long as a state is read, SQLite's log beside it cannot shrink.
-const NICENESS: i32 = 10;
+/// Priority of the threads below that of the process, as `nice` counts it: a tenth of the time of one that serves, while cores are short.
+/// Not the lowest there is: as long as a state is read, SQLite's log beside it cannot shrink.
+const STEP: i32 = 10;
+/// Linux knows none lower.
+const NICENESS_MAX: i32 = 19;
 
 /// The work panicked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -56,9 +58,11 @@ fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.into())
 }
 
-/// Linux sets the priority of the calling thread alone where no process is named.
+/// Linux reads and sets the priority of one thread alone: of the calling one where none is named, of the first where the process is.
 fn step_back() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+    let own = rustix::process::getpriority_process(Some(rustix::process::getpid()));
+    let lowered = own.map(|own| (own + STEP).min(NICENESS_MAX));
+    if let Err(error) = lowered.and_then(|lowered| rustix::process::setpriority_process(None, lowered)) {
         tracing::debug!(%error, "a background work keeps the priority of what serves");
     }
 }
@@ -74,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn background_work_steps_back_and_leaves_the_priority_of_its_caller() {
         let before = niceness();
-        let lowered = NICENESS.max(before);
+        let lowered = (before + STEP).min(NICENESS_MAX);
         assert_eq!(start("test", niceness).unwrap().join().unwrap(), lowered);
         assert_eq!(run("test", || Ok::<_, io::Error>(niceness())).await.unwrap(), lowered);
         let mut seen = before;

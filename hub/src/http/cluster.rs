@@ -297,8 +297,9 @@ pub(super) struct TakenOutView {
 }
 
 /// Begins to remove a machine for ever, and waits some seconds for it: its nodes go elsewhere, it hands over what it leads, and has no
-/// vote any more. Its number is not used again. Asking again is harmless. Errors: 404; 409 `last_machine`, `machine_silent`,
-/// `machine_not_invited`, `no_successor`, `no_majority_left`, `cluster_not_changed`, `taking_out_another`; 503 `no_leader`.
+/// vote any more. Its number is not used again. Asking again is harmless. One that takes itself out answers for some seconds more. Errors:
+/// 409 `last_machine`, `machine_silent`, `machine_not_invited`, `no_successor`, `no_majority_left`, `cluster_not_changed`,
+/// `taking_out_another`; 503 `no_leader`.
 #[utoipa::path(delete, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)),
     responses((status = 200, body = TakenOutView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -311,7 +312,8 @@ pub(super) async fn remove(
     Ok(Json(TakenOutView { removed }))
 }
 
-/// Waits some seconds on for a machine that is being taken out. Errors: 409 `not_taking_out`, and those of the beginning.
+/// Waits some seconds on for a machine that is being taken out; one that is out is so at every machine. Errors: 409 `not_taking_out`, and
+/// those of the beginning.
 #[utoipa::path(get, path = "/v1/cluster/machines/{machine}/taking-out", params(("machine" = u16, Path)),
     responses((status = 200, body = TakenOutView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]

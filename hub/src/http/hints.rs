@@ -40,8 +40,10 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
             "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."
         }
         "taking_in_another" => "Wait until it has caught up; `jikai-hub cluster status` shows how far it is.",
-        "taking_out_another" => "Wait until it is out; `jikai-hub cluster status` shows the machines.",
-        "not_taking_out" => "Begin: `jikai-hub cluster remove`; it goes on where it stopped.",
+        "taking_out_another" => {
+            "Wait until it is out, a minute at most; `jikai-hub cluster status` shows the machines."
+        }
+        "not_taking_out" => "Begin: `jikai-hub cluster remove`; it goes on with what another machine was asked for.",
         "not_taking_in" => "Begin: `jikai-hub cluster add`; it goes on where it stopped.",
         "machine_silent" => "Start it first; `jikai-hub cluster status` shows who answers.",
         "no_majority_left" => "Start the machines that do not answer, or remove those first.",

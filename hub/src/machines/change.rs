@@ -8,7 +8,7 @@ use jikai_schema::id::MachineNo;
 use jikai_schema::time::TimeMs;
 
 use super::view::{ANSWER_WAIT, Role};
-use super::{ClusterView, Machines, MachinesError};
+use super::{CURRENT_WAIT, ClusterView, MachineView, Machines, MachinesError};
 use crate::raft::cluster::{Change, ChangeError};
 
 /// How often the lead is handed on before a removal is given up.
@@ -105,16 +105,34 @@ impl Machines {
         self.hand_over_from(id).await?;
         self.propose(by, ClusterCommand::Retire { machine }).await?;
         self.adding.give_up(machine);
-        if known.role == Role::Outside {
-            return Ok(());
-        }
+        self.let_go(machine).await
+    }
+
+    /// Takes its vote, or its place, from a retired machine. Done as well where somebody else has done it, and where the answer was lost.
+    async fn let_go(&self, machine: MachineNo) -> Result<(), MachinesError> {
+        let id = u64::from(machine.get());
         for _ in 0..HANDOVERS_MAX {
             match self.cluster()?.change(&Change::Remove { id }).await {
+                Ok(()) => return Ok(()),
                 Err(ChangeError::Leads(_)) => self.hand_over_from(id).await?,
-                removed => return Ok(removed?),
+                Err(_) if self.is_out(machine).await => return Ok(()),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(MachinesError::Change(ChangeError::Leads(id)))
+    }
+
+    /// Whether a machine is none of the hub's any more, by the newest that can be known here.
+    pub(super) async fn is_out(&self, machine: MachineNo) -> bool {
+        let told = || self.cluster().is_ok_and(|cluster| *cluster.removed().borrow());
+        if machine.get() == self.number && told() {
+            return true;
+        }
+        // What the leader did may not have come here yet; where it cannot be asked, what is here counts.
+        let _ = tokio::time::timeout(CURRENT_WAIT, self.sequencer.catch_up()).await;
+        let is_so = |known: &MachineView| known.role == Role::Outside && known.state == Some(MachineState::Retired);
+        let view = self.view().await;
+        view.is_ok_and(|view| view.machines.iter().any(|known| known.machine == machine.get() && is_so(known)))
     }
 
     /// Waits a little for another machine that can serve the nodes of this one: one that was just added says so a moment later.

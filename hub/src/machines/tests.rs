@@ -143,11 +143,26 @@ async fn a_machine_is_taken_out_at_its_own_request_beyond_it_and_stays_until_the
         removed = machines.go_on_removing(number(2)).await.unwrap();
     }
     assert!(machines.told_own_removal().now_or_never().is_some(), "it was told");
+    assert!(machines.begin_to_remove(by(), number(2)).await.unwrap(), "the machine itself is asked again");
     let view = seen_from(&province, 1).view().await.unwrap();
     let known = view.machines.iter().find(|known| known.machine == 2).unwrap();
     assert_eq!((known.role, known.state), (Role::Outside, Some(MachineState::Retired)));
     let machines = seen_from(&province, 1);
-    assert!(machines.begin_to_remove(by(), number(2)).await.unwrap(), "asking again is harmless");
+    assert!(machines.go_on_removing(number(2)).await.unwrap(), "it is out, whoever was asked for it");
+    assert!(machines.begin_to_remove(by(), number(2)).await.unwrap(), "asking another one again is harmless");
     let refused = machines.begin_to_remove(by(), number(9)).await.unwrap_err();
     assert!(matches!(refused, MachinesError::NotNow { code: "machine_not_invited", .. }), "it begins anew: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_machine_is_not_taken_in_though_somebody_began_to_before() {
+    let mut province = three().await;
+    province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only: false })).await;
+    province.seat(4).await;
+    let (leader, address) = (&province[1].member.cluster, province.peer_address(4));
+    leader.turn_away([4].into());
+    let refused = leader.add_learner(4, &address).await.unwrap_err();
+    assert!(matches!(refused, ChangeError::Removed(4)), "{refused}");
+    leader.turn_away([].into());
+    leader.add_learner(4, &address).await.unwrap();
 }

@@ -1,5 +1,6 @@
 //! Taking a machine in and taking one out by request: either may last for minutes, and no request of the API does. One request begins
-//! it, whoever wants its end asks on, and it goes on where nobody does.
+//! it, whoever wants its end asks on, and it goes on where nobody does. Only the machine that was asked knows of it: where it is
+//! stopped, the other half is left to whoever asks again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ impl End {
         self.ended.borrow().is_some() || self.ended.has_changed().is_err()
     }
 
+    fn is_success(&self) -> bool {
+        matches!(*self.ended.borrow(), Some(Ok(())))
+    }
+
     /// Waits a little; whether it has come.
     async fn wait(mut self) -> Result<bool, MachinesError> {
         let told = match tokio::time::timeout(ANSWERED_WITHIN, self.ended.wait_for(Option::is_some)).await {
@@ -66,7 +71,12 @@ impl Work {
         let (told, ended) = watch::channel(None);
         let mut task = JoinSet::new();
         task.spawn(async move {
-            told.send_replace(Some(change.await));
+            let end = change.await;
+            match &end {
+                Ok(()) => tracing::info!(%machine, "the change of a machine is done"),
+                Err(error) => tracing::warn!(%machine, %error, "the change of a machine ended before it was done"),
+            }
+            told.send_replace(Some(end));
         });
         let end = End { ended, heard: watch::Sender::new(false) };
         Work { machine, peer_address: peer_address.to_owned(), end, _task: task }
@@ -120,8 +130,11 @@ impl Machines {
     }
 
     /// Begins to take a machine out, as [`Machines::remove`] does, and waits a little; whether it is out. One at a time: where that
-    /// machine is being taken out already, that goes on.
+    /// machine is being taken out already, that goes on, and one that is out stays so.
     pub async fn begin_to_remove(&self, by: By, machine: MachineNo) -> Result<bool, MachinesError> {
+        if let Some(done) = self.removing.end_of(machine).filter(End::is_success) {
+            return done.wait().await;
+        }
         // With the slot of those that are taken in: it gives up to take in the one that goes.
         let machines = Machines { removing: Slot::default(), ..self.clone() };
         let begun = self.removing.begin(machine, "", || async move { machines.remove(by, machine).await });
@@ -130,10 +143,18 @@ impl Machines {
         begun.map_err(other)?.wait().await
     }
 
-    /// Waits on for what was begun; whether the machine is out.
+    /// Waits on for what was begun; whether the machine is out. One that is out is so wherever it was begun.
     pub async fn go_on_removing(&self, machine: MachineNo) -> Result<bool, MachinesError> {
-        let what = || not_now("not_taking_out", format!("machine {machine} is not being taken out at this machine"));
-        self.removing.end_of(machine).ok_or_else(what)?.wait().await
+        if let Some(end) = self.removing.end_of(machine) {
+            return end.wait().await;
+        }
+        match self.is_out(machine).await {
+            true => Ok(true),
+            false => {
+                let what = format!("machine {machine} is not out, and is not being taken out at this machine");
+                Err(not_now("not_taking_out", what))
+            }
+        }
     }
 
     /// Waits until whoever had this machine take itself out was told the end, not for long; not at all where nobody had.

@@ -30,7 +30,7 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  jikai-node init --data /var/lib/jikai --node 3 --hub 10.0.0.1:7443 --environment production
+  jikai-node init --data /var/lib/jikai --node 3 --hub 10.0.0.1:7400 --environment production
   jikai-hub ca sign --data /var/lib/jikai-hub --csr node.csr --node 3 --out node.pem      (at the hub)
   jikai-node enrol --data /var/lib/jikai --certificate node.pem --ca ca.pem
   jikai-node run --data /var/lib/jikai";
@@ -39,7 +39,7 @@ const EXAMPLES: &str = "Examples:
 enum Command {
     /// Make a new store and a key, and the request to have the key certified.
     #[command(
-        after_help = "Examples:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7443 --environment test\n  jikai-node init --data ./node-3 --join node-3.json      (what `jikai-hub node add` or `node replace` wrote)"
+        after_help = "Examples:\n  jikai-node init --data ./node-3 --node 3 --hub 127.0.0.1:7400 --environment test\n  jikai-node init --data ./node-3 --join node-3.json      (what `jikai-hub node add` or `node replace` wrote)"
     )]
     Init(InitArgs),
     /// Install the certificate that the hub signed.
@@ -123,7 +123,7 @@ struct InitArgs {
 /// An address of the hub. Names are not looked up: a region must find the hub while the names' server is away.
 fn hub_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        "an address of the hub has the form IP:PORT, such as 10.0.0.1:7443; names are not looked up".to_string()
+        "an address of the hub has the form IP:PORT, such as 10.0.0.1:7400; names are not looked up".to_string()
     })
 }
 
@@ -237,8 +237,8 @@ mod tests {
                 hub,
             ])
         };
-        assert!(init("10.0.0.1:7443,[2001:db8::1]:7443").is_ok());
-        for bad in ["hub.example:7443", "10.0.0.1", ""] {
+        assert!(init("10.0.0.1:7400,[2001:db8::1]:7400").is_ok());
+        for bad in ["hub.example:7400", "10.0.0.1", ""] {
             assert!(init(bad).unwrap_err().to_string().contains("IP:PORT"), "{bad}");
         }
     }

@@ -17,11 +17,7 @@ pub(super) async fn status(client: &Client, as_json: bool) -> anyhow::Result<()>
         text(&view["generation"]),
         text(&view["jobs_at"])
     );
-    if view["has_majority"] == false {
-        println!(
-            "NO MAJORITY of the machines confirms this: nothing is taken in. Start the machines that do not answer."
-        );
-    }
+    missing_majority_words(&view).iter().for_each(|words| println!("{words}"));
     spare_words(&view).iter().for_each(|words| println!("{words}"));
     let digest = &view["digest"];
     match digest["agrees"].as_bool() {
@@ -60,6 +56,18 @@ fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned).replace("null", "-")
 }
 
+/// Why nothing is taken in here; none where something is.
+fn missing_majority_words(view: &Value) -> Option<&'static str> {
+    let mut known = view["machines"].as_array().into_iter().flatten();
+    match view["has_majority"] == false {
+        true if known.any(|machine| machine["machine"] == view["machine"]) => Some(
+            "NO MAJORITY of the machines confirms this: nothing is taken in. Start the machines that do not answer.",
+        ),
+        true => Some("This machine belongs to no hub yet. Take it in at one of its machines: jikai-hub cluster add"),
+        false => None,
+    }
+}
+
 /// How many machines may fail before nothing is taken in any more. None where that is so already, and for a hub of one machine.
 fn spare_words(view: &Value) -> Option<String> {
     let voters = view["machines"].as_array()?.iter().filter(|machine| machine["role"] == "voter");
@@ -77,6 +85,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_machine_that_was_not_taken_in_yet_misses_no_majority() {
+        let told = |has_majority, machines: &[u16]| {
+            let machines: Vec<_> = machines.iter().map(|number| json!({ "machine": number })).collect();
+            let view = json!({ "machine": 2, "has_majority": has_majority, "machines": machines });
+            missing_majority_words(&view).unwrap_or_default()
+        };
+        assert!(told(false, &[1, 2]).starts_with("NO MAJORITY"));
+        assert!(told(false, &[]).contains("belongs to no hub yet"));
+        assert_eq!(told(true, &[1, 2]), "");
+    }
 
     #[test]
     fn it_is_told_how_many_voters_may_fail() {

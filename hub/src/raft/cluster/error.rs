@@ -113,6 +113,9 @@ pub enum ChangeError {
     /// The id was in the cluster with another log: it was wiped. Its id must never be used again.
     #[error("machine {0} was wiped: it must join under a new id")]
     Wiped(u64),
+    /// It was removed for ever.
+    #[error("machine {0} was removed: its number is not used again")]
+    Removed(u64),
     /// The machine cannot be reached.
     #[error("machine {id}: {why}")]
     Unreachable {

@@ -14,6 +14,8 @@ use crate::raft::types::{Machine, Membership, Metrics, Types};
 
 /// Entries that a machine may be behind and count as caught up: what comes in meanwhile.
 const NEARLY: u64 = 200;
+/// How long a majority may take to agree to a change of the members, none of whom has to catch up for it.
+const CHANGED_WAIT: Duration = Duration::from_secs(60);
 /// How long a change waits for the one before it.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,10 @@ impl Shared {
         let membership = self.led_membership()?;
         if membership.get_node(&id).is_some_and(|known| known.instance != instance) {
             return Err(ChangeError::Wiped(id));
+        }
+        // It may have been removed while the state was copied for it.
+        if self.turned_away.read().contains(&id) {
+            return Err(ChangeError::Removed(id));
         }
         let machine = Machine { instance, ..unknown };
         let added = self.raft.add_learner(id, machine, false);
@@ -181,7 +187,7 @@ impl Shared {
     pub(super) async fn change(&self, change: ChangeMembers<u64, Machine>) -> Result<(), ChangeError> {
         // Without `retain` a voter that leaves does not stay behind as a learner.
         let changed = self.raft.change_membership(change, false);
-        let changed = tokio::time::timeout(self.settings.catch_up_wait, changed).await;
+        let changed = tokio::time::timeout(CHANGED_WAIT, changed).await;
         written(changed.map_err(|_| ChangeError::TooSlow(self.id))?)
     }
 }
