@@ -41,6 +41,11 @@ impl Backoff {
         Duration::from_millis(self.next_wait_ms(&mut rand::rng()))
     }
 
+    /// How many waits there were since it started over.
+    pub fn waits(&self) -> u32 {
+        self.tries
+    }
+
     /// A try succeeded: start over.
     pub fn reset(&mut self) {
         self.tries = 0;

@@ -194,6 +194,21 @@ async fn a_machine_whose_draining_was_taken_back_gets_nodes_again() {
 }
 
 #[tokio::test]
+async fn a_node_that_every_machine_refused_comes_to_the_one_that_serves_again() {
+    let (hub, authority) = ends();
+    let machines = [machine(&hub, &authority), machine(&hub, &authority), machine(&hub, &authority)];
+    machines.iter().for_each(|machine| machine.drain.set(true));
+    let routes = (1..).zip(&machines).map(|(number, machine)| route(number, "east", machine.running.address, 1));
+    let (tls, routes) = (node_identity(&authority, &authority, 3), routes.collect());
+    let mut edge = Edge::start(&tls, 3, routes, UplinkPace::default());
+    watched(&mut edge.status, |status| status.ejected == 3).await;
+    assert_eq!(edge.end.last_refusal(), Some(RefusalV1::Draining));
+    machines[1].drain.set(false);
+    edge.is_on(machines[1].running.address).await;
+    edge.syncs(&hub).await;
+}
+
+#[tokio::test]
 async fn a_route_that_was_removed_is_left_and_one_that_was_added_is_taken() {
     let (hub, authority) = ends();
     let (first, second) = (machine(&hub, &authority), machine(&hub, &authority));

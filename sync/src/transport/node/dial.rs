@@ -17,8 +17,10 @@ use crate::wire::RefusalV1;
 
 /// How long a route may leave a call unanswered before the next one is called too.
 const ANSWER_WAIT: Duration = Duration::from_millis(150);
-/// Most routes that are called at once.
+/// Most routes that are called at once, besides those that have long not answered.
 const CALLS_MAX: usize = 3;
+/// How long a call counts among them: longer ones may still be answered, but what they wait for may be a dead line, and all of three may.
+const COUNTED_WAIT: Duration = Duration::from_millis(600);
 /// How long a connection that only measures waits for a hub that ends it.
 const OBJECTION_WAIT_MIN: Duration = Duration::from_millis(50);
 
@@ -52,7 +54,8 @@ impl NodeUplink {
         let mut answers = JoinSet::new();
         let mut last = Failure::from("no other route to the hub is known".to_string());
         loop {
-            if calls.len() < CALLS_MAX
+            // Every route is called once, so this ends.
+            if counted(&calls) < CALLS_MAX
                 && let Some(route) = self.book.lock().choose(left, &tried, now_ms(), &mut rand::rng())
             {
                 tried.push(route.address);
@@ -61,7 +64,7 @@ impl NodeUplink {
             }
             let answer = tokio::select! {
                 answer = answers.join_next() => answer,
-                () = tokio::time::sleep(ANSWER_WAIT), if calls.len() < CALLS_MAX && self.is_other_known(&tried) => continue,
+                () = tokio::time::sleep(ANSWER_WAIT), if self.is_other_known(&tried) => continue,
             };
             let Some(Ok((route, opened))) = answer else { return Err(last) };
             calls.retain(|call| call.route.address != route.address);
@@ -130,6 +133,11 @@ impl NodeUplink {
     }
 }
 
+/// Calls that were made a short time ago.
+fn counted(calls: &[Call]) -> usize {
+    calls.iter().filter(|call| call.since.elapsed() < COUNTED_WAIT).count()
+}
+
 async fn call(endpoint: Endpoint, config: ClientConfig, route: Route) -> (Route, Result<Connection, Failure>) {
     let opened = async {
         let connecting =
@@ -139,4 +147,17 @@ async fn call(endpoint: Endpoint, config: ClientConfig, route: Route) -> (Route,
     };
     let opened = opened.await;
     (route, opened)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_has_long_not_been_answered_keeps_no_other_from_being_made() {
+        let now = Instant::now();
+        let call = |since| Call { route: Route::to("127.0.0.1:9".parse().unwrap(), 1), since };
+        let calls = [now, now - COUNTED_WAIT, now - 2 * COUNTED_WAIT].map(call);
+        assert_eq!(counted(&calls), 1);
+    }
 }

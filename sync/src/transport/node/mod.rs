@@ -7,6 +7,7 @@ mod dial;
 mod failure;
 mod lookout;
 mod run;
+mod waits;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -25,7 +26,6 @@ use super::driver::now_ms;
 use super::limits::{NODE_KEEP_ALIVE, transport_config};
 use super::requests::Requester;
 use super::store::NodeStore;
-use crate::backoff::Backoff;
 use crate::identity::{TlsIdentity, sync_client};
 use crate::routes::{Route, Routes};
 use crate::wire::RefusalV1;
@@ -33,14 +33,12 @@ use dial::Connected;
 use failure::{Failure, are_strangers};
 use lookout::{Move, Present, Why, changed};
 use run::{Leave, Run};
+use waits::Waits;
 
 /// A session that lasted so long counts as a success, even if nothing had to be sent.
 const STEADY: Duration = Duration::from_secs(10);
 /// How long a session that moves may take to end in order.
 const LEAVE_WAIT: Duration = Duration::from_millis(300);
-/// First and longest wait while all machines answer and none serves: an election is over after seconds, and an answer costs them little.
-/// Milliseconds.
-const ELECTING_WAIT_MS: [u64; 2] = [200, 1_000];
 
 /// Settings of an uplink.
 #[derive(Debug, Clone)]
@@ -189,8 +187,7 @@ impl NodeUplink {
     /// Keeps sessions going until cancelled.
     pub async fn run(self, cancelled: CancellationToken) {
         let (mut identity, mut routes) = (self.identity.subscribe(), self.options.routes.clone());
-        let [shortest, longest] = ELECTING_WAIT_MS;
-        let (mut backoff, mut electing, mut failures) = (Backoff::default(), Backoff::between(shortest, longest), 0);
+        let (mut waits, mut failures) = (Waits::default(), 0);
         let (mut ready, mut left) = (None, None);
         loop {
             self.book.lock().replace(&routes.borrow_and_update());
@@ -203,16 +200,15 @@ impl NodeUplink {
             self.store.disconnected(ended.reason.as_ref().ok().filter(|_| ended.moved.is_none()));
             if ended.succeeded {
                 failures = 0;
-                backoff.reset();
-                electing.reset();
+                waits.start_over();
             }
             if !self.goes_on_at_once(&ended, &mut failures) {
-                let wait = if ended.reason == Ok(RefusalV1::Draining) { &mut electing } else { &mut backoff };
+                let wait_ms = waits.next_ms(ended.reason == Ok(RefusalV1::Draining), &mut rand::rng());
                 tokio::select! {
-                    () = tokio::time::sleep(wait.next_wait()) => {}
+                    () = tokio::time::sleep(Duration::from_millis(wait_ms)) => {}
                     // Whoever shows another certificate, or knows other ways, begins anew.
-                    _ = identity.changed() => backoff.reset(),
-                    () = changed(&mut routes) => backoff.reset(),
+                    _ = identity.changed() => waits.start_over(),
+                    () = changed(&mut routes) => waits.start_over(),
                     () = cancelled.cancelled() => break,
                 }
             }
@@ -239,6 +235,10 @@ impl NodeUplink {
         // Each of the routes failed, and was told of, while none opened.
         let Some(route) = &ended.route else { return false };
         match &ended.reason {
+            // Told once of each while nothing else happens.
+            Ok(RefusalV1::Draining) if *failures > self.book.lock().len() => {
+                tracing::debug!(%route, "this machine of the hub still serves no nodes");
+            }
             Ok(RefusalV1::Draining) => tracing::info!(%route, "this machine of the hub serves no nodes now"),
             Ok(refusal) => {
                 tracing::warn!(%route, %refusal, hint = refusal.hint(), "the session with the hub ended");
