@@ -62,8 +62,8 @@ fn a_removed_machine_serves_nobody_and_its_number_is_not_used_again() {
         let number = machines.join(false);
         machines.add(number);
     }
-    // The first one leads: it hands over before it goes.
-    machines.command(2, &["cluster", "remove", "--machine", "1"]);
+    // The first one leads: it hands over before it goes, and stays until who asked it has heard the end.
+    machines.command(1, &["cluster", "remove", "--machine", "1"]);
     let view = machines.view(2);
     assert_eq!((of(&view, 1)["role"].clone(), of(&view, 1)["state"].clone()), ("outside".into(), "retired".into()));
     assert_ne!(view["leader"], 1);

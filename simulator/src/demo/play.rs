@@ -13,6 +13,7 @@ use super::faults::{Conductor, Fault, LeaderShare, Outcomes};
 use super::following::{Following, trouble};
 use super::health::{Watch, confirmed_by_nodes, look_at_all, services};
 use super::inspection::audit;
+use super::machines::HUB_NICENESS;
 use super::report::{Cpu, Latency, Memory, Operations, SyncLag, Terminals, table_by_prefecture, tenth};
 use super::screen::Chronicle;
 use super::workers::{Sums, Workers};
@@ -256,6 +257,7 @@ impl Play<'_> {
             terminals: Terminals { configured: self.world.terminals.len() as u64, connected: loaded.connected },
             nodes: self.world.plan.node_count,
             hubs: self.args.hubs,
+            hub_niceness: HUB_NICENESS,
             operations: Operations {
                 acked: loaded.sums.acked,
                 refused: loaded.sums.refused,

@@ -24,6 +24,9 @@ pub struct Report {
     pub nodes: u16,
     /// Hubs.
     pub hubs: u16,
+    /// Priority of their processes as `nice` counts it, below that of nodes and terminals.
+    #[serde(default)]
+    pub hub_niceness: u8,
     /// Operations of the load phase.
     pub operations: Operations,
     /// What became of requests that lost their answer.
@@ -160,7 +163,7 @@ impl Report {
              latency     p50 {} · p95 {} · p99 {} · p99.9 {} · max {} ms\n\
              sync lag    p50 {} · p99 {} · max {} ms, drained in {} ms\n\
              memory      largest node {} MiB, hub {} MiB\n\
-             cpu         nodes {} s, hub {} s{}, simulator {} s\n\
+             cpu         nodes {} s, hub {} s{} at nice {}, simulator {} s\n\
              invariants  {invariants}\n",
             self.terminals.connected,
             self.terminals.configured,
@@ -190,6 +193,7 @@ impl Report {
             self.cpu_seconds.nodes,
             self.cpu_seconds.hub,
             self.cpu_seconds.hub_leader_share.map_or(String::new(), |share| format!(" (leader's share {share})")),
+            self.hub_niceness,
             self.cpu_seconds.simulator,
         )
     }
@@ -254,6 +258,7 @@ mod tests {
             terminals: Terminals { configured: 3, connected: 3 },
             nodes: 2,
             hubs: 1,
+            hub_niceness: 5,
             operations: Operations { acked: 5, refused: 1, failed: 0, per_second: 1.5 },
             retries: Retries::default(),
             latency_ms: Latency::of(&latencies),

@@ -10,6 +10,7 @@ use tokio::process::Command;
 
 use super::Family;
 use super::cluster::{Cluster, command, put_first, put_text, run, value};
+use super::machines::at_hub;
 use crate::client::{Endpoint, Service};
 
 /// Time for one answer of a copy.
@@ -114,7 +115,7 @@ impl Cluster {
 
     /// Has the hub, whose directory was put back from a copy, await what its nodes had received of it.
     pub(super) async fn begin_recovery(&self, data: &Path) -> Result<()> {
-        run(command(&self.binaries().hub, "restore", data)).await.context("restore the hub").map(drop)
+        run(at_hub(&self.binaries().hub, "restore", data)).await.context("restore the hub").map(drop)
     }
 
     /// What an old store holds alone.

@@ -20,10 +20,11 @@ use super::Family;
 use super::cluster::{run, value};
 use super::relay::{Block, Relay, Way};
 use crate::client::{Endpoint, Service, trust};
-use program::at_hub;
 
 pub use digests::Difference;
 pub use kept::KeptMachine;
+pub use program::HUB_NICENESS;
+pub(super) use program::at_hub;
 pub use status::Status;
 
 /// Names of the two links of a machine.

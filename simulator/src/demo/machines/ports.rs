@@ -34,12 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_free_different_and_not_those_of_outgoing_connections() {
+    fn addresses_are_different_and_not_those_of_outgoing_connections() {
         let addresses: std::collections::BTreeSet<SocketAddr> = (0..50).map(|_| free_address().unwrap()).collect();
         assert_eq!(addresses.len(), 50);
+        // Not bound here: they were free, which another program may have changed by now.
         assert!(addresses.iter().all(|address| (10_000..32_000).contains(&address.port())));
-        for address in addresses {
-            UdpSocket::bind(address).unwrap();
-        }
     }
 }

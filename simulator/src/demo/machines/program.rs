@@ -8,10 +8,10 @@ use std::path::Path;
 use tokio::process::Command;
 
 /// Priority of the hub's processes as `nice` counts it: a third of the time of a node or terminal that wants it too, never none.
-const HUB_NICENESS: &str = "5";
+pub const HUB_NICENESS: u8 = 5;
 
 /// A command line of the hub's program that works on a data directory.
-pub(super) fn at_hub(binary: &Path, verb: &str, data: &Path) -> Command {
+pub(in crate::demo) fn at_hub(binary: &Path, verb: &str, data: &Path) -> Command {
     let mut command = yielding(binary);
     command.arg(verb).arg("--data").arg(data);
     command
@@ -20,7 +20,7 @@ pub(super) fn at_hub(binary: &Path, verb: &str, data: &Path) -> Command {
 /// `nice` becomes the program: who is signalled and measured is the program itself.
 fn yielding(binary: &Path) -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", HUB_NICENESS]).arg(binary);
+    command.args(["-n", &HUB_NICENESS.to_string()]).arg(binary);
     command
 }
 
@@ -37,6 +37,6 @@ mod tests {
         let shell = shell.spawn().unwrap();
         let number = shell.id().unwrap();
         let told = String::from_utf8(shell.wait_with_output().await.unwrap().stdout).unwrap();
-        assert_eq!(told.trim(), format!("{number} {}", (own + 5).min(19)));
+        assert_eq!(told.trim(), format!("{number} {}", (own + i32::from(HUB_NICENESS)).min(19)));
     }
 }
