@@ -70,8 +70,13 @@ fn a_removed_machine_serves_nobody_and_its_number_is_not_used_again() {
     let first = machines.all[0].process.as_mut().unwrap();
     wait_until("the removed machine to stop", || !first.is_alive());
     assert!(first.log().contains("was removed from the hub"), "{}", first.log());
+    assert!(first.ended().unwrap().success(), "what starts failed programs again leaves it alone: {}", first.log());
+    let hub = || Command::new(jikai_tests::province::binaries().join("jikai-hub"));
+    let again = hub().args(["run", "--data"]).arg(folder.path().join("hub-1")).output().unwrap();
+    assert!(again.status.success() && again.stdout.is_empty(), "it is never ready again: {again:?}");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("was removed from the hub"), "{again:?}");
     import_everywhere(&machines, 3, 1301, &[2]);
-    let again = Command::new(jikai_tests::province::binaries().join("jikai-hub"))
+    let again = hub()
         .args(["cluster", "add", "--machine", "1", "--address", "127.0.0.1:7402", "--data"])
         .arg(&machines.machine(2).data)
         .output()

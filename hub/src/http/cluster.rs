@@ -214,7 +214,7 @@ pub(super) struct TakenInView {
 }
 
 /// Begins to take a machine in as one that follows, and waits some seconds for it. Asking again is harmless. Errors: 409
-/// `machine_not_invited`, `machine_retired`, `no_peer_address`, `cluster_not_changed`, `taking_in_another`; 503 `no_leader`.
+/// `machine_not_invited`, `machine_retired`, `no_peer_address`, `cluster_not_changed`, `taking_in_another`, `belongs_to_no_hub`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)), request_body = AddBody,
     responses((status = 200, body = TakenInView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -244,7 +244,7 @@ pub(super) async fn taking_in(State(app): State<App>, Path(machine): Path<u16>) 
     Ok(Json(TakenInView { caught_up }))
 }
 
-/// Gives a machine that follows a vote. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
+/// Gives a machine that follows a vote. Errors: 409 `cluster_not_changed`, `belongs_to_no_hub`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}/promotion", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -253,7 +253,7 @@ pub(super) async fn promote(State(app): State<App>, Path(machine): Path<u16>) ->
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Hands a voter the lead; what comes in meanwhile waits for some round trips. Errors: 409 `cluster_not_changed`; 503 `no_leader`.
+/// Hands a voter the lead; what comes in meanwhile waits for some round trips. Errors: 409 `cluster_not_changed`, `belongs_to_no_hub`; 503 `no_leader`.
 #[utoipa::path(post, path = "/v1/cluster/machines/{machine}/lead", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 409, body = Problem),
         (status = 422, body = Problem), (status = 503, body = Problem)))]
@@ -263,7 +263,7 @@ pub(super) async fn transfer(State(app): State<App>, Path(machine): Path<u16>) -
 }
 
 /// Sends the nodes of a machine, and who comes through the front door, to other machines. Errors: 404; 409
-/// `machine_not_announced`, `machine_retired`, `last_machine`, `machine_silent`.
+/// `machine_not_announced`, `machine_retired`, `last_machine`, `machine_silent`, `votes_only`, `belongs_to_no_hub`.
 #[utoipa::path(put, path = "/v1/cluster/machines/{machine}/draining", params(("machine" = u16, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem)))]
@@ -299,7 +299,7 @@ pub(super) struct TakenOutView {
 /// Begins to remove a machine for ever, and waits some seconds for it: its nodes go elsewhere, it hands over what it leads, and has no
 /// vote any more. Its number is not used again. Asking again is harmless. One that takes itself out answers for some seconds more. Errors:
 /// 409 `last_machine`, `machine_silent`, `machine_not_invited`, `no_successor`, `no_majority_left`, `cluster_not_changed`,
-/// `taking_out_another`; 503 `no_leader`.
+/// `taking_out_another`, `belongs_to_no_hub`; 503 `no_leader`.
 #[utoipa::path(delete, path = "/v1/cluster/machines/{machine}", params(("machine" = u16, Path)),
     responses((status = 200, body = TakenOutView), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem), (status = 422, body = Problem), (status = 503, body = Problem)))]

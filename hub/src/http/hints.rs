@@ -48,6 +48,9 @@ pub(super) fn machines_hint(code: &str) -> &'static str {
         "machine_silent" => "Start it first; `jikai-hub cluster status` shows who answers.",
         "no_majority_left" => "Start the machines that do not answer, or remove those first.",
         "votes_only" => "Name a machine that serves.",
+        "belongs_to_no_hub" => {
+            "Ask a machine of the hub; to have this one taken in, ask it there: `jikai-hub cluster add`."
+        }
         "clock_apart" => "Set its clock right (NTP), then ask again.",
         "last_machine" => "Add another machine first, or let one serve again: `jikai-hub cluster drain --undo`.",
         "no_successor" => "Start another voter; `jikai-hub cluster status` shows them.",

@@ -26,6 +26,7 @@ impl Machines {
     /// Takes an invited machine in as one that follows; returns when it has nearly caught up. Checks: it was invited and not
     /// removed; the others can find this one.
     pub async fn add(&self, machine: MachineNo, peer_address: &str) -> Result<(), MachinesError> {
+        self.check_belongs()?;
         let view = self.view().await?;
         let known = view.machines.iter().find(|known| known.machine == machine.get());
         match known.map(|known| known.state) {
@@ -62,31 +63,38 @@ impl Machines {
 
     /// Gives a machine that follows a vote. Checks its clock.
     pub async fn promote(&self, machine: MachineNo) -> Result<(), MachinesError> {
+        self.check_belongs()?;
         self.check_clock(u64::from(machine.get())).await?;
         Ok(self.cluster()?.change(&Change::Promote { id: u64::from(machine.get()) }).await?)
     }
 
     /// Hands a voter the lead.
     pub async fn transfer(&self, machine: MachineNo) -> Result<(), MachinesError> {
-        let view = self.view().await?;
-        if view.machines.iter().any(|known| known.machine == machine.get() && known.voter_only) {
+        self.check_belongs()?;
+        if only_votes(&self.view().await?, machine) {
             let what = format!("machine {machine} only votes: it would hand the lead on at once");
             return Err(not_now("votes_only", what));
         }
         Ok(self.cluster()?.change(&Change::Transfer { to: u64::from(machine.get()) }).await?)
     }
 
-    /// Sends whoever uses a machine to others, or takes that back. Checks: of the others that serve one answers, or there is none (which
-    /// the command refuses).
+    /// Sends whoever uses a machine to others, or takes that back. Checks: somebody can use it, and of the others that serve one answers, or
+    /// there is none (which the command refuses).
     pub async fn drain(&self, by: By, machine: MachineNo, draining: bool) -> Result<(), MachinesError> {
+        self.check_belongs()?;
         if draining {
-            check_receivers(&self.view().await?, machine)?;
+            let view = self.view().await?;
+            if only_votes(&view, machine) {
+                return Err(not_now("votes_only", format!("machine {machine} only votes: nobody uses it")));
+            }
+            check_receivers(&view, machine)?;
         }
         self.propose(by, ClusterCommand::Drain { machine, draining }).await
     }
 
     /// Removes a machine for ever: its nodes go elsewhere, it hands over what it leads, it is retired, then it has no vote.
     pub async fn remove(&self, by: By, machine: MachineNo) -> Result<(), MachinesError> {
+        self.check_belongs()?;
         let view = self.view().await?;
         let id = u64::from(machine.get());
         let known = view.machines.iter().find(|known| known.machine == machine.get());
@@ -96,7 +104,7 @@ impl Machines {
             return Err(not_now("last_machine", what));
         }
         check_rest(&view, id)?;
-        if known.state == Some(MachineState::Serving) {
+        if known.state == Some(MachineState::Serving) && !known.voter_only {
             self.await_another(machine).await?;
             self.drain(by.clone(), machine, true).await?;
             // Nodes leave at once when they hear of it; one that cannot goes when its session ends.
@@ -170,12 +178,24 @@ impl Machines {
         }
     }
 
+    /// Refuses changes that are asked of a machine which is none of a hub's, or not yet.
+    fn check_belongs(&self) -> Result<(), MachinesError> {
+        match self.is_member() {
+            true => Ok(()),
+            false => Err(not_now("belongs_to_no_hub", "this machine belongs to no hub, or not yet".to_owned())),
+        }
+    }
+
     async fn propose(&self, by: By, command: ClusterCommand) -> Result<(), MachinesError> {
         match self.sequencer.propose(by, Command::Cluster(command)).await? {
             Outcome::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
     }
+}
+
+fn only_votes(view: &ClusterView, machine: MachineNo) -> bool {
+    view.machines.iter().any(|known| known.machine == machine.get() && known.voter_only)
 }
 
 /// Refuses to send nodes to machines of which none answers.

@@ -17,8 +17,8 @@ const READ_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The same after a look without it.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// Looks in a row without it after which nodes go elsewhere: they take longer than an election together.
-const UNCONFIRMED_MAX: u32 = 2;
+/// How long the state may stay unconfirmed before nodes go elsewhere: longer than an election, through which they had better stay.
+const UNCONFIRMED_WAIT: Duration = Duration::from_millis(2_500);
 
 /// Whether a machine is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,19 +87,36 @@ pub async fn drain_nodes(
     mut own_state: watch::Receiver<OwnState>,
     cancelled: CancellationToken,
 ) {
-    let (mut unconfirmed, mut unused_since) = (0, None);
+    let (mut unconfirmed_since, mut unused_since) = (None, None);
     loop {
-        unconfirmed = if machines.is_current().await { 0 } else { unconfirmed + 1 };
+        let look = Instant::now();
+        // A look that finds nobody lasts longer than one that does; what was found out counts for a moment, so looks are not counted.
+        unconfirmed_since = if machines.is_current().await { None } else { unconfirmed_since.or(Some(look)) };
         unused_since = match *own_state.borrow_and_update() {
             OwnState::Serving => None,
             OwnState::Draining | OwnState::Retired => unused_since.or_else(|| Some(Instant::now())),
         };
         let is_overdue = unused_since.is_some_and(|since| since.elapsed() >= OWN_LEAVE_WAIT);
-        drain.set(is_overdue || unconfirmed >= UNCONFIRMED_MAX);
+        let is_unconfirmed = unconfirmed_since.is_some_and(|since| since.elapsed() >= UNCONFIRMED_WAIT);
+        drain.set(is_overdue || is_unconfirmed);
+        let is_quiet = unconfirmed_since.is_none() && unused_since.is_none();
         tokio::select! {
             changed = own_state.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(if unconfirmed == 0 && unused_since.is_none() { LOOK_EVERY } else { LOOK_AGAIN }) => {}
+            () = tokio::time::sleep(if is_quiet { LOOK_EVERY } else { LOOK_AGAIN }) => {}
             () = cancelled.cancelled() => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::settings::Settings;
+
+    #[test]
+    fn nodes_stay_through_an_election() {
+        let Settings { election_max, .. } = Settings::default();
+        // The lease of the leader that is gone, then the longest time until somebody stands.
+        assert!(UNCONFIRMED_WAIT > 2 * election_max);
     }
 }

@@ -166,3 +166,39 @@ async fn a_retired_machine_is_not_taken_in_though_somebody_began_to_before() {
     leader.turn_away([].into());
     leader.add_learner(4, &address).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_only_votes_is_not_drained_and_is_removed_without() {
+    let province = three().await;
+    let machines = seen_from(&province, 1);
+    let refused = machines.drain(Actor::System.into(), number(3), true).await.unwrap_err();
+    assert!(matches!(refused, MachinesError::NotNow { code: "votes_only", .. }), "{refused}");
+    machines.remove(Actor::System.into(), number(3)).await.unwrap();
+    let view = machines.view().await.unwrap();
+    assert_eq!((view.machines[2].role, view.machines[2].state), (Role::Outside, Some(MachineState::Retired)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_belongs_to_no_hub_changes_none_and_one_that_was_taken_in_has_all_that_was_there() {
+    let mut province = three().await;
+    province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only: false })).await;
+    province.seat(4).await;
+    let (stranger, address) = (seen_from(&province, 4), province.peer_address(4));
+    let by = || Actor::System.into();
+    for refused in [
+        stranger.add(number(4), &address).await,
+        stranger.promote(number(4)).await,
+        stranger.transfer(number(1)).await,
+        stranger.drain(by(), number(1), true).await,
+        stranger.remove(by(), number(1)).await,
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, MachinesError::NotNow { code: "belongs_to_no_hub", .. }), "{refused}");
+    }
+    for deposit in 100..150 {
+        province.ask(1, credit(deposit)).await;
+    }
+    let there = province[1].member.cluster.status().last_index;
+    seen_from(&province, 1).add(number(4), &address).await.unwrap();
+    assert!(province[4].member.cluster.status().last_index >= there, "few entries are all of a young log");
+}

@@ -225,9 +225,26 @@ async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
     bar.finish_and_clear();
     println!("Machine {machine} has caught up.");
     match args.learner {
-        true => Ok(()),
-        false => promote(client, machine).await,
+        true => {}
+        false => promote(client, machine).await?,
     }
+    await_announced(client, machine).await
+}
+
+/// Waits a little until a machine that was taken in has told where it is reached: before, nodes do not know it.
+async fn await_announced(client: &Client, machine: u16) -> anyhow::Result<()> {
+    let waiting = spinner(&format!("machine {machine} tells where it is reached"));
+    for _ in 0..LOOKS_MAX {
+        let view = client.get("/v1/cluster").await?;
+        let known = view["machines"].as_array().and_then(|all| all.iter().find(|known| known["machine"] == machine));
+        if known.is_some_and(|known| known["state"] != "unknown") {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    waiting.finish_and_clear();
+    println!("It has not told yet where it is reached, and nodes do not know it: jikai-hub cluster status");
+    Ok(())
 }
 
 /// Newest entries of the leader and of a machine; `None` where one of them does not answer.

@@ -31,8 +31,9 @@ pub(super) async fn status(client: &Client, as_json: bool) -> anyhow::Result<()>
     );
     for machine in view["machines"].as_array().into_iter().flatten() {
         let mark = match (machine["leads"] == true, machine["voter_only"] == true, machine["answers"] == true) {
-            (true, ..) => "leads",
+            // Who was heard to lead may be gone.
             (_, _, false) if machine["role"] != "outside" => "no answer",
+            (true, ..) => "leads",
             (_, true, _) => "votes only",
             _ => "",
         };
@@ -63,7 +64,10 @@ fn missing_majority_words(view: &Value) -> Option<&'static str> {
         true if known.any(|machine| machine["machine"] == view["machine"]) => Some(
             "NO MAJORITY of the machines confirms this: nothing is taken in. Start the machines that do not answer.",
         ),
-        true => Some("This machine belongs to no hub yet. Take it in at one of its machines: jikai-hub cluster add"),
+        true if view["leader"].is_null() => {
+            Some("This machine belongs to no hub yet. Have it taken in at a machine of the hub: jikai-hub cluster add")
+        }
+        true => Some("This machine is being taken in, and has not heard everything yet."),
         false => None,
     }
 }
@@ -88,14 +92,15 @@ mod tests {
 
     #[test]
     fn a_machine_that_was_not_taken_in_yet_misses_no_majority() {
-        let told = |has_majority, machines: &[u16]| {
+        let told = |has_majority, leader: Option<u16>, machines: &[u16]| {
             let machines: Vec<_> = machines.iter().map(|number| json!({ "machine": number })).collect();
-            let view = json!({ "machine": 2, "has_majority": has_majority, "machines": machines });
+            let view = json!({ "machine": 2, "has_majority": has_majority, "leader": leader, "machines": machines });
             missing_majority_words(&view).unwrap_or_default()
         };
-        assert!(told(false, &[1, 2]).starts_with("NO MAJORITY"));
-        assert!(told(false, &[]).contains("belongs to no hub yet"));
-        assert_eq!(told(true, &[1, 2]), "");
+        assert!(told(false, None, &[1, 2]).starts_with("NO MAJORITY"));
+        assert!(told(false, None, &[1]).contains("belongs to no hub yet"), "it knows who invited it");
+        assert!(told(false, Some(1), &[1]).contains("is being taken in"));
+        assert_eq!(told(true, Some(1), &[1, 2]), "");
     }
 
     #[test]

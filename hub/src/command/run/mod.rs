@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use axum_server::Handle;
-use jikai_schema::event::Actor;
+use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
 use jikai_sync::identity::{check_authority, create_private_dir, write_private_file};
@@ -34,7 +34,7 @@ use crate::identity::{HubCertificate, IdentityFiles, Present, TokenHash, keep_ce
 use crate::ingest::{KeyVault, Links, NodeGate, Signer};
 use crate::jobs::{DirectorySigner, keep_jobs};
 use crate::keys;
-use crate::machine::RecoveryRow;
+use crate::machine::{MachineRow, RecoveryRow};
 use crate::machine_log::take_over;
 use crate::machines::{Machines, OwnState, Reached, drain_nodes, follow_own_state, keep_announced, shared_links};
 use crate::member::{Member, Seat};
@@ -62,6 +62,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let data = &args.data.data;
     let mut config = Config::load(data)?;
     config.voter_only |= args.voter_only;
+    if knows_own_removal(data)? {
+        eprintln!("jikai-hub: {REMOVED}");
+        return Ok(());
+    }
     raise_open_files()?;
     let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -71,6 +75,17 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     runtime.shutdown_timeout(STOP_WAIT);
     served
+}
+
+/// Whether this machine had heard of its removal before it stopped: then nobody may find it up, not for a moment. Where an older build's
+/// tables cannot be read yet, it is found out later.
+fn knows_own_removal(data: &Path) -> anyhow::Result<bool> {
+    if !data.join(store::STATE_FILE).exists() {
+        return Ok(false);
+    }
+    let (own, state) = (IdentityFiles::new(data).machine()?, store::open_reader(data)?);
+    let rows = MachineRow::list(&state).unwrap_or_default();
+    Ok(rows.iter().any(|row| row.machine == own && row.state == Some(MachineState::Retired)))
 }
 
 fn raise_open_files() -> anyhow::Result<()> {
@@ -189,13 +204,13 @@ async fn first_panic(parts: &mut JoinSet<()>) -> anyhow::Error {
     std::future::pending().await
 }
 
-/// Why a machine stopped by itself, if it did.
+/// Why a machine stopped by itself, if it did. Its removal is no failure: whoever starts what has failed again should leave it alone.
 fn conclude(failed: &watch::Receiver<Option<String>>, removed: bool) -> anyhow::Result<()> {
     if let Some(failure) = failed.borrow().clone() {
         bail!("the hub has stopped: {failure}");
     }
     if removed {
-        bail!(REMOVED);
+        eprintln!("jikai-hub: {REMOVED}");
     }
     Ok(())
 }

@@ -110,8 +110,11 @@ pub enum ChangeError {
         /// Who does.
         found: u64,
     },
-    /// The id was in the cluster with another log: it was wiped. Its id must never be used again.
-    #[error("machine {0} was wiped: it must join under a new id")]
+    /// The id is in the cluster with another log: the machine was wiped, or another one joined with its invitation. The id must never be used
+    /// for this log.
+    #[error(
+        "machine {0} has another log than the one it was taken in with: it was wiped, or another one joined under its number; invite it under a new one"
+    )]
     Wiped(u64),
     /// It was removed for ever.
     #[error("machine {0} was removed: its number is not used again")]

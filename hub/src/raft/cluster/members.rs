@@ -79,10 +79,14 @@ impl Shared {
         // Only who leads knows how far it is.
         let ended = |metrics: &Metrics| has_caught_up(metrics) || metrics.current_leader != Some(self.id);
         let metrics = wait.metrics(ended, "it caught up").await.map_err(|_| ChangeError::TooSlow(id))?;
-        match has_caught_up(&metrics) {
-            true => Ok(()),
-            false => Err(ChangeError::NotLeader { leader: metrics.current_leader }),
+        if !has_caught_up(&metrics) {
+            return Err(ChangeError::NotLeader { leader: metrics.current_leader });
         }
+        // Near is little in a long log and may be all of a young one. So what was there by now is waited for as well, but not for ever.
+        let all = metrics.last_log_index;
+        let has_it = |metrics: &Metrics| matched(metrics, id) >= all || metrics.current_leader != Some(self.id);
+        let _ = self.raft.wait(Some(self.settings.propose_wait)).metrics(has_it, "it has what was there").await;
+        Ok(())
     }
 
     /// Copies the state, and so shortens the log, where a machine that has the log up to `last_index` would have to apply far more than
@@ -209,8 +213,12 @@ fn status_in(id: u64, reply: Reply) -> Result<Status, ChangeError> {
 
 /// How far a machine is behind this leader. Entries; `None` where nothing is known of it.
 fn behind(metrics: &Metrics, id: u64) -> Option<u64> {
-    let matched = (*metrics.replication.as_ref()?.get(&id)?)?;
-    Some(metrics.last_log_index?.saturating_sub(matched.index))
+    Some(metrics.last_log_index?.saturating_sub(matched(metrics, id)?))
+}
+
+/// The newest entry that a machine is known to have; `None` where nothing is known of it.
+fn matched(metrics: &Metrics, id: u64) -> Option<u64> {
+    (*metrics.replication.as_ref()?.get(&id)?).map(|matched| matched.index)
 }
 
 fn written(written: Written) -> Result<(), ChangeError> {
