@@ -5,8 +5,13 @@
 //! may lower its priority, but needs a privilege to raise it again, and the next one to use it may be a request.
 
 use std::io;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
 
+use thread_priority::ThreadPriority;
+use thread_priority::unix::{
+    NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy, thread_native_id,
+    thread_schedule_policy,
+};
 use tokio::sync::oneshot;
 
 /// Priority of the threads below that of the process, as `nice` counts it: a tenth of the time of one that serves, while cores are short.
@@ -54,6 +59,19 @@ pub fn run_here<R: Send>(name: &str, work: impl FnOnce() -> R + Send) -> io::Res
     })
 }
 
+/// Starts the work on a thread that gets what nobody else wants of the cores, and gives a core up as soon as anybody does. Where the cores
+/// never suffice it does not come to its end: nobody else may wait for what it holds for long, and its caller bounds it.
+pub fn start_aside<'scope, R: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> R + Send + 'scope,
+) -> io::Result<ScopedJoinHandle<'scope, R>> {
+    named(name).spawn_scoped(scope, move || {
+        step_aside();
+        work()
+    })
+}
+
 fn named(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.into())
 }
@@ -64,6 +82,15 @@ fn step_back() {
     let lowered = own.map(|own| (own + STEP).min(NICENESS_MAX));
     if let Err(error) = lowered.and_then(|lowered| rustix::process::setpriority_process(None, lowered)) {
         tracing::debug!(%error, "a background work keeps the priority of what serves");
+    }
+}
+
+/// Setting the policy sets a niceness too, which the policy leaves without a meaning and which may need a privilege.
+fn step_aside() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    let set = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+    if thread_schedule_policy() != Ok(idle) {
+        tracing::debug!(?set, "a work that may wait for all others keeps its priority");
     }
 }
 
@@ -84,6 +111,19 @@ mod tests {
         let mut seen = before;
         run_here("test", || seen = niceness()).unwrap();
         assert_eq!((seen, niceness()), (lowered, before));
+    }
+
+    #[test]
+    fn work_that_steps_aside_gives_way_to_all_others() {
+        // Field 41 of a thread's state is its policy: 5 where it gets only what nobody else wants.
+        let policy = || {
+            let state = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+            let (_, fields) = state.rsplit_once(')').unwrap();
+            fields.split_whitespace().nth(38).unwrap().parse::<u32>().unwrap()
+        };
+        let before = policy();
+        let aside = thread::scope(|scope| start_aside(scope, "test", policy).unwrap().join().unwrap());
+        assert_eq!((aside, policy()), (5, before));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::log::LogPosition;
 use crate::machine::{self, Applied as Committed, MachineRow, applied_position};
 use crate::raft::digests::Digests;
 use crate::raft::state::{Applied, Payload, State, StateError, View};
-use crate::raft::types::{Answer, LogId, SnapshotMeta};
+use crate::raft::types::{Answer, LogId};
 use crate::store::{self, STATE_FILE};
 
 use digester::Digester;
@@ -176,9 +176,9 @@ impl State for Replica {
         Ok(Box::new(self.noting(frozen)?))
     }
 
-    fn install(&mut self, from: &Path, _meta: &SnapshotMeta) -> Result<(), StateError> {
+    fn install(&mut self, from: &Path, in_haste: bool) -> Result<(), StateError> {
         let (path, state) = (&self.path, &mut self.state);
-        let installed = background::run_here("state-install", || snapshot::install(from, path, state));
+        let installed = background::run_here("state-install", || snapshot::install(from, path, state, in_haste));
         self.noting(installed.map_err(StateError::from).flatten())?;
         self.place = Place::read(&self.state)?;
         self.catalog = Catalog::default();

@@ -10,9 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::place::Place;
+use crate::background;
 use crate::raft::snapshots::rest_after;
 use crate::raft::state::{Applied, StateError, View};
 
@@ -28,6 +29,11 @@ const INSTALL_CACHE_KIB: i64 = 2 * 1024;
 const MOVES_MAX: u32 = 50;
 /// How often is brought to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
+/// About how long SQLite has to move its log into the file with what nobody else wants of the cores: a tenth of a core suffices for half a
+/// gigabyte. It hears that it is to stop when it gets a core; who sent the copy waits for all of it.
+const ASIDE_MAX: Duration = Duration::from_secs(30);
+/// How often it is told to stop behind that; it does not hear it between two tries.
+const STOP_EVERY: Duration = Duration::from_millis(100);
 
 /// The state at one moment: a read transaction of its own, so that applying goes on meanwhile.
 pub(super) struct Frozen {
@@ -63,7 +69,8 @@ impl View for Frozen {
 }
 
 /// Replaces the whole state at `path` by a copy, in one transaction: readers see the old state or the new one.
-pub(super) fn install(from: &Path, path: &Path, state: &mut Connection) -> Result<(), StateError> {
+/// With `in_haste` it does not step aside for others where that may last.
+pub(super) fn install(from: &Path, path: &Path, state: &mut Connection, in_haste: bool) -> Result<(), StateError> {
     // Immutable, so that SQLite makes no files beside it.
     let name = format!("file:{}?immutable=1", from.display());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
@@ -76,26 +83,61 @@ pub(super) fn install(from: &Path, path: &Path, state: &mut Connection) -> Resul
     // What the cache keeps until the commit comes to disk in one go.
     state.pragma_update(None, "cache_size", -INSTALL_CACHE_KIB).map_err(StateError::storage)?;
     copy_gently(&copy, state, &log, INSTALL_REST_MAX)?;
-    checkpoint_gently(path, state, &log)?;
+    checkpoint_gently(path, state, &log, (!in_haste).then_some(ASIDE_MAX))?;
     state.pragma_update(None, "cache_size", cache_kib).map_err(StateError::storage)
 }
 
 /// Has SQLite move its log into the file at once and not behind some later statement, where its errors would not be told, and brings both
 /// to disk meanwhile: SQLite writes and flushes each as a whole.
-fn checkpoint_gently(path: &Path, state: &Connection, log: &File) -> Result<(), StateError> {
+fn checkpoint_gently(
+    path: &Path,
+    state: &mut Connection,
+    log: &File,
+    aside_max: Option<Duration>,
+) -> Result<(), StateError> {
     // Never closed: with any handle of a file that a process closes, it loses the locks that SQLite holds on it.
     let file = ManuallyDrop::new(File::open(path)?);
     thread::scope(|scope| {
         let (under_way, over) = channel();
         let file = &*file;
         let flushing = scope.spawn(move || flush_until([log, file], &over));
-        let moved = move_into_file(state).map_err(StateError::storage);
+        let moved = match aside_max {
+            Some(aside_max) => move_aside(state, aside_max).and_then(|moved| moved_or_again(moved, state)),
+            None => move_into_file(state).map_err(StateError::storage),
+        };
         drop(under_way);
         let flushed =
             flushing.join().unwrap_or_else(|_| Err(io::Error::other("what flushes the state ended by itself")));
         // Also where SQLite met none: the system tells an error once to each handle.
         moved.and(flushed.map_err(StateError::storage))
     })
+}
+
+/// Moves it beside everybody else's work, and breaks that off behind so long: SQLite cannot be told to rest in between.
+fn move_aside(state: &mut Connection, aside_max: Duration) -> Result<rusqlite::Result<()>, StateError> {
+    let stop = state.get_interrupt_handle();
+    thread::scope(|scope| {
+        let (under_way, over) = channel::<()>();
+        let moving = background::start_aside(scope, "state-move", move || {
+            let _under_way = under_way;
+            move_into_file(state)
+        })?;
+        let mut patience = aside_max;
+        while over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            stop.interrupt();
+            patience = STOP_EVERY;
+        }
+        Ok(moving.join().map_err(|_| io::Error::other(background::Ended))?)
+    })
+}
+
+/// What was broken off is done as a work like others.
+fn moved_or_again(moved: rusqlite::Result<()>, state: &Connection) -> Result<(), StateError> {
+    match moved {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => move_into_file(state),
+        moved => moved,
+    }
+    .map_err(StateError::storage)
 }
 
 /// Nothing passes who still reads the old state, such as a digest: it is waited for, not for long.
@@ -160,6 +202,47 @@ mod tests {
         let (_under_way, over) = channel();
         let device = File::open("/dev/null").unwrap();
         assert!(flush_until([&device, &device], &over).is_err());
+    }
+
+    /// A state whose log waits to be moved, and that log.
+    fn state_in_log(path: &Path) -> (Connection, File) {
+        let state = Connection::open(path).unwrap();
+        state.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0").unwrap();
+        state.execute_batch("CREATE TABLE many (text TEXT); INSERT INTO many SELECT hex(zeroblob(50000))").unwrap();
+        let mut log = OsString::from(path);
+        log.push("-wal");
+        (state, File::open(log).unwrap())
+    }
+
+    /// Pages in the log, and those of them that are in the file.
+    fn pages(state: &Connection) -> (i64, i64) {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        state.query_row("PRAGMA wal_checkpoint(NOOP)", [], pages).unwrap()
+    }
+
+    #[test]
+    fn the_log_is_moved_into_the_file_in_haste_aside_and_where_there_was_no_time_for_that() {
+        for aside_max in [None, Some(ASIDE_MAX), Some(Duration::ZERO)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.db");
+            let (mut state, log) = state_in_log(&path);
+            let (in_log, moved) = pages(&state);
+            assert!(in_log > 20 && moved == 0, "{moved} of {in_log} pages");
+            checkpoint_gently(&path, &mut state, &log, aside_max).unwrap();
+            assert_eq!(pages(&state), (in_log, in_log), "{aside_max:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_broken_off_is_moved_and_what_failed_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, _log) = state_in_log(&folder.path().join("state.db"));
+        let error = |code| Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None));
+        assert!(moved_or_again(error(rusqlite::ffi::SQLITE_IOERR), &state).is_err());
+        assert_eq!(pages(&state).1, 0);
+        moved_or_again(error(rusqlite::ffi::SQLITE_INTERRUPT), &state).unwrap();
+        let (in_log, moved) = pages(&state);
+        assert!(in_log > 20 && moved == in_log, "{moved} of {in_log} pages");
     }
 
     #[test]

@@ -73,11 +73,6 @@ fn copy_in(folder: &Path) -> (PathBuf, Applied) {
     (copy, applied)
 }
 
-fn meta(applied: &Applied) -> SnapshotMeta {
-    let Applied { last, membership } = applied.clone();
-    SnapshotMeta { last_log_id: last, last_membership: membership, snapshot_id: "copy".to_owned() }
-}
-
 fn outlets(state: &Connection) -> u32 {
     state.query_row("SELECT count(*) FROM outlet", [], |row| row.get(0)).unwrap()
 }
@@ -92,7 +87,7 @@ fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_sta
     let (cache_before, reader) = (cache(&replica), store::open_reader(to.path()).unwrap());
     reader.execute_batch("BEGIN").unwrap();
     assert_eq!(outlets(&reader), 0);
-    replica.install(&copy, &meta(&applied)).unwrap();
+    replica.install(&copy, false).unwrap();
     assert_eq!(outlets(&reader), 0, "its transaction still reads the old state");
     reader.execute_batch("COMMIT").unwrap();
     assert!(outlets(&reader) > 0);
@@ -100,7 +95,7 @@ fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_sta
     assert_eq!(*followed.applied.borrow(), position_of(applied.last.unwrap().index));
 
     // Nobody reads beside any more: the whole is in the file, its log not needed.
-    replica.install(&copy, &meta(&applied)).unwrap();
+    replica.install(&copy, true).unwrap();
     let alone = format!("file:{}?immutable=1", replica.path.display());
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
     assert_eq!(outlets(&Connection::open_with_flags(alone, flags).unwrap()), outlets(&reader));
@@ -109,17 +104,17 @@ fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_sta
 #[test]
 fn a_copy_is_not_installed_over_a_state_that_somebody_holds_and_changes_nothing() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (copy, applied) = copy_in(from.path());
+    let (copy, _) = copy_in(from.path());
     let (mut replica, followed) = Replica::open(to.path(), 0).unwrap();
     replica.state.busy_timeout(std::time::Duration::ZERO).unwrap();
     let holder = Connection::open(&replica.path).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = replica.install(&copy, &meta(&applied)).unwrap_err();
+    let refused = replica.install(&copy, true).unwrap_err();
     assert!(refused.to_string().contains("somebody holds the state's file"), "{refused}");
     assert!(followed.failed.borrow().is_some());
     assert_eq!(outlets(&holder), 0);
     holder.execute_batch("ROLLBACK").unwrap();
-    replica.install(&copy, &meta(&applied)).unwrap();
+    replica.install(&copy, true).unwrap();
     assert!(outlets(&holder) > 0);
 }
 

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use jikai_hub::raft::cluster::{ChangeError, ProposeError, StartError};
 use jikai_hub::raft::settings::Settings;
 use jikai_hub::raft::types::ENTRY_BYTES_MAX;
@@ -213,4 +215,29 @@ async fn a_wiped_machine_is_not_listened_to() {
     assert!(matches!(machines.join(1, 3).await, Err(ChangeError::Wiped(3))));
     machines.put(1, 1).await;
     assert_eq!(machines[3].status().last_index, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_has_caught_up_when_it_has_applied_the_log_and_gets_no_vote_before() {
+    let mut machines = Machines::voters(1, Settings { catch_up_wait: Duration::from_millis(500), ..settings() }).await;
+    for key in 0..300 {
+        machines.put(1, key).await;
+    }
+    machines.start(2).await;
+    let gate = machines.gate(2);
+    let closed = gate.lock().await;
+    let refused = machines.join(1, 2).await;
+    assert!(matches!(refused, Err(ChangeError::TooSlow(2) | ChangeError::Behind { id: 2, .. })), "{refused:?}");
+    let last = machines[1].status().last_index;
+    let mut metrics = machines[2].metrics();
+    let has_all = metrics.wait_for(|metrics| metrics.last_log_index >= last);
+    tokio::time::timeout(LONG, has_all).await.unwrap().unwrap();
+    let refused = machines[1].promote(2).await;
+    assert!(matches!(refused, Err(ChangeError::Behind { id: 2, behind: Some(300..) })), "{refused:?}");
+    assert_eq!(machines[1].status().voters, [1]);
+    drop(closed);
+    machines.applied(2, last.unwrap()).await;
+    machines.join(1, 2).await.unwrap();
+    machines[1].promote(2).await.unwrap();
+    assert_eq!(machines[1].status().voters, [1, 2]);
 }

@@ -20,7 +20,7 @@ impl StoreBuilder<Types, LogStore, StateMachine<Table>, TempDir> for Stores {
         let log = LogStore::open(folder.path(), 0).unwrap();
         let table = Table::open(&folder.path().join("table.db"));
         let snapshots = Snapshots::open(&folder.path().join("snapshots")).unwrap();
-        Ok((folder, log, StateMachine::start(table, snapshots).unwrap()))
+        Ok((folder, log, StateMachine::start(1, table, snapshots).unwrap()))
     }
 }
 

@@ -31,6 +31,8 @@ struct Window {
     began: Instant,
     all: Histogram<u64>,
     second: Histogram<u64>,
+    /// The p99 of each second.
+    seconds: Histogram<u64>,
     second_began: Instant,
     worst_us: u64,
     worst_began: Instant,
@@ -39,10 +41,14 @@ struct Window {
 /// What a window has shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Windowed {
+    /// How long it was. Seconds.
+    pub took_s: f64,
     /// Operations a second.
     pub per_second: f64,
     /// 99 of 100 operations took at most this. Milliseconds.
     pub p99_ms: f64,
+    /// The same of half of the seconds by themselves. Milliseconds.
+    pub half_of_seconds_p99_ms: f64,
     /// The same of the worst second. Milliseconds.
     pub worst_second_p99_ms: f64,
     /// When that second began, from the begin of the window. Seconds.
@@ -57,6 +63,7 @@ impl Window {
             began: now,
             all: latencies()?,
             second: latencies()?,
+            seconds: latencies()?,
             second_began: now,
             worst_us: 0,
             worst_began: now,
@@ -76,6 +83,7 @@ impl Window {
         if p99_us > self.worst_us {
             (self.worst_us, self.worst_began) = (p99_us, self.second_began);
         }
+        self.seconds.saturating_record(p99_us);
         self.second.reset();
         self.second_began = now;
     }
@@ -85,8 +93,10 @@ impl Window {
         let ms = |us: u64| tenth(us as f64 / 1_000.0);
         let took_s = (now - self.began).as_secs_f64().max(0.001);
         Windowed {
+            took_s: tenth(took_s),
             per_second: tenth(self.all.len() as f64 / took_s),
             p99_ms: ms(self.all.value_at_quantile(0.99)),
+            half_of_seconds_p99_ms: ms(self.seconds.value_at_quantile(0.5)),
             worst_second_p99_ms: ms(self.worst_us),
             worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
             max_ms: ms(self.all.max()),
@@ -196,8 +206,10 @@ mod tests {
         window.note(at(2_200), &fresh(1_000, 485)).unwrap();
         let seen = window.close(at(4_000));
         let expected = Windowed {
+            took_s: 4.0,
             per_second: 250.0,
             p99_ms: 1.0,
+            half_of_seconds_p99_ms: 1.0,
             worst_second_p99_ms: 30.0,
             worst_second_at_s: 1.1,
             max_ms: 30.0,

@@ -247,15 +247,15 @@ async fn await_announced(client: &Client, machine: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Newest entries of the leader and of a machine; `None` where one of them does not answer.
+/// The newest entry of the leader, and the newest one that a machine has applied; `None` where one of them does not answer.
 async fn places(client: &Client, machine: u16) -> anyhow::Result<Option<(u64, u64)>> {
     let view = client.get("/v1/cluster").await?;
-    let newest = |number: u64| {
+    let told = |number: u64, what: &str| {
         let machines = view["machines"].as_array()?;
-        machines.iter().find(|known| known["machine"] == number)?["last_index"].as_u64()
+        machines.iter().find(|known| known["machine"] == number)?[what].as_u64()
     };
-    let leader = view["leader"].as_u64().and_then(newest);
-    Ok(leader.zip(newest(u64::from(machine))))
+    let newest = view["leader"].as_u64().and_then(|leader| told(leader, "last_index"));
+    Ok(newest.zip(told(u64::from(machine), "applied_index")))
 }
 
 fn show_progress((all, has): (u64, u64), bar: &ProgressBar) {

@@ -7,6 +7,7 @@ use openraft::error::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
 use openraft::{ChangeMembers, LogIdOptionExt};
 use tokio::sync::MutexGuard;
+use tokio::time::Instant;
 
 use super::{ChangeError, Cluster, Shared, Status};
 use crate::raft::network::{Call, CallError, Reply};
@@ -16,13 +17,20 @@ use crate::raft::types::{Machine, Membership, Metrics, Types};
 const NEARLY: u64 = 200;
 /// How long a majority may take to agree to a change of the members, none of whom has to catch up for it.
 const CHANGED_WAIT: Duration = Duration::from_secs(60);
+/// How often it is looked whether a machine that has the log has applied it.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How long a machine may take to tell how much it has applied.
+const LOOK_WAIT: Duration = Duration::from_secs(2);
+/// How long a machine that has nearly caught up may take to apply what came in meanwhile, before it gets its vote; less than a change waits for the
+/// one before it.
+const PROMOTE_WAIT: Duration = Duration::from_secs(3);
 /// How long a change waits for the one before it.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
 
 type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Machine>>>;
 
 impl Cluster {
-    /// Takes in a machine that follows and does not vote; returns when it has nearly caught up. Asks the machine at the
+    /// Takes in a machine that follows and does not vote; returns when it has nearly caught up, with its log and with what it has applied of it. Asks the machine at the
     /// address who it is: an id that was in the cluster with another log is refused. Only at the leader; may be asked
     /// for again.
     pub async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
@@ -74,6 +82,7 @@ impl Shared {
         written(added.map_err(|_| ChangeError::TooSlow(id))?)?;
         // Others may change the cluster while it catches up, which can take long.
         drop(changing);
+        let deadline = Instant::now() + self.settings.catch_up_wait;
         let wait = self.raft.wait(Some(self.settings.catch_up_wait));
         let has_caught_up = |metrics: &Metrics| behind(metrics, id).is_some_and(|behind| behind <= NEARLY);
         // Only who leads knows how far it is.
@@ -86,7 +95,27 @@ impl Shared {
         let all = metrics.last_log_index;
         let has_it = |metrics: &Metrics| matched(metrics, id) >= all || metrics.current_leader != Some(self.id);
         let _ = self.raft.wait(Some(self.settings.propose_wait)).metrics(has_it, "it has what was there").await;
-        Ok(())
+        self.await_applied(id, deadline).await
+    }
+
+    /// Waits until a machine that has the log has also applied it, nearly: it may lead the next moment, and shows what it has applied.
+    async fn await_applied(&self, id: u64, deadline: Instant) -> Result<(), ChangeError> {
+        loop {
+            if self.led_membership()?.get_node(&id).is_none() {
+                return Err(ChangeError::NotMember(id));
+            }
+            // One that cannot be asked now may be asked again, as the engine does.
+            let told = self.ask_member(id, Call::Status, LOOK_WAIT).await.and_then(|reply| status_in(id, reply));
+            match told {
+                Ok(Status { stopped: Some(why), .. }) => return Err(ChangeError::Unreachable { id, why }),
+                Ok(status) if unapplied(&status) <= NEARLY => return Ok(()),
+                told if Instant::now() >= deadline => {
+                    let behind = told.ok().map(|status| unapplied(&status));
+                    return Err(ChangeError::Behind { id, behind });
+                }
+                _ => tokio::time::sleep(LOOK_EVERY).await,
+            }
+        }
     }
 
     /// Copies the state, and so shortens the log, where a machine that has the log up to `last_index` would have to apply far more than
@@ -124,6 +153,7 @@ impl Shared {
                 Some(behind) if behind <= NEARLY => {}
                 behind => return Err(ChangeError::Behind { id, behind }),
             }
+            self.await_applied(id, Instant::now() + self.settings.propose_wait.min(PROMOTE_WAIT)).await?;
         }
         self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id]))).await
     }
@@ -214,6 +244,12 @@ fn status_in(id: u64, reply: Reply) -> Result<Status, ChangeError> {
 /// How far a machine is behind this leader. Entries; `None` where nothing is known of it.
 fn behind(metrics: &Metrics, id: u64) -> Option<u64> {
     Some(metrics.last_log_index?.saturating_sub(matched(metrics, id)?))
+}
+
+/// How much of its log a machine has not applied. Entries.
+fn unapplied(status: &Status) -> u64 {
+    let applied = status.applied.map_or(0, |applied| applied.index);
+    status.last_index.unwrap_or(0).saturating_sub(applied)
 }
 
 /// The newest entry that a machine is known to have; `None` where nothing is known of it.

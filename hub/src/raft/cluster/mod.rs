@@ -26,6 +26,7 @@ use quinn::Endpoint;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use change::Change;
 pub(crate) use change::Refused;
@@ -62,6 +63,8 @@ pub struct Cluster {
     shared: Arc<Shared>,
     endpoint: Endpoint,
     serving: JoinHandle<()>,
+    /// Ends the rests of the state while it catches up.
+    stopping: CancellationToken,
     /// Each ends when a file is closed.
     closing: Vec<watch::Receiver<()>>,
     /// Held until the files are closed: no second process may use them.
@@ -165,6 +168,7 @@ impl Cluster {
 
     /// Stops, and waits until its files are closed.
     pub async fn shutdown(&self) {
+        self.stopping.cancel();
         if let Err(error) = self.shared.raft.shutdown().await {
             tracing::warn!(%error, "the engine did not stop cleanly");
         }
@@ -182,6 +186,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        self.stopping.cancel();
         self.serving.abort();
         self.endpoint.close(STOPPING.into(), b"stopping");
     }

@@ -38,11 +38,12 @@ impl Cluster {
         let folder = data.to_owned();
         let (lock, log, snapshots) = blocking(move || open(&folder, id)).await?;
         let digests = state.digests();
-        let machine = StateMachine::start(state, snapshots)?;
+        let machine = StateMachine::start(id, state, snapshots)?;
         catch_up(log.clone(), &machine).await?;
         let turned_away = RwLock::new(machine.turned_away().await?);
         let (instance, closing) = (log.instance(), vec![log.closed(), machine.closed()]);
         let (snapshots, receiving) = (machine.snapshots().clone(), Mutex::default());
+        let stopping = machine.stopping();
 
         let endpoint = network::bind(&identity, addresses.listen)?;
         let address = match addresses.advertised {
@@ -70,7 +71,7 @@ impl Cluster {
         };
         let shared = Arc::new(shared);
         let serving = network::serve(endpoint.clone(), identity.identify, Served(Arc::downgrade(&shared)));
-        Ok(Cluster { shared, endpoint, serving: tokio::spawn(serving), closing, _lock: lock })
+        Ok(Cluster { shared, endpoint, serving: tokio::spawn(serving), stopping, closing, _lock: lock })
     }
 }
 

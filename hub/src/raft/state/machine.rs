@@ -2,28 +2,50 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{AnyError, EntryPayload, OptionalSend, StorageIOError};
 use tokio::fs::File;
 use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Applied, Payload, State, StateError, View};
 use crate::background;
-use crate::raft::settings::READ_BYTES_MAX;
+use crate::raft::settings::{CATCH_UP_ENTRIES, READ_BYTES_MAX};
 use crate::raft::snapshots::{Kept, Snapshots, is_same_file};
-use crate::raft::types::{Answer, Entry, EntryBytes, LogId, SnapshotMeta, StorageError, StoredMembership, Types};
+use crate::raft::types::{
+    Answer, Entry, EntryBytes, LogId, Membership, SnapshotMeta, StorageError, StoredMembership, Types,
+};
 use crate::raft::worker::Worker;
 
 /// Name of the threads that make and check copies.
 pub(crate) const COPYING: &str = "state-copy";
 
+/// How long a machine without a vote rests behind a part that it applied of what it is behind, in times of what the part took: others serve
+/// meanwhile, and nobody waits for it.
+const RESTS_PER_PART: u32 = 2;
+/// Longest that it rests so in all until it is near: one that is behind for longer has more to do than it can rest from.
+const CATCH_UP_REST_MAX: Duration = Duration::from_secs(60);
+/// A machine that had nothing to apply for so long is near.
+pub(super) const NOTHING_TO_DO: Duration = Duration::from_millis(10);
+
 type Entries = Vec<(LogId, Payload)>;
 
 /// Runs a [`State`] for openraft.
 pub struct StateMachine<S> {
-    state: Worker<S>,
+    id: u64,
+    pub(super) state: Worker<S>,
     snapshots: Arc<Snapshots>,
+    /// Whether the newest applied membership gives this machine a vote; `None` before it was looked at.
+    votes: Option<bool>,
+    /// How long it may still rest while it catches up.
+    pub(super) rest_left: Duration,
+    /// When it had applied all that it was given.
+    pub(super) applied_at: Instant,
+    /// Ends all rests.
+    stopping: CancellationToken,
 }
 
 /// Copies one view into the folder of snapshots.
@@ -35,9 +57,16 @@ pub struct SnapshotBuilder {
 
 impl<S: State> StateMachine<S> {
     /// Starts the thread of the state.
-    pub fn start(state: S, snapshots: Snapshots) -> Result<Self, StateError> {
+    pub fn start(id: u64, state: S, snapshots: Snapshots) -> Result<Self, StateError> {
         let state = Worker::start("raft-state", state)?;
-        Ok(StateMachine { state, snapshots: Arc::new(snapshots) })
+        let (snapshots, rest_left) = (Arc::new(snapshots), CATCH_UP_REST_MAX);
+        let (applied_at, stopping) = (Instant::now(), CancellationToken::new());
+        Ok(StateMachine { id, state, snapshots, votes: None, rest_left, applied_at, stopping })
+    }
+
+    /// Whoever stops the machine cancels it: what is left to apply is applied without rests.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 
     /// Up to where the log is applied.
@@ -85,6 +114,49 @@ impl<S: State> StateMachine<S> {
         Ok(answers)
     }
 
+    /// Applies entries. A machine that has no vote and is behind does it in parts, and rests behind each.
+    async fn apply_in_turn(&mut self, mut entries: Vec<Entry>) -> Result<Vec<Answer>, StateError> {
+        let mut answers = Vec::with_capacity(entries.len());
+        if self.applied_at.elapsed() >= NOTHING_TO_DO {
+            self.rest_left = CATCH_UP_REST_MAX;
+        }
+        if entries.len() >= CATCH_UP_ENTRIES && !self.has_vote().await? {
+            while entries.len() >= CATCH_UP_ENTRIES && !self.rest_left.is_zero() {
+                let others = entries.split_off(CATCH_UP_ENTRIES);
+                let began = Instant::now();
+                answers.append(&mut self.apply_all(std::mem::replace(&mut entries, others)).await?);
+                self.rest(began.elapsed() * RESTS_PER_PART).await;
+            }
+        }
+        answers.append(&mut self.apply_all(entries).await?);
+        self.applied_at = Instant::now();
+        Ok(answers)
+    }
+
+    async fn rest(&mut self, time: Duration) {
+        let began = Instant::now();
+        tokio::select! {
+            biased;
+            () = self.stopping.cancelled() => self.rest_left = Duration::ZERO,
+            () = tokio::time::sleep(time.min(self.rest_left)) => {
+                self.rest_left = self.rest_left.saturating_sub(began.elapsed());
+            }
+        }
+    }
+
+    async fn has_vote(&mut self) -> Result<bool, StateError> {
+        let votes = match self.votes {
+            Some(votes) => votes,
+            None => self.is_voter_of(self.applied().await?.membership.membership()),
+        };
+        self.votes = Some(votes);
+        Ok(votes)
+    }
+
+    fn is_voter_of(&self, membership: &Membership) -> bool {
+        membership.voter_ids().any(|voter| voter == self.id)
+    }
+
     async fn apply_together(&self, entries: Entries) -> Result<Vec<Answer>, StateError> {
         let count = entries.len();
         let answers = self.state.call(move |state| state.apply(entries)).await??;
@@ -97,12 +169,12 @@ impl<S: State> StateMachine<S> {
     /// Replaces the state by the newest snapshot in the folder, if there is one; what is applied then.
     pub async fn restore(&self) -> Result<Applied, StateError> {
         if let Some(kept) = self.snapshots.current() {
-            self.replace(kept).await?;
+            self.replace(kept, true).await?;
         }
         self.applied().await
     }
 
-    async fn replace(&self, kept: Arc<Kept>) -> Result<(), StateError> {
+    async fn replace(&self, kept: Arc<Kept>, in_haste: bool) -> Result<(), StateError> {
         self.state
             .call(move |state| {
                 let applied = state.applied()?.last;
@@ -115,7 +187,7 @@ impl<S: State> StateMachine<S> {
                 if applied.map(|applied| applied.index) > kept.meta.last_log_id.map(|offered| offered.index) {
                     return Err(StateError::Older { offered: kept.meta.last_log_id, applied });
                 }
-                state.install(&kept.path, &kept.meta)?;
+                state.install(&kept.path, in_haste)?;
                 let Applied { last, membership } = state.applied()?;
                 if last != kept.meta.last_log_id {
                     return Err(StateError::OtherPlace { found: last, expected: kept.meta.last_log_id });
@@ -154,7 +226,10 @@ impl<S: State> StateMachine<S> {
                 background::run(COPYING, move || snapshots.accept(&path, meta)).await?
             }
         };
-        self.replace(kept).await
+        // While it installs it neither votes nor confirms what others write.
+        let in_haste = self.has_vote().await? || self.is_voter_of(kept.meta.last_membership.membership());
+        self.votes = None;
+        self.replace(kept, in_haste).await
     }
 }
 
@@ -175,13 +250,19 @@ impl<S: State> RaftStateMachine<Types> for StateMachine<S> {
         // Collected, because the iterator of the caller is not promised to live across an await.
         let entries: Vec<Entry> = entries.into_iter().collect();
         let last = entries.last().map(|entry| entry.log_id);
-        self.apply_all(entries).await.map_err(|error| {
+        let votes = entries.iter().rev().find_map(|entry| match &entry.payload {
+            EntryPayload::Membership(membership) => Some(self.is_voter_of(membership)),
+            _ => None,
+        });
+        let applied = self.apply_in_turn(entries).await.map_err(|error| {
             let cause = AnyError::new(&error);
             match last {
                 Some(last) => StorageIOError::apply(last, cause).into(),
                 None => StorageIOError::write_state_machine(cause).into(),
             }
-        })
+        });
+        self.votes = votes.or(self.votes);
+        applied
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {

@@ -1,6 +1,8 @@
 //! The seam to what the entries change: the hub plugs in its database here.
 
 mod machine;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,7 +11,7 @@ pub(crate) use machine::COPYING;
 pub use machine::StateMachine;
 
 use crate::raft::digests::Digests;
-use crate::raft::types::{Answer, LogId, Membership, SnapshotMeta, StoredMembership};
+use crate::raft::types::{Answer, LogId, Membership, StoredMembership};
 
 /// The place up to which a state has applied the log, and the membership there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -121,7 +123,8 @@ pub trait State: Send + 'static {
 
     /// Replaces the state by a copy. The file is complete and its checksum right; it must not be changed. What a crash
     /// in the middle leaves behind is the old state or the new one.
-    fn install(&mut self, from: &Path, meta: &SnapshotMeta) -> Result<(), StateError>;
+    /// With `in_haste` somebody may need the machine: its vote, or its start.
+    fn install(&mut self, from: &Path, in_haste: bool) -> Result<(), StateError>;
 
     /// The digests that it makes of itself, for the other machines to compare; never any unless it says otherwise.
     fn digests(&self) -> Digests {

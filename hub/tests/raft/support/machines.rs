@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::certificates::Authority;
 use super::relay::Relay;
-use super::table::{Table, encode};
+use super::table::{Gate, Table, encode};
 
 /// Upper bound of every wait: only a failure reaches it.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -33,6 +33,7 @@ pub struct Machines {
     identities: BTreeMap<u64, Identity>,
     relays: BTreeMap<u64, Relay>,
     running: BTreeMap<u64, Cluster>,
+    gates: BTreeMap<u64, Gate>,
     folder: TempDir,
 }
 
@@ -40,7 +41,8 @@ impl Machines {
     pub fn new(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (identities, relays, running) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Machines { authority: Authority::new(), settings, identities, relays, running, folder }
+        let gates = BTreeMap::new();
+        Machines { authority: Authority::new(), settings, identities, relays, running, gates, folder }
     }
 
     /// Machines 1 to `count`, all voters, led by machine 1.
@@ -80,7 +82,7 @@ impl Machines {
     pub async fn start_as(&mut self, id: u64, identity: Identity) -> Result<(), StartError> {
         let address = self.relays[&id].address.to_string();
         let addresses = Addresses { listen: "127.0.0.1:0".parse().unwrap(), advertised: Some(address) };
-        let state = Table::open(&self.table(id));
+        let state = Table::open(&self.table(id)).behind(self.gates.entry(id).or_default().clone());
         let machine = Cluster::start(id, &self.data(id), state, identity, addresses, self.settings.clone()).await?;
         self.relays[&id].target(machine.local_address().unwrap());
         self.running.insert(id, machine);
@@ -138,6 +140,11 @@ impl Machines {
         let mut metrics = self[id].metrics();
         let applied = metrics.wait_for(|metrics| metrics.last_applied.is_some_and(|last| last.index >= index));
         tokio::time::timeout(LONG, applied).await.unwrap().unwrap();
+    }
+
+    /// The gate before what a machine applies.
+    pub fn gate(&self, id: u64) -> Gate {
+        self.gates[&id].clone()
     }
 
     /// Puts one key; its index in the log.

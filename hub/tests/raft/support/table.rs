@@ -1,12 +1,14 @@
 //! A small state: keys and values in an SQLite file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jikai_hub::raft::state::{Applied, Payload, State, StateError, View};
-use jikai_hub::raft::types::{Answer, LogId, SnapshotMeta};
+use jikai_hub::raft::types::{Answer, LogId};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, OpenFlags, params};
+use tokio::sync::Mutex;
 
 const PAGES_PER_STEP: std::ffi::c_int = 1_000;
 
@@ -21,7 +23,11 @@ pub fn encode(puts: &Puts) -> Vec<u8> {
 pub struct Table {
     path: PathBuf,
     connection: Connection,
+    gate: Gate,
 }
+
+/// Whoever holds it keeps a table from applying anything.
+pub type Gate = Arc<Mutex<()>>;
 
 struct TableView {
     connection: Connection,
@@ -40,7 +46,12 @@ impl Table {
                  ) STRICT;",
             )
             .unwrap();
-        Table { path: path.into(), connection }
+        Table { path: path.into(), connection, gate: Gate::default() }
+    }
+
+    /// The same, with a gate before what it applies.
+    pub fn behind(self, gate: Gate) -> Self {
+        Table { gate, ..self }
     }
 
     /// Keys that a file holds, in order.
@@ -99,6 +110,8 @@ impl State for Table {
     }
 
     fn apply(&mut self, entries: Vec<(LogId, Payload)>) -> Result<Vec<Answer>, StateError> {
+        let gate = self.gate.clone();
+        let _open = gate.blocking_lock();
         self.write(entries).map_err(StateError::storage)
     }
 
@@ -111,7 +124,7 @@ impl State for Table {
         Ok(Box::new(TableView { connection, applied }))
     }
 
-    fn install(&mut self, from: &Path, _: &SnapshotMeta) -> Result<(), StateError> {
+    fn install(&mut self, from: &Path, _: bool) -> Result<(), StateError> {
         // Immutable, so that SQLite makes no files beside it.
         let name = format!("file:{}?immutable=1", from.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;

@@ -24,9 +24,9 @@ const CALM_LIMIT: Duration = Duration::from_secs(120);
 const COMPARE_LIMIT: Duration = Duration::from_secs(120);
 /// Undisturbed time before each stroke, in which the leader's share and the usual latencies are measured.
 const QUIET: Duration = Duration::from_secs(3);
-/// As much more where latencies are compared, unless `--duration` is less: about as long as a change of membership and the calm behind it take
-/// under full load. The worst of many seconds is beyond that of few anyway.
-const LONG_QUIET: Duration = Duration::from_secs(45);
+/// As much more where latencies are compared, unless twice `--duration` is less: no longer than a change of membership and the calm behind it
+/// take under full load, for the worst of many seconds is beyond that of few anyway.
+const LONG_QUIET: Duration = Duration::from_secs(90);
 /// Such times at most: a machine that carries too much never settles.
 const QUIETS_MAX: u32 = 10;
 /// Terminals have caught up when 99 of 100 operations take no longer. Milliseconds.
@@ -117,7 +117,7 @@ impl Conductor<'_> {
         let is_compared = matches!(fault.terms().demand, Demand::SecondsBelow(_));
         let mut normal = self.settle().await?;
         if is_compared {
-            self.quiet(LONG_QUIET.min(self.args.duration)).await?;
+            self.quiet(LONG_QUIET.min(2 * self.args.duration)).await?;
             normal = self.figures.turn()?;
         }
         let stroke = self.strike(fault, trial).await?;
@@ -210,12 +210,15 @@ impl Conductor<'_> {
 /// The worst second of the change beside the worst one of the undisturbed time before it.
 fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     format!(
-        "p99_ms_during {} (worst second, {} s after the begin), p99_ms_normal {} (worst second; {} over all); \
+        "p99_ms_during {} (worst second of {:.0} s, {} s after the begin; {} in half of them), p99_ms_normal {} (worst second of {:.0} s; {} in half of them); \
          max_ms_normal {}, max_ms_during {}",
         during.worst_second_p99_ms,
+        during.took_s,
         during.worst_second_at_s,
+        during.half_of_seconds_p99_ms,
         normal.worst_second_p99_ms,
-        normal.p99_ms,
+        normal.took_s,
+        normal.half_of_seconds_p99_ms,
         normal.max_ms,
         during.max_ms
     )

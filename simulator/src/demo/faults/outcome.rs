@@ -78,12 +78,15 @@ impl Interruption {
 
 /// The p99 of the worst second, over the trials. Milliseconds. Normal is the worst of a time in which nothing was struck, about as long as the
 /// stroke and the calm behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Seconds {
     /// While nothing was struck.
     pub normal: Recovery,
     /// From the stroke until all was calm.
     pub during: Recovery,
+    /// During by normal of each trial by itself, in their order.
+    #[serde(default)]
+    pub ratios: Vec<f64>,
 }
 
 impl Seconds {
@@ -97,20 +100,26 @@ impl Seconds {
             sorted.sort();
             tenth(sorted[sorted.len() / 2].as_secs_f64() * 1_000.0)
         };
-        (!pairs.is_empty()).then(|| Seconds { normal: over(0), during: Recovery { p50: upper(1), ..over(1) } })
+        let ratio = |[normal, during]: &[Duration; 2]| during.as_secs_f64() / normal.as_secs_f64().max(0.001);
+        let ratios = pairs.iter().map(|pair| (ratio(pair) * 100.0).round() / 100.0).collect();
+        (!pairs.is_empty()).then(|| Seconds { normal: over(0), during: Recovery { p50: upper(1), ..over(1) }, ratios })
     }
 
     /// One trial tells little: the twenty slowest of the 2,000 operations of its worst second lie behind one flush of a disk that all stores of
-    /// the demo share. So half of the trials are compared with half of the undisturbed times.
+    /// the demo share. So half of the trials are compared with half of the undisturbed times, and each by itself is told beside it.
     fn told(self, factor: f64) -> String {
-        let Seconds { normal, during } = self;
+        let Seconds { normal, during, ratios } = self;
+        let below = ratios.iter().filter(|&&ratio| ratio < factor).count();
+        let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         format!(
-            "{}, {} ms beside {} ms in half of the trials, {} beside {} in the worst",
+            "{}, {} ms beside {} ms in half of the trials, {} beside {} in the worst; by itself below in {below} of {} ({} ×)",
             met(during.p50 < factor * normal.p50),
             during.p50,
             normal.p50,
             during.max,
-            normal.max
+            normal.max,
+            ratios.len(),
+            each.join(", ")
         )
     }
 }
@@ -324,6 +333,8 @@ mod tests {
             words.contains(": met, 119 ms beside 60 ms in half of the trials, 400 beside 100 in the worst"),
             "{words}"
         );
+        assert!(words.contains("by itself below in 2 of 3 (0.83, 8.00, 1.19 ×)"), "{words}");
+        assert_eq!(report["membership"]["worst_second_p99_ms"]["ratios"], serde_json::json!([0.83, 8.0, 1.19]));
         let (_, words) = told(&[[60, 50], [50, 400], [100, 120]]);
         assert!(words.contains(": MISSED, 120 ms beside 60 ms"), "{words}");
         let mut unmeasured = Outcomes::default();
