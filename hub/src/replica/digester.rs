@@ -1,12 +1,12 @@
 //! Digests of the whole state at fixed places of the log, made beside the applying of entries.
 
-use std::path::Path;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::InterruptHandle;
+use rusqlite::{Connection, InterruptHandle};
 
-use super::snapshot::{self, Frozen};
+use super::snapshot::{self, Files, Frozen};
 use crate::background;
 use crate::raft::digests::{Digests, StateDigest, TableSum};
 use crate::raft::state::StateError;
@@ -41,7 +41,7 @@ impl Digester {
     }
 
     /// Begins to digest the state as it is now. Never an error: a machine that cannot compare itself still follows the log.
-    pub(super) fn begin(&mut self, state: &Path) {
+    pub(super) fn begin(&mut self, state: &Arc<Files>) {
         if self.under_way.as_ref().is_some_and(|under_way| !under_way.thread.is_finished()) {
             metrics::counter!("jikai_replica_digests_skipped_total").increment(1);
             return tracing::warn!("the last digest of the state is not finished: this place is left out");
@@ -50,7 +50,7 @@ impl Digester {
         let frozen = (1..FREEZE_TRIES).find_map(|_| snapshot::freeze(state).ok());
         let begun = frozen.map_or_else(|| snapshot::freeze(state), Ok).and_then(|frozen| {
             let (interrupt, digests) = (frozen.state.get_interrupt_handle(), self.digests.clone());
-            let thread = background::start("state-digest", move || make(frozen, &digests))?;
+            let thread = background::start("state-digested", move || make(frozen, &digests))?;
             Ok(UnderWay { thread, interrupt })
         });
         match begun {
@@ -82,15 +82,22 @@ impl Drop for Digester {
     }
 }
 
-fn make(frozen: Frozen, digests: &Digests) {
+fn make(mut frozen: Frozen, digests: &Digests) {
     let started = Instant::now();
     let Some(last) = frozen.applied.last else { return };
-    let tables = match digest_all(&frozen.state) {
-        Ok(tables) => tables,
-        Err(error) => return failed(&StateError::storage(error)),
+    // A connection goes to another thread, a reference to it does not.
+    let state = &mut frozen.state;
+    let digest = move || {
+        let state: &mut Connection = state;
+        digest_all(state)
     };
-    // Ends the read transaction: the write-ahead log may shrink again before anybody compares.
-    drop(frozen);
+    let tables = match background::step_back("state-digest", digest) {
+        Ok(Ok(tables)) => tables,
+        Ok(Err(error)) => return failed(&StateError::storage(error)),
+        Err(error) => return failed(&error.into()),
+    };
+    // Before anybody compares: the write-ahead log may shrink again.
+    frozen.release();
     let sum = |digest: jikai_schema::digest::TableDigest| TableSum {
         table: digest.table.to_owned(),
         rows: digest.rows,

@@ -11,7 +11,8 @@ mod snapshot;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use jikai_schema::codec;
 use jikai_schema::command::{ENTRY_BYTES_MAX, Outcome, Proposal, decode_entry};
@@ -20,7 +21,6 @@ use jikai_schema::projection::Catalog;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use crate::background;
 use crate::log::LogPosition;
 use crate::machine::{self, Applied as Committed, MachineRow, applied_position};
 use crate::raft::digests::Digests;
@@ -31,10 +31,11 @@ use crate::store::{self, STATE_FILE};
 use digester::Digester;
 pub use feeds::FeedHeads;
 use place::Place;
+use snapshot::Files;
 
 /// The tables, and who follows them.
 pub struct Replica {
-    path: PathBuf,
+    files: Arc<Files>,
     state: Connection,
     /// Master data as of the last commit.
     catalog: Catalog,
@@ -84,11 +85,12 @@ impl Replica {
             failed: failed.clone(),
             digests: Digests::default(),
         };
-        let (path, catalog) = (data.join(STATE_FILE), Catalog::default());
+        let files = Arc::new(Files::of(&data.join(STATE_FILE))?);
+        let catalog = Catalog::default();
         let digests = followed.digests.clone();
         let digester = Digester::new(digest_entries, digests.clone());
         let replica =
-            Replica { path, state, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
+            Replica { files, state, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
         Ok((replica, followed))
     }
 
@@ -100,7 +102,7 @@ impl Replica {
             let rest = entries.split_off(due.map_or(entries.len(), |due| due + 1));
             answers.append(&mut self.apply_all(std::mem::replace(&mut entries, rest))?);
             if due.is_some() {
-                self.digester.begin(&self.path);
+                self.digester.begin(&self.files);
             }
         }
         Ok(answers)
@@ -172,14 +174,14 @@ impl State for Replica {
     }
 
     fn view(&mut self) -> Result<Box<dyn View>, StateError> {
-        let frozen = snapshot::freeze(&self.path);
+        let frozen = snapshot::freeze(&self.files);
         Ok(Box::new(self.noting(frozen)?))
     }
 
-    fn install(&mut self, from: &Path, in_haste: bool) -> Result<(), StateError> {
-        let (path, state) = (&self.path, &mut self.state);
-        let installed = background::run_here("state-install", || snapshot::install(from, path, state, in_haste));
-        self.noting(installed.map_err(StateError::from).flatten())?;
+    fn install(&mut self, from: &Path) -> Result<(), StateError> {
+        let (files, state) = (&*self.files, &mut self.state);
+        let installed = snapshot::install(from, files, state);
+        self.noting(installed)?;
         self.place = Place::read(&self.state)?;
         self.catalog = Catalog::default();
         self.heads.reload(&self.state).map_err(StateError::storage)?;

@@ -64,7 +64,7 @@ fn a_digest_is_of_one_place_however_the_entries_were_grouped() {
 }
 
 /// A copy of a state to which all entries were applied, in this folder, and its place.
-fn copy_in(folder: &Path) -> (PathBuf, Applied) {
+fn copy_in(folder: &Path) -> (std::path::PathBuf, Applied) {
     let (mut replica, _followed) = Replica::open(folder, 0).unwrap();
     replica.apply(entries()).unwrap();
     let view = replica.view().unwrap();
@@ -87,7 +87,7 @@ fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_sta
     let (cache_before, reader) = (cache(&replica), store::open_reader(to.path()).unwrap());
     reader.execute_batch("BEGIN").unwrap();
     assert_eq!(outlets(&reader), 0);
-    replica.install(&copy, false).unwrap();
+    replica.install(&copy).unwrap();
     assert_eq!(outlets(&reader), 0, "its transaction still reads the old state");
     reader.execute_batch("COMMIT").unwrap();
     assert!(outlets(&reader) > 0);
@@ -95,8 +95,8 @@ fn an_installed_copy_is_in_the_file_itself_and_who_reads_beside_sees_the_old_sta
     assert_eq!(*followed.applied.borrow(), position_of(applied.last.unwrap().index));
 
     // Nobody reads beside any more: the whole is in the file, its log not needed.
-    replica.install(&copy, true).unwrap();
-    let alone = format!("file:{}?immutable=1", replica.path.display());
+    replica.install(&copy).unwrap();
+    let alone = format!("file:{}?immutable=1", replica.files.path.display());
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_URI;
     assert_eq!(outlets(&Connection::open_with_flags(alone, flags).unwrap()), outlets(&reader));
 }
@@ -107,15 +107,31 @@ fn a_copy_is_not_installed_over_a_state_that_somebody_holds_and_changes_nothing(
     let (copy, _) = copy_in(from.path());
     let (mut replica, followed) = Replica::open(to.path(), 0).unwrap();
     replica.state.busy_timeout(std::time::Duration::ZERO).unwrap();
-    let holder = Connection::open(&replica.path).unwrap();
+    let holder = Connection::open(&replica.files.path).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let refused = replica.install(&copy, true).unwrap_err();
+    let refused = replica.install(&copy).unwrap_err();
     assert!(refused.to_string().contains("somebody holds the state's file"), "{refused}");
     assert!(followed.failed.borrow().is_some());
     assert_eq!(outlets(&holder), 0);
     holder.execute_batch("ROLLBACK").unwrap();
-    replica.install(&copy, true).unwrap();
+    replica.install(&copy).unwrap();
     assert!(outlets(&holder) > 0);
+}
+
+#[test]
+fn what_gathered_in_the_log_while_a_state_was_read_is_in_the_file_when_it_is_let_go() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut replica, _followed) = Replica::open(data.path(), 0).unwrap();
+    let frozen = snapshot::freeze(&replica.files).unwrap();
+    replica.apply(entries()).unwrap();
+    let pages = |replica: &Replica, mode: &str| -> (i64, i64) {
+        let pages = |row: &rusqlite::Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        replica.state.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], pages).unwrap()
+    };
+    let (in_log, moved) = pages(&replica, "PASSIVE");
+    assert!(moved < in_log, "{moved} of {in_log} pages although somebody reads what was before");
+    frozen.release();
+    assert_eq!(pages(&replica, "NOOP"), (in_log, in_log));
 }
 
 /// Short, and with a digest every few entries.

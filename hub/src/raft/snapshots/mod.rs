@@ -161,7 +161,7 @@ impl Snapshots {
         Ok(file)
     }
 
-    /// Brings to disk what has been received so far (the newest piece may still be on its way to the file), and rests as long as that took: a
+    /// Brings to disk what has been received so far (the newest piece may still be on its way to the file), and rests: a
     /// whole copy flushed at once makes every commit on that disk wait. An error means that what was received is not whole: it is told once by the system, and must not be lost.
     pub async fn flush_received(&self) -> Result<(), StateError> {
         let receiving = self.receiving.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -232,10 +232,10 @@ impl Snapshots {
     }
 }
 
-/// How long a copy rests behind a piece that was begun then: as long as the piece took, so that half of the disk's time, and of a
+/// How long a copy rests behind a piece that was begun then: twice as long as the piece took, so that most of the disk's time, and of a
 /// core's, is left to the work.
 pub(crate) fn rest_after(began: Instant) -> Duration {
-    began.elapsed().min(REST_MAX)
+    (began.elapsed() * 2).min(REST_MAX)
 }
 
 /// Whether an open file is the one with this path.

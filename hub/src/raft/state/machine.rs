@@ -169,12 +169,12 @@ impl<S: State> StateMachine<S> {
     /// Replaces the state by the newest snapshot in the folder, if there is one; what is applied then.
     pub async fn restore(&self) -> Result<Applied, StateError> {
         if let Some(kept) = self.snapshots.current() {
-            self.replace(kept, true).await?;
+            self.replace(kept).await?;
         }
         self.applied().await
     }
 
-    async fn replace(&self, kept: Arc<Kept>, in_haste: bool) -> Result<(), StateError> {
+    async fn replace(&self, kept: Arc<Kept>) -> Result<(), StateError> {
         self.state
             .call(move |state| {
                 let applied = state.applied()?.last;
@@ -187,7 +187,7 @@ impl<S: State> StateMachine<S> {
                 if applied.map(|applied| applied.index) > kept.meta.last_log_id.map(|offered| offered.index) {
                     return Err(StateError::Older { offered: kept.meta.last_log_id, applied });
                 }
-                state.install(&kept.path, in_haste)?;
+                state.install(&kept.path)?;
                 let Applied { last, membership } = state.applied()?;
                 if last != kept.meta.last_log_id {
                     return Err(StateError::OtherPlace { found: last, expected: kept.meta.last_log_id });
@@ -226,10 +226,8 @@ impl<S: State> StateMachine<S> {
                 background::run(COPYING, move || snapshots.accept(&path, meta)).await?
             }
         };
-        // While it installs it neither votes nor confirms what others write.
-        let in_haste = self.has_vote().await? || self.is_voter_of(kept.meta.last_membership.membership());
         self.votes = None;
-        self.replace(kept, in_haste).await
+        self.replace(kept).await
     }
 }
 

@@ -123,8 +123,7 @@ pub trait State: Send + 'static {
 
     /// Replaces the state by a copy. The file is complete and its checksum right; it must not be changed. What a crash
     /// in the middle leaves behind is the old state or the new one.
-    /// With `in_haste` somebody may need the machine: its vote, or its start.
-    fn install(&mut self, from: &Path, in_haste: bool) -> Result<(), StateError>;
+    fn install(&mut self, from: &Path) -> Result<(), StateError>;
 
     /// The digests that it makes of itself, for the other machines to compare; never any unless it says otherwise.
     fn digests(&self) -> Digests {

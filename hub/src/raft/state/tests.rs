@@ -34,7 +34,7 @@ impl State for Noted {
         Err(StateError::Ended(crate::raft::worker::Ended))
     }
 
-    fn install(&mut self, _: &Path, _: bool) -> Result<(), StateError> {
+    fn install(&mut self, _: &Path) -> Result<(), StateError> {
         Err(StateError::Ended(crate::raft::worker::Ended))
     }
 }

@@ -124,7 +124,7 @@ impl State for Table {
         Ok(Box::new(TableView { connection, applied }))
     }
 
-    fn install(&mut self, from: &Path, _: bool) -> Result<(), StateError> {
+    fn install(&mut self, from: &Path) -> Result<(), StateError> {
         // Immutable, so that SQLite makes no files beside it.
         let name = format!("file:{}?immutable=1", from.display());
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
