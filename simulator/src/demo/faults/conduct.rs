@@ -24,9 +24,9 @@ const CALM_LIMIT: Duration = Duration::from_secs(120);
 const COMPARE_LIMIT: Duration = Duration::from_secs(120);
 /// Undisturbed time before each stroke, in which the leader's share and the usual latencies are measured.
 const QUIET: Duration = Duration::from_secs(3);
-/// As much more where latencies are compared, unless twice `--duration` is less: no longer than a change of membership and the calm behind it
-/// take under full load, for the worst of many seconds is beyond that of few anyway.
-const LONG_QUIET: Duration = Duration::from_secs(90);
+/// As much more where latencies are compared, unless twice `--duration` is less: no longer than most changes of membership and the calm
+/// behind them take under full load, for the worst of many seconds is beyond that of few anyway.
+const LONG_QUIET: Duration = Duration::from_secs(75);
 /// Such times at most: a machine that carries too much never settles.
 const QUIETS_MAX: u32 = 10;
 /// Terminals have caught up when 99 of 100 operations take no longer. Milliseconds.
