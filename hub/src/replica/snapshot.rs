@@ -85,7 +85,7 @@ impl Frozen {
             })
         });
         if let Err(error) = moved {
-            tracing::debug!(%error, "what gathered in SQLite's log is moved by a later commit");
+            tracing::warn!(%error, "what gathered in SQLite's log is moved by a later commit");
         }
     }
 }

@@ -30,9 +30,9 @@ const ALONE_WAIT: Duration = Duration::from_secs(5);
 type Written = Result<ClientWriteResponse<Types>, RaftError<u64, ClientWriteError<u64, Machine>>>;
 
 impl Cluster {
-    /// Takes in a machine that follows and does not vote; returns when it has nearly caught up, with its log and with what it has applied of it. Asks the machine at the
-    /// address who it is: an id that was in the cluster with another log is refused. Only at the leader; may be asked
-    /// for again.
+    /// Takes in a machine that follows and does not vote; returns when it has nearly caught up, with its log and with what it has applied of
+    /// it. Asks the machine at the address who it is: an id that was in the cluster with another log is refused. Only at the leader; may be
+    /// asked for again.
     pub async fn add_learner(&self, id: u64, peer_address: &str) -> Result<(), ChangeError> {
         self.shared.add_learner(id, peer_address).await
     }
