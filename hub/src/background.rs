@@ -2,8 +2,8 @@
 //! the log, for seconds.
 //!
 //! What only reads and reckons steps back by priority: what nodes and terminals wait for is done first wherever the cores do not suffice
-//! for both. What writes files does not, and rests between its pieces instead: a thread that waits for a core inside the filesystem holds
-//! up its journal, and so every flush on that disk. Not in the pool of blocking threads: a thread may lower its priority, but needs a
+//! for both. What writes files does not, and rests between its pieces instead: a thread that waits for a core inside the filesystem keeps its
+//! locks meanwhile, and the flushes of other files wait behind it. Not in the pool of blocking threads: a thread may lower its priority, but needs a
 //! privilege to raise it again, and the next one to use it may be a request.
 
 use std::io;

@@ -27,7 +27,7 @@ pub use invitation::{Invitation, InvitationError, Invited, Sealed};
 pub use links::{NodeLink, NodeLinks, shared_links};
 pub use standing::{OwnState, drain_nodes, follow_own_state};
 pub use view::{ClusterView, MachineView, Role};
-pub use voter::keep_only_voting;
+pub use voter::{PATIENCE, keep_only_voting};
 
 use under_way::Slot;
 

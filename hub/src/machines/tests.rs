@@ -1,5 +1,7 @@
 //! Machines in one process: what is refused before it could not be undone, and who stands when nobody else can.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use jikai_schema::command::{ClusterCommand, Command, Outcome};
 use jikai_schema::event::{Actor, MachineState};
@@ -47,7 +49,9 @@ async fn a_machine_that_only_votes_stands_where_it_alone_has_the_newest_entry_an
     assert_eq!(province.ask(1, credit(100)).await, Outcome::Done { events: 1, existing: 0 });
     province.applied(3, province[1].sequencer.applied()).await;
     let cancelled = CancellationToken::new();
-    let voting = tokio::spawn(keep_only_voting(seen_from(&province, 3), cancelled.clone()));
+    // Only because it must refuse the second, without which it would wait for ever.
+    let voting = keep_only_voting(seen_from(&province, 3), Duration::MAX, cancelled.clone());
+    let voting = tokio::spawn(voting);
     // The leader goes with what the second lacks: the third refuses to vote for the second.
     province.isolate(1);
     province.heal_but(1);
@@ -55,8 +59,40 @@ async fn a_machine_that_only_votes_stands_where_it_alone_has_the_newest_entry_an
     let led = metrics.wait_for(|metrics| metrics.current_leader == Some(2));
     tokio::time::timeout(LONG, led).await.unwrap().unwrap();
     assert_eq!(province.ask(2, credit(100)).await, Outcome::Done { events: 0, existing: 1 }, "it is not lost");
+    assert!(!province[3].member.cluster.is_needed_to_lead(), "it hears the second, whom it had refused");
     cancelled.cancel();
     voting.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_only_votes_stands_when_its_patience_has_ended_where_nobody_else_does() {
+    let province = three().await;
+    let cancelled = CancellationToken::new();
+    let voting = keep_only_voting(seen_from(&province, 3), Duration::ZERO, cancelled.clone());
+    let voting = tokio::spawn(voting);
+    province[2].member.cluster.stand_for_election(false);
+    province.isolate(1);
+    province.heal_but(1);
+    let mut metrics = province[2].member.cluster.metrics();
+    let led = metrics.wait_for(|metrics| metrics.current_leader == Some(2));
+    tokio::time::timeout(LONG, led).await.unwrap().unwrap();
+    assert!(!province[3].member.cluster.is_needed_to_lead(), "it refused nobody");
+    cancelled.cancel();
+    voting.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_not_needed_to_lead_while_it_hears_a_leader_or_another_machine_can_lead() {
+    let province = three().await;
+    let third = &province[3].member.cluster;
+    third.stand_for_election(false);
+    assert!(!third.is_needed_to_lead(), "a leader is heard");
+    province.isolate(1);
+    province.heal_but(1);
+    let mut metrics = third.metrics();
+    let led = metrics.wait_for(|metrics| metrics.current_leader == Some(2));
+    tokio::time::timeout(LONG, led).await.unwrap().unwrap();
+    assert!(!third.is_needed_to_lead(), "the second has all that it has");
 }
 
 #[tokio::test(flavor = "multi_thread")]

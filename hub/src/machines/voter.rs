@@ -8,31 +8,31 @@ use super::change::successor;
 use super::{MachineView, Machines, MachinesError};
 use crate::raft::cluster::Change;
 
-/// How long no leader must be heard before it stands itself: longer than two elections of the others. It is needed where it has
-/// entries that the others lack: they refuse each other then, and it refuses them.
-const PATIENCE: Duration = Duration::from_secs(6);
+/// How long no leader must be heard before it stands itself, whatever the others do: longer than two elections of theirs.
+pub const PATIENCE: Duration = Duration::from_secs(6);
 /// How often it looks.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long it leads before it tries again to hand over.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Entries that a successor may be behind: it is waited for while nothing is taken in.
 const NEARLY: u64 = 200;
 
-/// Stands for election only when nobody was heard to lead for a while, and hands over as soon as another machine can lead.
-pub async fn keep_only_voting(machines: Machines, cancelled: CancellationToken) {
-    let keeping = async { while let Ok(()) = one_round(&machines).await {} };
+/// Stands for election only where it has entries that the others lack and so must refuse them, or when nobody was heard to lead for as
+/// long as its patience; and hands over as soon as another machine can lead.
+pub async fn keep_only_voting(machines: Machines, patience: Duration, cancelled: CancellationToken) {
+    let keeping = async { while let Ok(()) = one_round(&machines, patience).await {} };
     tokio::select! {
         () = keeping => {}
         () = cancelled.cancelled() => {}
     }
 }
 
-async fn one_round(machines: &Machines) -> Result<(), MachinesError> {
+async fn one_round(machines: &Machines, patience: Duration) -> Result<(), MachinesError> {
     if machines.leads() {
         hand_over(machines, u64::from(machines.number)).await?;
     } else {
-        let unheard = machines.cluster()?.unheard();
-        machines.cluster()?.stand_for_election(unheard > PATIENCE);
+        let cluster = machines.cluster()?;
+        cluster.stand_for_election(cluster.is_needed_to_lead() || cluster.unheard() > patience);
     }
     tokio::time::sleep(LOOK_EVERY).await;
     Ok(())

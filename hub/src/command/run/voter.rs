@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Lock, conclude, end, open_secrets, seat, stop_signal};
 use crate::config::Config;
 use crate::identity::IdentityFiles;
-use crate::machines::{Machines, OwnState, Reached, follow_own_state, keep_announced, keep_only_voting};
+use crate::machines::{Machines, OwnState, PATIENCE, Reached, follow_own_state, keep_announced, keep_only_voting};
 use crate::member::Member;
 use crate::store::ReadPool;
 
@@ -31,7 +31,7 @@ pub(super) async fn vote(data: &Path, config: Config) -> anyhow::Result<()> {
     let (own_state, following) = follow_own_state(&machines, stopping.clone());
     let mut parts = JoinSet::new();
     parts.spawn(following);
-    parts.spawn(keep_only_voting(machines.clone(), stopping.clone()));
+    parts.spawn(keep_only_voting(machines.clone(), PATIENCE, stopping.clone()));
     let reached = Reached { http: None, sync: None, links: Vec::new(), voter_only: true };
     let announcing = tokio::spawn(keep_announced(machines.clone(), reached));
     let failed = sequencer.failed();

@@ -3,6 +3,7 @@
 mod change;
 mod digests;
 mod error;
+mod heard;
 mod links;
 mod log;
 mod members;
@@ -25,12 +26,12 @@ use parking_lot::RwLock;
 use quinn::Endpoint;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use change::Change;
 pub(crate) use change::Refused;
 pub use error::{ChangeError, ProposeError, ReadError, StartError};
+use heard::Heard;
 pub use links::LinksTold;
 pub use propose::Committed;
 use receive::Receiving;
@@ -87,8 +88,7 @@ struct Shared {
     handing_over: watch::Sender<bool>,
     /// Machines that were removed: nothing that they say counts.
     turned_away: RwLock<BTreeSet<u64>>,
-    /// When a leader was heard last, or when it was started.
-    heard_at: RwLock<Instant>,
+    heard: RwLock<Heard>,
     /// One change of the cluster at a time: openraft 0.9 does not survive rapid ones.
     changing: Mutex<()>,
 }
@@ -125,12 +125,6 @@ impl Cluster {
                 failed => Some(failed.to_string()),
             }
         }
-    }
-
-    /// How long no leader was heard, this machine itself not counted; since the start where none ever was. The engine's own word is no
-    /// help: it names a dead leader for as long as nobody has won after it.
-    pub fn unheard(&self) -> Duration {
-        self.shared.heard_at.read().elapsed()
     }
 
     /// Becomes true when another machine says that this one was removed for ever: by a command, or because one took over alone.

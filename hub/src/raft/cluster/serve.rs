@@ -6,6 +6,7 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use tokio::time::Instant;
 
 use super::Shared;
+use super::heard::Heard;
 use crate::raft::network::{Call, Handler, Reply, Request};
 use crate::raft::settings::CATCH_UP_ENTRIES;
 use crate::raft::types::{InstanceId, Types};
@@ -51,7 +52,7 @@ impl Shared {
         let reply = match self.raft.append_entries(append).await {
             Ok(response) => {
                 if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-                    *self.heard_at.write() = Instant::now();
+                    *self.heard.write() = Heard::now();
                 }
                 Reply::Append(response)
             }
@@ -67,8 +68,11 @@ impl Shared {
     async fn answer(self: Arc<Self>, from: u64, call: Call) -> Reply {
         match call {
             Call::Append(append) => self.take_in(append).await,
-            Call::Vote(vote) => match self.raft.vote(vote).await {
-                Ok(response) => Reply::Vote(response),
+            Call::Vote(vote) => match self.raft.vote(vote.clone()).await {
+                Ok(response) => {
+                    self.heard.write().note_vote(&vote, &response);
+                    Reply::Vote(response)
+                }
                 Err(fatal) => Reply::Failed(fatal.to_string()),
             },
             Call::Snapshot(piece) => self.receive(piece).await,

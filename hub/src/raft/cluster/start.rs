@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use openraft::storage::RaftLogStorage;
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, watch};
-use tokio::time::Instant;
 
+use super::heard::Heard;
 use super::serve::Served;
 use super::{Addresses, Cluster, Shared, StartError};
 use crate::raft::log_store::{LogError, LogReader, LogStore};
@@ -66,7 +66,7 @@ impl Cluster {
             receiving,
             handing_over,
             turned_away,
-            heard_at: RwLock::new(Instant::now()),
+            heard: RwLock::new(Heard::now()),
             changing,
         };
         let shared = Arc::new(shared);
