@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use super::others::Others;
 use super::report::tenth;
 use super::workers::Sums;
 use crate::terminal::{latencies, locked};
@@ -20,6 +21,7 @@ const SECOND: Duration = Duration::from_secs(1);
 pub struct Figures {
     sums: Mutex<Sums>,
     window: Mutex<Window>,
+    others: Mutex<Others>,
     /// The longest that an operation waited because its outlet moved, by outlet. Microseconds.
     interruptions_us: Mutex<BTreeMap<String, u64>>,
     is_released: AtomicBool,
@@ -36,6 +38,7 @@ struct Window {
     second_began: Instant,
     worst_us: u64,
     worst_began: Instant,
+    worst_others_share: f64,
 }
 
 /// What a window has shown.
@@ -53,6 +56,8 @@ pub struct Windowed {
     pub worst_second_p99_ms: f64,
     /// When that second began, from the begin of the window. Seconds.
     pub worst_second_at_s: f64,
+    /// What other programs than the demo's took of the cores in that second, 0 to 1.
+    pub worst_second_others_share: f64,
     /// The slowest operation. Milliseconds.
     pub max_ms: f64,
 }
@@ -67,29 +72,31 @@ impl Window {
             second_began: now,
             worst_us: 0,
             worst_began: now,
+            worst_others_share: 0.0,
         })
     }
 
-    fn note(&mut self, now: Instant, fresh: &Histogram<u64>) -> Result<()> {
+    /// `others` tells what other programs took of the cores since it was asked last, which is once a second.
+    fn note(&mut self, now: Instant, fresh: &Histogram<u64>, others: impl FnOnce() -> f64) -> Result<()> {
         if now - self.second_began >= SECOND {
-            self.end_second(now);
+            self.end_second(now, others());
         }
         self.all.add(fresh).context("add up latencies")?;
         self.second.add(fresh).context("add up latencies")
     }
 
-    fn end_second(&mut self, now: Instant) {
+    fn end_second(&mut self, now: Instant, others_share: f64) {
         let p99_us = self.second.value_at_quantile(0.99);
         if p99_us > self.worst_us {
-            (self.worst_us, self.worst_began) = (p99_us, self.second_began);
+            (self.worst_us, self.worst_began, self.worst_others_share) = (p99_us, self.second_began, others_share);
         }
         self.seconds.saturating_record(p99_us);
         self.second.reset();
         self.second_began = now;
     }
 
-    fn close(mut self, now: Instant) -> Windowed {
-        self.end_second(now);
+    fn close(mut self, now: Instant, others_share: f64) -> Windowed {
+        self.end_second(now, others_share);
         let ms = |us: u64| tenth(us as f64 / 1_000.0);
         let took_s = (now - self.began).as_secs_f64().max(0.001);
         Windowed {
@@ -99,6 +106,7 @@ impl Window {
             half_of_seconds_p99_ms: ms(self.seconds.value_at_quantile(0.5)),
             worst_second_p99_ms: ms(self.worst_us),
             worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
+            worst_second_others_share: (self.worst_others_share * 100.0).round() / 100.0,
             max_ms: ms(self.all.max()),
         }
     }
@@ -111,6 +119,7 @@ impl Figures {
         Ok(Figures {
             sums: Mutex::default(),
             window,
+            others: Mutex::new(Others::new()),
             interruptions_us: Mutex::default(),
             is_released: AtomicBool::new(false),
             orders: Mutex::default(),
@@ -120,7 +129,7 @@ impl Figures {
     /// Notes the sums now and the latencies of what ended since the last call.
     pub fn note(&self, sums: Sums, fresh: &Histogram<u64>) -> Result<()> {
         *locked(&self.sums) = sums;
-        locked(&self.window).note(Instant::now(), fresh)
+        locked(&self.window).note(Instant::now(), fresh, || locked(&self.others).share())
     }
 
     /// The sums as they were noted last.
@@ -162,7 +171,7 @@ impl Figures {
     pub fn turn(&self) -> Result<Windowed> {
         let now = Instant::now();
         let window = std::mem::replace(&mut *locked(&self.window), Window::open(now)?);
-        Ok(window.close(now))
+        Ok(window.close(now, locked(&self.others).share()))
     }
 
     /// The load may end.
@@ -200,11 +209,11 @@ mod tests {
             histogram
         };
         let mut window = Window::open(begin).unwrap();
-        window.note(at(500), &fresh(1_000, 500)).unwrap();
-        window.note(at(1_100), &fresh(30_000, 5)).unwrap();
-        window.note(at(1_500), &fresh(1_000, 10)).unwrap();
-        window.note(at(2_200), &fresh(1_000, 485)).unwrap();
-        let seen = window.close(at(4_000));
+        window.note(at(500), &fresh(1_000, 500), || panic!("no second has ended")).unwrap();
+        window.note(at(1_100), &fresh(30_000, 5), || 0.1).unwrap();
+        window.note(at(1_500), &fresh(1_000, 10), || panic!("no second has ended")).unwrap();
+        window.note(at(2_200), &fresh(1_000, 485), || 0.254).unwrap();
+        let seen = window.close(at(4_000), 0.3);
         let expected = Windowed {
             took_s: 4.0,
             per_second: 250.0,
@@ -212,6 +221,7 @@ mod tests {
             half_of_seconds_p99_ms: 1.0,
             worst_second_p99_ms: 30.0,
             worst_second_at_s: 1.1,
+            worst_second_others_share: 0.25,
             max_ms: 30.0,
         };
         assert_eq!(seen, expected);

@@ -11,6 +11,7 @@ mod health;
 mod inspection;
 mod layout;
 mod machines;
+mod others;
 mod play;
 mod relay;
 mod report;

@@ -209,15 +209,18 @@ impl Conductor<'_> {
 
 /// The worst second of the change beside the worst one of the undisturbed time before it.
 fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
+    let percent = |share: f64| (share * 100.0).round();
     format!(
-        "p99_ms_during {} (worst second of {:.0} s, {} s after the begin; {} in half of them), p99_ms_normal {} (worst second of {:.0} s; {} in half of them); \
-         max_ms_normal {}, max_ms_during {}",
+        "p99_ms_during {} (worst second of {:.0} s, {} s after the begin, {} % of the cores' time in it to other programs; {} in half of them), \
+         p99_ms_normal {} (worst second of {:.0} s, {} % to others; {} in half of them); max_ms_normal {}, max_ms_during {}",
         during.worst_second_p99_ms,
         during.took_s,
         during.worst_second_at_s,
+        percent(during.worst_second_others_share),
         during.half_of_seconds_p99_ms,
         normal.worst_second_p99_ms,
         normal.took_s,
+        percent(normal.worst_second_others_share),
         normal.half_of_seconds_p99_ms,
         normal.max_ms,
         during.max_ms
