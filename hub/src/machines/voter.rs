@@ -12,7 +12,7 @@ use crate::raft::cluster::Change;
 pub const PATIENCE: Duration = Duration::from_secs(6);
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long it leads before it tries again to hand over.
+/// How long it leads before it tries again to hand over, or waits where it could not see how the machines stand.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Entries that a successor may be behind: it is waited for while nothing is taken in.
 const NEARLY: u64 = 200;
@@ -20,7 +20,18 @@ const NEARLY: u64 = 200;
 /// Stands for election only where it has entries that the others lack and so must refuse them, or when nobody was heard to lead for as
 /// long as its patience; and hands over as soon as another machine can lead.
 pub async fn keep_only_voting(machines: Machines, patience: Duration, cancelled: CancellationToken) {
-    let keeping = async { while let Ok(()) = one_round(&machines, patience).await {} };
+    let keeping = async {
+        loop {
+            match one_round(&machines, patience).await {
+                Ok(()) => {}
+                Err(MachinesError::Stopping) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "how the machines stand is looked at again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
     tokio::select! {
         () = keeping => {}
         () = cancelled.cancelled() => {}
@@ -28,10 +39,13 @@ pub async fn keep_only_voting(machines: Machines, patience: Duration, cancelled:
 }
 
 async fn one_round(machines: &Machines, patience: Duration) -> Result<(), MachinesError> {
+    let cluster = machines.cluster()?;
     if machines.leads() {
+        // Not again by itself once it has handed over, which may take a while.
+        cluster.stand_for_election(false);
+        drop(cluster);
         hand_over(machines, u64::from(machines.number)).await?;
     } else {
-        let cluster = machines.cluster()?;
         cluster.stand_for_election(cluster.is_needed_to_lead() || cluster.unheard() > patience);
     }
     tokio::time::sleep(LOOK_EVERY).await;

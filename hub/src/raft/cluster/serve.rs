@@ -70,7 +70,7 @@ impl Shared {
             Call::Append(append) => self.take_in(append).await,
             Call::Vote(vote) => match self.raft.vote(vote.clone()).await {
                 Ok(response) => {
-                    self.heard.write().note_vote(&vote, &response);
+                    self.heard.write().note_vote(from, &vote, &response, self.settings.election_max);
                     Reply::Vote(response)
                 }
                 Err(fatal) => Reply::Failed(fatal.to_string()),

@@ -232,8 +232,8 @@ impl Snapshots {
     }
 }
 
-/// How long a copy rests behind a piece that was begun then: twice as long as the piece took, so that most of the disk's time, and of a
-/// core's, is left to the work.
+/// How long a copy rests behind a piece that was begun then: twice as long as the piece took, so that most of a core's time, and of a
+/// disk's that is not slow, is left to the work; at most [`REST_MAX`].
 pub(crate) fn rest_after(began: Instant) -> Duration {
     (began.elapsed() * 2).min(REST_MAX)
 }
