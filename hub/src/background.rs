@@ -1,10 +1,10 @@
 //! Work on the whole state, on threads of its own: its digests, its copies and their checksums. All machines do theirs at the same entries of
 //! the log, for seconds.
 //!
-//! What only reads and reckons steps back by priority: what nodes and terminals wait for is done first wherever the cores do not suffice
-//! for both. What writes files does not, and rests between its pieces instead: a thread that waits for a core inside the filesystem keeps its
-//! locks meanwhile, and the flushes of other files wait behind it. Not in the pool of blocking threads: a thread may lower its priority, but needs a
-//! privilege to raise it again, and the next one to use it may be a request.
+//! All of it rests between its pieces: the disk knows no priority. What only reads and reckons also steps back by the priority of its
+//! thread: what nodes and terminals wait for is done first wherever the cores do not suffice for both. What writes files does not: a thread
+//! that waits for a core inside the filesystem keeps its locks meanwhile, and the flushes of other files wait behind it. Not in the pool of
+//! blocking threads: a thread may lower its priority, but needs a privilege to raise it again, and the next one to use it may be a request.
 
 use std::io;
 use std::thread::{self, JoinHandle};

@@ -19,14 +19,19 @@ fn number(machine: u16) -> MachineNo {
 
 /// Three voters that have told where they are; the last one was invited to vote only.
 async fn three() -> Province {
+    three_of_which_votes_only(3).await
+}
+
+async fn three_of_which_votes_only(voting: u16) -> Province {
     let province = Province::set_up(3, &Settings::default()).await;
-    for voter_only in [false, true] {
+    for invited in 2..=3 {
+        let voter_only = invited == voting;
         let outcome = province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only })).await;
         assert!(matches!(outcome, Outcome::Invited { .. }), "{outcome:?}");
     }
     for machine in 1..=3 {
         let http = Some("127.0.0.1:8443".parse().unwrap());
-        let (machine, voter_only, links) = (number(machine), machine == 3, Vec::new());
+        let (machine, voter_only, links) = (number(machine), machine == voting, Vec::new());
         let told = ClusterCommand::Announce { machine, http, voter_only, links };
         assert_eq!(province.ask(1, Command::Cluster(told)).await, Outcome::Done { events: 1, existing: 0 });
     }
@@ -44,24 +49,34 @@ fn credit(number: u64) -> Command {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_only_votes_stands_where_it_alone_has_the_newest_entry_and_hands_over() {
-    let province = three().await;
-    province.isolate(2);
+    stands_and_hands_over(3, 2).await;
+}
+
+/// The engine prefers the greater number where both stand in the same term.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_only_votes_stands_where_the_one_it_must_refuse_has_a_greater_number() {
+    stands_and_hands_over(2, 3).await;
+}
+
+/// The first leads, and is lost with an entry that of both others only the one that votes has.
+async fn stands_and_hands_over(voting: u16, behind: u16) {
+    let province = three_of_which_votes_only(voting).await;
+    province.isolate(behind);
     assert_eq!(province.ask(1, credit(100)).await, Outcome::Done { events: 1, existing: 0 });
-    province.applied(3, province[1].sequencer.applied()).await;
+    province.applied(voting, province[1].sequencer.applied()).await;
     let cancelled = CancellationToken::new();
-    // Only because it must refuse the second, without which it would wait for ever.
-    let voting = keep_only_voting(seen_from(&province, 3), Duration::MAX, cancelled.clone());
-    let voting = tokio::spawn(voting);
-    // The leader goes with what the second lacks: the third refuses to vote for the second.
+    // Only because it must refuse the other, without which it would wait for ever.
+    let keeping = keep_only_voting(seen_from(&province, voting), Duration::MAX, cancelled.clone());
+    let keeping = tokio::spawn(keeping);
     province.isolate(1);
     province.heal_but(1);
-    let mut metrics = province[2].member.cluster.metrics();
-    let led = metrics.wait_for(|metrics| metrics.current_leader == Some(2));
+    let mut metrics = province[behind].member.cluster.metrics();
+    let led = metrics.wait_for(|metrics| metrics.current_leader == Some(u64::from(behind)));
     tokio::time::timeout(LONG, led).await.unwrap().unwrap();
-    assert_eq!(province.ask(2, credit(100)).await, Outcome::Done { events: 0, existing: 1 }, "it is not lost");
-    assert!(!province[3].member.cluster.is_needed_to_lead(), "it hears the second, whom it had refused");
+    assert_eq!(province.ask(behind, credit(100)).await, Outcome::Done { events: 0, existing: 1 }, "it is not lost");
+    assert!(!province[voting].member.cluster.is_needed_to_lead(), "it hears the one that it had refused");
     cancelled.cancel();
-    voting.await.unwrap();
+    keeping.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::InterruptHandle;
 
 use super::snapshot::{self, Files, Frozen};
 use crate::background;
@@ -27,7 +27,7 @@ pub(super) struct Digester {
 
 struct UnderWay {
     thread: JoinHandle<()>,
-    interrupt: InterruptHandle,
+    interrupts: [InterruptHandle; 2],
 }
 
 impl Digester {
@@ -49,9 +49,9 @@ impl Digester {
         // A store under load may turn a new connection away for a moment.
         let frozen = (1..FREEZE_TRIES).find_map(|_| snapshot::freeze(state).ok());
         let begun = frozen.map_or_else(|| snapshot::freeze(state), Ok).and_then(|frozen| {
-            let (interrupt, digests) = (frozen.state.get_interrupt_handle(), self.digests.clone());
+            let (interrupts, digests) = (frozen.interrupts(), self.digests.clone());
             let thread = background::start("state-digested", move || make(frozen, &digests))?;
-            Ok(UnderWay { thread, interrupt })
+            Ok(UnderWay { thread, interrupts })
         });
         match begun {
             Ok(under_way) => self.under_way = Some(under_way),
@@ -72,9 +72,9 @@ impl Digester {
 
 impl Drop for Digester {
     fn drop(&mut self) {
-        let Some(UnderWay { thread, interrupt }) = self.under_way.take() else { return };
+        let Some(UnderWay { thread, interrupts }) = self.under_way.take() else { return };
         while !thread.is_finished() {
-            interrupt.interrupt();
+            interrupts.iter().for_each(InterruptHandle::interrupt);
             std::thread::sleep(INTERRUPT_EVERY);
         }
         // A panic was printed by its own thread.
@@ -85,19 +85,13 @@ impl Drop for Digester {
 fn make(mut frozen: Frozen, digests: &Digests) {
     let started = Instant::now();
     let Some(last) = frozen.applied.last else { return };
-    // A connection goes to another thread, a reference to it does not.
-    let state = &mut frozen.state;
-    let digest = move || {
-        let state: &mut Connection = state;
-        digest_all(state)
-    };
-    let tables = match background::step_back("state-digest", digest) {
-        Ok(Ok(tables)) => tables,
-        Ok(Err(error)) => return failed(&StateError::storage(error)),
-        Err(error) => return failed(&error.into()),
-    };
+    let digested = frozen.read("state-digest", |state| digest_all(state));
     // Before anybody compares: the write-ahead log may shrink again.
     frozen.release();
+    let tables = match digested {
+        Ok(tables) => tables,
+        Err(error) => return failed(&error),
+    };
     let sum = |digest: jikai_schema::digest::TableDigest| TableSum {
         table: digest.table.to_owned(),
         rows: digest.rows,

@@ -20,7 +20,7 @@ use tokio::fs::File;
 use crate::raft::state::{Applied, StateError, View};
 use crate::raft::types::SnapshotMeta;
 
-/// Longest rest behind each piece of a copy that is brought to disk beside the work, see [`rest_after`].
+/// Longest rest behind each piece of work on the whole state beside what serves, see [`rest_after`].
 const REST_MAX: Duration = Duration::from_millis(50);
 /// Ending of files that are not complete; they are removed at a start.
 const UNFINISHED: &str = "tmp";
@@ -232,8 +232,8 @@ impl Snapshots {
     }
 }
 
-/// How long a copy rests behind a piece that was begun then: twice as long as the piece took, so that most of a core's time, and of a
-/// disk's that is not slow, is left to the work; at most [`REST_MAX`].
+/// How long a copy or a digest rests behind a piece that was begun then: twice as long as the piece took, so that most of a core's time, and
+/// of a disk's that is not slow, is left to what serves; at most [`REST_MAX`].
 pub(crate) fn rest_after(began: Instant) -> Duration {
     (began.elapsed() * 2).min(REST_MAX)
 }
