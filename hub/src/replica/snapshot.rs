@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
 use super::place::Place;
 use crate::background;
@@ -30,6 +31,8 @@ const INSTALL_CACHE_KIB: i64 = 2 * 1024;
 const MOVES_MAX: u32 = 50;
 /// How often is brought to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
+/// How long a log is moved into the file page by page; then at once, for who waits for it waits on a slow disk for minutes else.
+const WRITE_THROUGH_MAX: Duration = Duration::from_secs(15);
 /// How often is brought to disk what is applied while a state is read: megabytes a second at most.
 const FLUSH_LOG_EVERY: Duration = Duration::from_millis(100);
 /// Steps of SQLite's machine, each a fraction of a microsecond, after which a reading may rest.
@@ -61,7 +64,39 @@ pub(super) struct Files {
 impl Files {
     /// Of the state at `path`, which exists.
     pub(super) fn of(path: &Path) -> io::Result<Self> {
-        Ok(Files { path: path.to_owned(), file: ManuallyDrop::new(File::open(path)?) })
+        let files = Files { path: path.to_owned(), file: ManuallyDrop::new(File::open(path)?) };
+        // As a machine leaves it that died meanwhile.
+        files.write_through(false);
+        Ok(files)
+    }
+
+    /// Has each page that is written to the state's file from now on be on disk before the next one, or no longer.
+    fn write_through(&self, on: bool) {
+        let set = ioctl_getflags(&*self.file).and_then(|mut flags| match flags.contains(IFlags::SYNC) == on {
+            true => Ok(()),
+            false => {
+                flags.set(IFlags::SYNC, on);
+                ioctl_setflags(&*self.file, flags)
+            }
+        });
+        if let Err(error) = set {
+            tracing::debug!(%error, "this filesystem writes through no file by its attribute");
+        }
+    }
+
+    /// Brings to disk what the work moves from SQLite's log into the state's file, page by page at first: SQLite writes as fast as memory takes
+    /// it, and who else flushes waits behind all of that.
+    fn moving<R>(&self, work: impl FnOnce() -> Result<R, StateError>) -> Result<R, StateError> {
+        let (log, began) = (self.log()?, Instant::now());
+        self.write_through(true);
+        let look = || {
+            if began.elapsed() > WRITE_THROUGH_MAX {
+                self.write_through(false);
+            }
+        };
+        let moved = flushing([&log, &self.file], FLUSH_EVERY, look, work);
+        self.write_through(false);
+        moved
     }
 
     /// Not kept: SQLite may make it anew, and holds no locks on it.
@@ -113,7 +148,7 @@ impl Frozen {
             let state: &mut Connection = state;
             reads(state)
         };
-        flushing([&log], FLUSH_LOG_EVERY, || background::step_back(name, reads)?.map_err(StateError::storage))
+        flushing([&log], FLUSH_LOG_EVERY, || {}, || background::step_back(name, reads)?.map_err(StateError::storage))
     }
 
     /// Lets go of the state, and moves what gathered in SQLite's log meanwhile into the file, little by little: the next commit would else do
@@ -153,10 +188,7 @@ fn rest_between_pieces(
 fn move_what_gathered(state: Connection, mover: &Connection, files: &Files) -> Result<Option<i64>, StateError> {
     // All that can take a while comes before the end of the reading: from then on a commit may move it.
     mover.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(StateError::storage)?;
-    let log = files.log()?;
-    flushing([&log, &files.file], FLUSH_EVERY, || {
-        state.execute_batch("COMMIT").and_then(|()| checkpoint(mover)).map_err(StateError::storage)
-    })
+    files.moving(|| state.execute_batch("COMMIT").and_then(|()| checkpoint(mover)).map_err(StateError::storage))
 }
 
 /// Moves SQLite's log into the state's file, as far as nobody reads what it replaces. Gives the pages that could not be moved; `None` where
@@ -200,19 +232,20 @@ pub(super) fn install(from: &Path, files: &Files, state: &mut Connection) -> Res
     // What the cache keeps until the commit comes to disk in one go.
     state.pragma_update(None, "cache_size", -INSTALL_CACHE_KIB).map_err(StateError::storage)?;
     copy_gently(&copy, state, [&log], INSTALL_REST_MAX)?;
-    flushing([&log, &files.file], FLUSH_EVERY, || move_into_file(state).map_err(StateError::storage))?;
+    files.moving(|| move_into_file(state).map_err(StateError::storage))?;
     state.pragma_update(None, "cache_size", cache_kib).map_err(StateError::storage)
 }
 
-/// Brings files to disk again and again beside the work: SQLite would flush each as a whole.
+/// Brings files to disk again and again beside the work, and looks behind each time: SQLite would flush each file as a whole.
 fn flushing<R, const N: usize>(
     files: [&File; N],
     every: Duration,
+    look: impl Fn() + Send,
     work: impl FnOnce() -> Result<R, StateError>,
 ) -> Result<R, StateError> {
     thread::scope(|scope| {
         let (under_way, over) = channel();
-        let flushes = scope.spawn(move || flush_until(files, every, &over));
+        let flushes = scope.spawn(move || flush_until(files, every, look, &over));
         let done = work();
         drop(under_way);
         let flushed =
@@ -238,9 +271,15 @@ fn move_into_file(state: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Flushes the files again and again until the other end of the channel is gone, and then once more.
-fn flush_until<const N: usize>(files: [&File; N], every: Duration, over: &Receiver<()>) -> io::Result<()> {
+fn flush_until<const N: usize>(
+    files: [&File; N],
+    every: Duration,
+    look: impl Fn(),
+    over: &Receiver<()>,
+) -> io::Result<()> {
     while over.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
         flush(files)?;
+        look();
     }
     // SQLite itself flushes what it moved only where nothing was committed meanwhile.
     flush(files)
@@ -310,6 +349,25 @@ mod tests {
     }
 
     #[test]
+    fn a_state_is_written_through_while_its_log_is_moved_and_not_longer_nor_after_a_crash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let open = Connection::open(&path).unwrap();
+        open.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a INTEGER)").unwrap();
+        let files = Files::of(&path).unwrap();
+        let is_written_through = || ioctl_getflags(&*files.file).is_ok_and(|flags| flags.contains(IFlags::SYNC));
+        files.write_through(true);
+        // Some filesystems have no such thing: nothing is different then.
+        let knows = is_written_through();
+        Files::of(&path).unwrap();
+        assert!(!is_written_through(), "as a machine that died left it");
+        let meanwhile = files.moving(|| Ok(is_written_through())).unwrap();
+        assert_eq!((meanwhile, is_written_through()), (knows, false));
+        files.moving(|| Err::<(), _>(StateError::storage(io::Error::other("on purpose")))).unwrap_err();
+        assert!(!is_written_through());
+    }
+
+    #[test]
     fn a_reading_rests_behind_each_piece_and_goes_on() {
         let mut state = Connection::open_in_memory().unwrap();
         let rests = Arc::new(AtomicU32::new(0));
@@ -329,7 +387,7 @@ mod tests {
     fn a_file_that_cannot_be_flushed_ends_the_flushing_with_its_error() {
         let (_under_way, over) = channel();
         let device = File::open("/dev/null").unwrap();
-        assert!(flush_until([&device, &device], FLUSH_EVERY, &over).is_err());
+        assert!(flush_until([&device, &device], FLUSH_EVERY, || {}, &over).is_err());
     }
 
     #[test]
@@ -337,6 +395,6 @@ mod tests {
         let (under_way, over) = channel();
         drop(under_way);
         let file = tempfile::tempfile().unwrap();
-        flush_until([&file, &file], FLUSH_EVERY, &over).unwrap();
+        flush_until([&file, &file], FLUSH_EVERY, || {}, &over).unwrap();
     }
 }

@@ -10,9 +10,9 @@ use super::row::{self, EntryRow};
 use super::{LogError, read};
 use crate::raft::types::{InstanceId, LogId, Types, Vote};
 
-/// Entries behind the purged one that an append sweeps out. More than one, so that the sweep gains on the log; few,
-/// because a long purge would hold up the appends behind it.
-const SWEPT_PER_APPEND: i64 = 8;
+/// Entries behind the purged one that an append sweeps out. More than one, so that the sweep gains on the log; few, because the appends behind
+/// wait for it: they are old, and their pages come from the disk where memory has dropped them.
+const SWEPT_PER_APPEND: i64 = 2;
 
 /// The log file, opened for writing. Lives on one thread.
 pub(super) struct LogFile {

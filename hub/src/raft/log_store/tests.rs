@@ -112,7 +112,7 @@ async fn a_purge_behind_the_end_moves_the_end() {
 async fn purged_entries_are_swept_out_by_appends() {
     let (folder, mut log) = log_of(20).await;
     log.purge(id(1, 18)).await.unwrap();
-    for index in 20..24 {
+    for index in 20..30 {
         log.blocking_append([entry(index, 1)]).await.unwrap();
     }
     let file = Connection::open(folder.path().join(LOG_FILE)).unwrap();
