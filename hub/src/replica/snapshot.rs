@@ -32,7 +32,7 @@ const MOVES_MAX: u32 = 50;
 /// How often is brought to disk what SQLite writes in one go.
 const FLUSH_EVERY: Duration = Duration::from_millis(20);
 /// How long a log is moved into the file page by page; then at once, for who waits for it waits on a slow disk for minutes else.
-const WRITE_THROUGH_MAX: Duration = Duration::from_secs(15);
+const WRITE_THROUGH_MAX: Duration = Duration::from_secs(60);
 /// How often is brought to disk what is applied while a state is read: megabytes a second at most.
 const FLUSH_LOG_EVERY: Duration = Duration::from_millis(100);
 /// Steps of SQLite's machine, each a fraction of a microsecond, after which a reading may rest.
