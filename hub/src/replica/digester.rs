@@ -1,12 +1,12 @@
 //! Digests of the whole state at fixed places of the log, made beside the applying of entries.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::InterruptHandle;
 
-use super::snapshot::{self, Files, Frozen};
+use super::snapshot::{self, Frozen};
 use crate::background;
 use crate::raft::digests::{Digests, StateDigest, TableSum};
 use crate::raft::state::StateError;
@@ -27,7 +27,7 @@ pub(super) struct Digester {
 
 struct UnderWay {
     thread: JoinHandle<()>,
-    interrupts: [InterruptHandle; 2],
+    interrupt: InterruptHandle,
 }
 
 impl Digester {
@@ -40,8 +40,8 @@ impl Digester {
         index > 0 && self.every_entries > 0 && index.is_multiple_of(self.every_entries)
     }
 
-    /// Begins to digest the state as it is now. Never an error: a machine that cannot compare itself still follows the log.
-    pub(super) fn begin(&mut self, state: &Arc<Files>) {
+    /// Begins to digest the state at this path as it is now. Never an error: a machine that cannot compare itself still follows the log.
+    pub(super) fn begin(&mut self, state: &Path) {
         if self.under_way.as_ref().is_some_and(|under_way| !under_way.thread.is_finished()) {
             metrics::counter!("jikai_replica_digests_skipped_total").increment(1);
             return tracing::warn!("the last digest of the state is not finished: this place is left out");
@@ -49,9 +49,9 @@ impl Digester {
         // A store under load may turn a new connection away for a moment.
         let frozen = (1..FREEZE_TRIES).find_map(|_| snapshot::freeze(state).ok());
         let begun = frozen.map_or_else(|| snapshot::freeze(state), Ok).and_then(|frozen| {
-            let (interrupts, digests) = (frozen.interrupts(), self.digests.clone());
+            let (interrupt, digests) = (frozen.interrupt(), self.digests.clone());
             let thread = background::start("state-digested", move || make(frozen, &digests))?;
-            Ok(UnderWay { thread, interrupts })
+            Ok(UnderWay { thread, interrupt })
         });
         match begun {
             Ok(under_way) => self.under_way = Some(under_way),
@@ -72,9 +72,9 @@ impl Digester {
 
 impl Drop for Digester {
     fn drop(&mut self) {
-        let Some(UnderWay { thread, interrupts }) = self.under_way.take() else { return };
+        let Some(UnderWay { thread, interrupt }) = self.under_way.take() else { return };
         while !thread.is_finished() {
-            interrupts.iter().for_each(InterruptHandle::interrupt);
+            interrupt.interrupt();
             std::thread::sleep(INTERRUPT_EVERY);
         }
         // A panic was printed by its own thread.
@@ -87,7 +87,7 @@ fn make(mut frozen: Frozen, digests: &Digests) {
     let Some(last) = frozen.applied.last else { return };
     let digested = frozen.read("state-digest", |state| digest_all(state));
     // Before anybody compares: the write-ahead log may shrink again.
-    frozen.release();
+    drop(frozen);
     let tables = match digested {
         Ok(tables) => tables,
         Err(error) => return failed(&error),

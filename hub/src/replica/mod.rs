@@ -18,6 +18,7 @@ use jikai_schema::codec;
 use jikai_schema::command::{ENTRY_BYTES_MAX, Outcome, Proposal, decode_entry};
 use jikai_schema::event::MachineState;
 use jikai_schema::projection::Catalog;
+use jikai_schema::store::{Checkpointer, Durability, StoreFiles};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -31,11 +32,15 @@ use crate::store::{self, STATE_FILE};
 use digester::Digester;
 pub use feeds::FeedHeads;
 use place::Place;
-use snapshot::Files;
+
+/// What of SQLite's log is moved into the state at once: its pages are mostly different ones.
+const MOVED_EACH_BYTES: i64 = 2 * 1024 * 1024;
 
 /// The tables, and who follows them.
 pub struct Replica {
-    files: Arc<Files>,
+    files: Arc<StoreFiles>,
+    /// Before the state: whose connection closes last takes SQLite's log away.
+    _checkpointer: Checkpointer,
     state: Connection,
     /// Master data as of the last commit.
     catalog: Catalog,
@@ -85,12 +90,26 @@ impl Replica {
             failed: failed.clone(),
             digests: Digests::default(),
         };
-        let files = Arc::new(Files::of(&data.join(STATE_FILE))?);
+        let files = Arc::new(StoreFiles::of(&data.join(STATE_FILE))?);
+        let _checkpointer = Checkpointer::start(&files, &state, Durability::Replayable, MOVED_EACH_BYTES)
+            .map_err(StateError::storage)?;
         let catalog = Catalog::default();
         let digests = followed.digests.clone();
         let digester = Digester::new(digest_entries, digests.clone());
-        let replica =
-            Replica { files, state, catalog, place, applied, heads, revocations, machines, failed, digests, digester };
+        let replica = Replica {
+            files,
+            _checkpointer,
+            state,
+            catalog,
+            place,
+            applied,
+            heads,
+            revocations,
+            machines,
+            failed,
+            digests,
+            digester,
+        };
         Ok((replica, followed))
     }
 
@@ -102,7 +121,7 @@ impl Replica {
             let rest = entries.split_off(due.map_or(entries.len(), |due| due + 1));
             answers.append(&mut self.apply_all(std::mem::replace(&mut entries, rest))?);
             if due.is_some() {
-                self.digester.begin(&self.files);
+                self.digester.begin(self.files.path());
             }
         }
         Ok(answers)
@@ -174,7 +193,7 @@ impl State for Replica {
     }
 
     fn view(&mut self) -> Result<Box<dyn View>, StateError> {
-        let frozen = snapshot::freeze(&self.files);
+        let frozen = snapshot::freeze(self.files.path());
         Ok(Box::new(self.noting(frozen)?))
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum_server::Handle;
 use jikai_schema::id::NodeId;
+use jikai_schema::store::Checkpointer;
 use jikai_schema::time::{SteadyClock, TimeMs};
 use jikai_sync::https::{HttpsBounds, HttpsIdentity, HttpsServer, https};
 use jikai_sync::identity::{TlsIdentity, check_authority};
@@ -70,7 +71,7 @@ fn raise_open_files() -> anyhow::Result<()> {
 }
 
 async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow::Result<()> {
-    let (mut connection, identity) = open_store(data, &config)?;
+    let (mut connection, identity, checkpointer) = open_store(data, &config)?;
     let (steady, clock) = start_clock();
     let is_new = DownCursor::load(&connection)?.next_seq <= 1;
     let (secrets, keys) = open_secrets(data, &config, &mut connection)?;
@@ -136,7 +137,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     drain(&app).await;
     stopping.cancel();
     let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
-    drop((app, writer));
+    drop((app, writer, checkpointer));
     end_writer(writing, writer_ended).await.and(served)
 }
 
@@ -170,12 +171,13 @@ async fn complete(
     remember().map(|()| runs)
 }
 
-/// The store, which must be the one that the settings mean.
-fn open_store(data: &Path, config: &Config) -> anyhow::Result<(rusqlite::Connection, StoreIdentity)> {
+/// The store, which must be the one that the settings mean, and what moves its log meanwhile.
+fn open_store(data: &Path, config: &Config) -> anyhow::Result<(rusqlite::Connection, StoreIdentity, Checkpointer)> {
     let connection = store::open(data)?;
     let identity = StoreIdentity::load(&connection)?.context("the store has no identity: run `jikai-node init`")?;
     check_environment(&identity, config)?;
-    Ok((connection, identity))
+    let checkpointer = store::checkpoint_beside(data, &connection)?;
+    Ok((connection, identity, checkpointer))
 }
 
 /// The sessions that are still open, and how many.

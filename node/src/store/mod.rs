@@ -8,8 +8,11 @@ mod received;
 mod request_index;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use jikai_schema::store::{self, Durability, MIGRATIONS, Migration, StoreError, migrate, open_writer};
+use jikai_schema::store::{
+    self, Checkpointer, Durability, MIGRATIONS, Migration, StoreError, StoreFiles, migrate, open_writer,
+};
 use rusqlite::Connection;
 
 pub use identity::{DownCursor, StoreIdentity};
@@ -31,6 +34,9 @@ const NODE_MIGRATIONS: &[Migration] = &[
 /// File name of the store inside the data directory.
 pub const STORE_FILE: &str = "node.db";
 
+/// What of SQLite's log is moved into the store at once: few of its pages are different ones, those of the outlets' days.
+const MOVED_EACH_BYTES: i64 = 8 * 1024 * 1024;
+
 /// Opens the writing connection and brings both sets of tables to this build's version.
 pub fn open(data: &Path) -> Result<Connection, StoreError> {
     let mut connection = open_writer(&data.join(STORE_FILE), Durability::Full)?;
@@ -39,7 +45,28 @@ pub fn open(data: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Has SQLite's log moved into the store beside `writer`, its writing connection, as long as what this gives lives.
+pub fn checkpoint_beside(data: &Path, writer: &Connection) -> Result<Checkpointer, StoreError> {
+    let files = Arc::new(StoreFiles::of(&data.join(STORE_FILE))?);
+    Checkpointer::start(&files, writer, Durability::Full, MOVED_EACH_BYTES)
+}
+
 /// Opens a connection that only reads.
 pub fn open_reader(data: &Path) -> Result<Connection, StoreError> {
     store::open_reader(&data.join(STORE_FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_leave_the_moving_of_sqlites_log_to_who_does_it_beside_them() {
+        let data = tempfile::tempdir().unwrap();
+        let writer = open(data.path()).unwrap();
+        let pages = || -> i64 { writer.pragma_query_value(None, "wal_autocheckpoint", |row| row.get(0)).unwrap() };
+        let alone = pages();
+        let _checkpointer = checkpoint_beside(data.path(), &writer).unwrap();
+        assert!(pages() > 100 * alone, "{} instead of {alone}", pages());
+    }
 }

@@ -1,9 +1,13 @@
 //! Opening SQLite stores: settings, migrations, version guard.
 
+mod checkpoint;
 mod environment;
+mod files;
 mod migration;
 mod statements;
+mod step_back;
 
+use std::io;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -11,14 +15,17 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::crypto::Suite;
 
+pub use checkpoint::{Checkpointer, checkpoint};
 pub use environment::claim_environment;
+pub use files::StoreFiles;
 pub use migration::{MIGRATIONS, Migration, migrate};
 pub use statements::Statements;
+pub use step_back::step_back;
 
 /// Version of the shared tables, told in the handshake of a sync session.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// Pages between automatic checkpoints: 40 MiB of WAL. Fewer checkpoints write fewer dirty pages twice.
+/// Pages between the checkpoints of commits, where no [`Checkpointer`] does it: 40 MiB of WAL. Fewer checkpoints write fewer dirty pages twice.
 const CHECKPOINT_PAGES: u32 = 10_000;
 /// Page cache of a writing connection, in KiB.
 const WRITER_CACHE_KIB: i32 = 64 * 1024;
@@ -42,6 +49,9 @@ pub enum StoreError {
     /// SQLite said no.
     #[error("the store cannot be used: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The system said no.
+    #[error("the store's files cannot be used: {0}")]
+    Io(#[from] io::Error),
     /// Written by a newer build.
     #[error("the store's `{component}` tables have version {found}, this build knows {known}: use the newer build")]
     Newer {

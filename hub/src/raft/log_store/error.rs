@@ -1,5 +1,6 @@
 //! What can go wrong with the log file.
 
+use jikai_schema::store::StoreError;
 use openraft::{AnyError, StorageIOError};
 use rusqlite::ErrorCode;
 
@@ -18,6 +19,9 @@ pub enum LogError {
     /// The file could not be made or opened.
     #[error("the replicated log: {0}")]
     Io(#[from] std::io::Error),
+    /// What moves SQLite's log could not begin.
+    #[error("the replicated log: {0}")]
+    Store(StoreError),
     /// The file was made for another machine.
     #[error("the replicated log belongs to machine {owner}, this is machine {node}")]
     OtherMachine {
@@ -63,6 +67,16 @@ impl From<rusqlite::Error> for LogError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => LogError::Full,
             _ => LogError::Sqlite(error),
+        }
+    }
+}
+
+impl From<StoreError> for LogError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Sqlite(error) => error.into(),
+            StoreError::Io(error) => error.into(),
+            error => LogError::Store(error),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The log file: everything that is written, each call one transaction.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use jikai_schema::store::{Checkpointer, Durability, StoreFiles};
 use openraft::LogState;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -14,8 +16,13 @@ use crate::raft::types::{InstanceId, LogId, Types, Vote};
 /// wait for it: they are old, and their pages come from the disk where memory has dropped them.
 const SWEPT_PER_APPEND: i64 = 2;
 
+/// What of SQLite's log is moved into the file at once: its pages are different ones.
+const MOVED_EACH_BYTES: i64 = 2 * 1024 * 1024;
+
 /// The log file, opened for writing. Lives on one thread.
 pub(super) struct LogFile {
+    /// Before the connection, which closes last.
+    _checkpointer: Checkpointer,
     connection: Connection,
     /// Place of the newest entry, or the purged one where there is none.
     last: Option<LogId>,
@@ -46,7 +53,10 @@ impl LogFile {
         let committed = read::position(&connection, "committed")?;
         let last = read::newest(&connection, purged)?.or(purged);
         read::check_no_hole(&connection, purged)?;
-        Ok((LogFile { connection, last, purged, committed, committed_unsaved: false }, InstanceId(instance)))
+        let files = Arc::new(StoreFiles::of(path)?);
+        let _checkpointer = Checkpointer::start(&files, &connection, Durability::Full, MOVED_EACH_BYTES)?;
+        let file = LogFile { _checkpointer, connection, last, purged, committed, committed_unsaved: false };
+        Ok((file, InstanceId(instance)))
     }
 
     pub fn state(&self) -> LogState<Types> {
