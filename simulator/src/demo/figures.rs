@@ -1,6 +1,7 @@
 //! The figures of the load, shared between who shows them and who strikes faults meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
+use super::disk::Disk;
 use super::others::Others;
 use super::report::tenth;
 use super::workers::Sums;
@@ -16,17 +18,41 @@ use crate::terminal::{latencies, locked};
 
 /// What is looked at apart.
 const SECOND: Duration = Duration::from_secs(1);
+/// A disk that answers nothing for so long in a second makes it, and the one behind it, none to compare.
+const STALL: Duration = Duration::from_millis(100);
+/// Of all seconds, those that may be left out: one of so many.
+const LEFT_OUT_PART: usize = 10;
 
 /// The figures of the load so far, and of a window of it.
 pub struct Figures {
     sums: Mutex<Sums>,
     window: Mutex<Window>,
-    others: Mutex<Others>,
+    computer: Mutex<Computer>,
     /// The longest that an operation waited because its outlet moved, by outlet. Microseconds.
     interruptions_us: Mutex<BTreeMap<String, u64>>,
     is_released: AtomicBool,
     /// What the load processes are to be told.
     orders: Mutex<Vec<String>>,
+}
+
+/// What is not the demo's doing.
+struct Computer {
+    others: Others,
+    disk: Disk,
+}
+
+/// What it did in a second.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Beside {
+    others_share: f64,
+    disk_stalled: Duration,
+}
+
+impl Computer {
+    /// Since the last call.
+    fn beside(&mut self) -> Beside {
+        Beside { others_share: self.others.share(), disk_stalled: self.disk.stalled() }
+    }
 }
 
 struct Window {
@@ -38,7 +64,13 @@ struct Window {
     second_began: Instant,
     worst_us: u64,
     worst_began: Instant,
-    worst_others_share: f64,
+    worst_beside: Beside,
+    /// Of the seconds in which the disk answered.
+    answered_worst_us: u64,
+    answered: usize,
+    left_out: usize,
+    /// Whether the disk stalled in the second before.
+    has_stalled: bool,
 }
 
 /// What a window has shown.
@@ -58,6 +90,12 @@ pub struct Windowed {
     pub worst_second_at_s: f64,
     /// What other programs than the demo's took of the cores in that second, 0 to 1.
     pub worst_second_others_share: f64,
+    /// How long the disk answered nothing in it. Milliseconds.
+    pub worst_second_disk_stalled_ms: f64,
+    /// The p99 of the worst of the seconds in which, and before which, the disk answered; where too many are left out, of all. Milliseconds.
+    pub worst_answered_second_p99_ms: f64,
+    /// Seconds that are left out therefore.
+    pub seconds_left_out: usize,
     /// The slowest operation. Milliseconds.
     pub max_ms: f64,
 }
@@ -72,31 +110,44 @@ impl Window {
             second_began: now,
             worst_us: 0,
             worst_began: now,
-            worst_others_share: 0.0,
+            worst_beside: Beside::default(),
+            answered_worst_us: 0,
+            answered: 0,
+            left_out: 0,
+            has_stalled: false,
         })
     }
 
-    /// `others` tells what other programs took of the cores since it was asked last, which is once a second.
-    fn note(&mut self, now: Instant, fresh: &Histogram<u64>, others: impl FnOnce() -> f64) -> Result<()> {
+    /// `beside` tells what the computer did since it was asked last, which is once a second.
+    fn note(&mut self, now: Instant, fresh: &Histogram<u64>, beside: impl FnOnce() -> Beside) -> Result<()> {
         if now - self.second_began >= SECOND {
-            self.end_second(now, others());
+            self.end_second(now, beside());
         }
         self.all.add(fresh).context("add up latencies")?;
         self.second.add(fresh).context("add up latencies")
     }
 
-    fn end_second(&mut self, now: Instant, others_share: f64) {
+    fn end_second(&mut self, now: Instant, beside: Beside) {
         let p99_us = self.second.value_at_quantile(0.99);
         if p99_us > self.worst_us {
-            (self.worst_us, self.worst_began, self.worst_others_share) = (p99_us, self.second_began, others_share);
+            (self.worst_us, self.worst_began, self.worst_beside) = (p99_us, self.second_began, beside);
+        }
+        // What waited for it ends in the second behind it.
+        let stalls = beside.disk_stalled >= STALL;
+        if std::mem::replace(&mut self.has_stalled, stalls) || stalls {
+            self.left_out += 1;
+        } else {
+            self.answered += 1;
+            self.answered_worst_us = self.answered_worst_us.max(p99_us);
         }
         self.seconds.saturating_record(p99_us);
         self.second.reset();
         self.second_began = now;
     }
 
-    fn close(mut self, now: Instant, others_share: f64) -> Windowed {
-        self.end_second(now, others_share);
+    fn close(mut self, now: Instant, beside: Beside) -> Windowed {
+        self.end_second(now, beside);
+        let is_most = self.left_out * LEFT_OUT_PART <= self.left_out + self.answered;
         let ms = |us: u64| tenth(us as f64 / 1_000.0);
         let took_s = (now - self.began).as_secs_f64().max(0.001);
         Windowed {
@@ -106,20 +157,23 @@ impl Window {
             half_of_seconds_p99_ms: ms(self.seconds.value_at_quantile(0.5)),
             worst_second_p99_ms: ms(self.worst_us),
             worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
-            worst_second_others_share: (self.worst_others_share * 100.0).round() / 100.0,
+            worst_second_others_share: (self.worst_beside.others_share * 100.0).round() / 100.0,
+            worst_second_disk_stalled_ms: tenth(self.worst_beside.disk_stalled.as_secs_f64() * 1_000.0),
+            worst_answered_second_p99_ms: ms(if is_most { self.answered_worst_us } else { self.worst_us }),
+            seconds_left_out: if is_most { self.left_out } else { 0 },
             max_ms: ms(self.all.max()),
         }
     }
 }
 
 impl Figures {
-    /// Nothing yet.
-    pub fn new() -> Result<Self> {
+    /// Nothing yet, of a demo whose stores lie there.
+    pub fn new(data: &Path) -> Result<Self> {
         let window = Mutex::new(Window::open(Instant::now())?);
         Ok(Figures {
             sums: Mutex::default(),
             window,
-            others: Mutex::new(Others::new()),
+            computer: Mutex::new(Computer { others: Others::new(), disk: Disk::of(data) }),
             interruptions_us: Mutex::default(),
             is_released: AtomicBool::new(false),
             orders: Mutex::default(),
@@ -129,7 +183,7 @@ impl Figures {
     /// Notes the sums now and the latencies of what ended since the last call.
     pub fn note(&self, sums: Sums, fresh: &Histogram<u64>) -> Result<()> {
         *locked(&self.sums) = sums;
-        locked(&self.window).note(Instant::now(), fresh, || locked(&self.others).share())
+        locked(&self.window).note(Instant::now(), fresh, || locked(&self.computer).beside())
     }
 
     /// The sums as they were noted last.
@@ -171,7 +225,7 @@ impl Figures {
     pub fn turn(&self) -> Result<Windowed> {
         let now = Instant::now();
         let window = std::mem::replace(&mut *locked(&self.window), Window::open(now)?);
-        Ok(window.close(now, locked(&self.others).share()))
+        Ok(window.close(now, locked(&self.computer).beside()))
     }
 
     /// The load may end.
@@ -191,7 +245,8 @@ mod tests {
 
     #[test]
     fn of_every_outlet_the_longest_interruption_is_taken_once() {
-        let figures = Figures::new().unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let figures = Figures::new(data.path()).unwrap();
         let fresh = |waits: &[(&str, u64)]| waits.iter().map(|&(outlet, us)| (outlet.to_owned(), us)).collect();
         figures.note_interruptions(&fresh(&[("13010001", 50_000), ("13010002", 80_000)]));
         figures.note_interruptions(&fresh(&[("13010001", 900_000), ("13010002", 70_000), ("13010003", 1_000)]));
@@ -208,12 +263,13 @@ mod tests {
             histogram.record_n(us, count).unwrap();
             histogram
         };
+        let beside = |others_share| Beside { others_share, ..Beside::default() };
         let mut window = Window::open(begin).unwrap();
         window.note(at(500), &fresh(1_000, 500), || panic!("no second has ended")).unwrap();
-        window.note(at(1_100), &fresh(30_000, 5), || 0.1).unwrap();
+        window.note(at(1_100), &fresh(30_000, 5), || beside(0.1)).unwrap();
         window.note(at(1_500), &fresh(1_000, 10), || panic!("no second has ended")).unwrap();
-        window.note(at(2_200), &fresh(1_000, 485), || 0.254).unwrap();
-        let seen = window.close(at(4_000), 0.3);
+        window.note(at(2_200), &fresh(1_000, 485), || beside(0.254)).unwrap();
+        let seen = window.close(at(4_000), beside(0.3));
         let expected = Windowed {
             took_s: 4.0,
             per_second: 250.0,
@@ -222,8 +278,40 @@ mod tests {
             worst_second_p99_ms: 30.0,
             worst_second_at_s: 1.1,
             worst_second_others_share: 0.25,
+            worst_second_disk_stalled_ms: 0.0,
+            worst_answered_second_p99_ms: 30.0,
+            seconds_left_out: 0,
             max_ms: 30.0,
         };
         assert_eq!(seen, expected);
+    }
+    /// Of so many seconds the fourth and the fifth are bad ones; in the fourth the disk answers nothing for so long.
+    fn of_a_disk_that_stalls(seconds: u64, stalled_ms: u64) -> Windowed {
+        let begin = Instant::now();
+        let at = |second| begin + Duration::from_secs(second);
+        let mut window = Window::open(begin).unwrap();
+        for second in 1..=seconds {
+            let (us, stalled_ms) = match second {
+                4 => (500_000, stalled_ms),
+                5 => (400_000, 0),
+                _ => (10_000, 0),
+            };
+            window.second.record(us).unwrap();
+            let disk_stalled = Duration::from_millis(stalled_ms);
+            window.end_second(at(second), Beside { disk_stalled, ..Beside::default() });
+        }
+        window.close(at(seconds + 1), Beside::default())
+    }
+
+    #[test]
+    fn seconds_around_a_disk_that_answers_nothing_are_left_out_unless_they_are_many_or_it_is_short() {
+        let stalled = of_a_disk_that_stalls(40, 150);
+        assert_eq!((stalled.worst_answered_second_p99_ms, stalled.seconds_left_out), (10.0, 2));
+        assert!(stalled.worst_second_p99_ms >= 500.0);
+        assert_eq!(stalled.worst_second_disk_stalled_ms, 150.0);
+        let many = of_a_disk_that_stalls(8, 150);
+        assert_eq!((many.worst_answered_second_p99_ms, many.seconds_left_out), (many.worst_second_p99_ms, 0));
+        let short = of_a_disk_that_stalls(40, 99);
+        assert_eq!((short.worst_answered_second_p99_ms, short.seconds_left_out), (short.worst_second_p99_ms, 0));
     }
 }

@@ -4,6 +4,7 @@ mod args;
 mod binaries;
 mod child;
 mod cluster;
+mod disk;
 mod faults;
 mod figures;
 mod following;

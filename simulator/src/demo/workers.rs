@@ -102,7 +102,7 @@ impl Workers {
             });
         }
         let (latest, lines_seen) = (vec![None; count], vec![0; count]);
-        let (total, recent, figures) = (latencies()?, Vec::new(), Arc::new(Figures::new()?));
+        let (total, recent, figures) = (latencies()?, Vec::new(), Arc::new(Figures::new(layout.root())?));
         Ok(Workers { inputs, lines, latest, lines_seen, journals, total, recent, figures })
     }
 

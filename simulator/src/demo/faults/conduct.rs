@@ -26,7 +26,7 @@ const COMPARE_LIMIT: Duration = Duration::from_secs(120);
 const QUIET: Duration = Duration::from_secs(3);
 /// As much more where latencies are compared, unless twice `--duration` is less: no longer than most changes of membership and the calm
 /// behind them take under full load, for the worst of many seconds is beyond that of few anyway.
-const LONG_QUIET: Duration = Duration::from_secs(75);
+const LONG_QUIET: Duration = Duration::from_secs(100);
 /// Such times at most: a machine that carries too much never settles.
 const QUIETS_MAX: u32 = 10;
 /// Terminals have caught up when 99 of 100 operations take no longer. Milliseconds.
@@ -129,7 +129,8 @@ impl Conductor<'_> {
             true => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
             false => stroke.told,
         };
-        let seconds = [&normal, &during].map(|window| Duration::from_secs_f64(window.worst_second_p99_ms / 1_000.0));
+        let seconds =
+            [&normal, &during].map(|window| Duration::from_secs_f64(window.worst_answered_second_p99_ms / 1_000.0));
         self.chronicle.step(&format!(
             "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, {} a second meanwhile",
             stroke.recovered.as_millis(),
@@ -210,7 +211,7 @@ impl Conductor<'_> {
 /// The worst second of the change beside the worst one of the undisturbed time before it.
 fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     let percent = |share: f64| (share * 100.0).round();
-    format!(
+    let mut told = format!(
         "p99_ms_during {} (worst second of {:.0} s, {} s after the begin, {} % of the cores' time in it to other programs; {} in half of them), \
          p99_ms_normal {} (worst second of {:.0} s, {} % to others; {} in half of them); max_ms_normal {}, max_ms_during {}",
         during.worst_second_p99_ms,
@@ -224,5 +225,18 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
         normal.half_of_seconds_p99_ms,
         normal.max_ms,
         during.max_ms
-    )
+    );
+    if during.seconds_left_out + normal.seconds_left_out > 0 {
+        told += &format!(
+            "; compared are {} and {}, without {} and {} seconds in which or before which the disk answered nothing for 100 ms and more \
+             ({} and {} ms in the worst ones)",
+            during.worst_answered_second_p99_ms,
+            normal.worst_answered_second_p99_ms,
+            during.seconds_left_out,
+            normal.seconds_left_out,
+            during.worst_second_disk_stalled_ms,
+            normal.worst_second_disk_stalled_ms
+        );
+    }
+    told
 }
