@@ -39,7 +39,8 @@ const MOVED_EACH_BYTES: i64 = 2 * 1024 * 1024;
 /// The tables, and who follows them.
 pub struct Replica {
     files: Arc<StoreFiles>,
-    /// Before the state: whose connection closes last takes SQLite's log away.
+    /// This and the next before the state: whose connection closes last takes SQLite's log away.
+    digester: Digester,
     _checkpointer: Checkpointer,
     state: Connection,
     /// Master data as of the last commit.
@@ -51,7 +52,6 @@ pub struct Replica {
     machines: watch::Sender<u64>,
     failed: watch::Sender<Option<String>>,
     digests: Digests,
-    digester: Digester,
 }
 
 /// What the rest of the machine follows. Cheap to clone.
@@ -98,6 +98,7 @@ impl Replica {
         let digester = Digester::new(digest_entries, digests.clone());
         let replica = Replica {
             files,
+            digester,
             _checkpointer,
             state,
             catalog,
@@ -108,7 +109,6 @@ impl Replica {
             machines,
             failed,
             digests,
-            digester,
         };
         Ok((replica, followed))
     }

@@ -137,7 +137,7 @@ async fn serve(data: &Path, config: Config, metrics: PrometheusHandle) -> anyhow
     drain(&app).await;
     stopping.cancel();
     let _ = tokio::join!(syncing, fetching, contact, acked, renewing, upkeep, commands, releasing);
-    drop((app, writer, checkpointer));
+    drop((checkpointer, app, writer));
     end_writer(writing, writer_ended).await.and(served)
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle, ffi};
 
-use super::files::{FlushFailed, flush};
+use super::files::{end_without_disk, flush};
 use super::{Durability, StoreError, StoreFiles, step_back};
 
 /// Length from which on a commit moves the log as SQLite does by itself: only where this one cannot. More than what gathers in minutes
@@ -132,7 +132,6 @@ impl Mover {
             let looked = self.look();
             pause = if looked.is_ok() { every } else { AFTER_ERROR };
             if let Err(error) = looked {
-                end_where_a_flush_failed(&error);
                 // Dropped meanwhile: its move was interrupted.
                 if stopped.try_recv() != Err(TryRecvError::Disconnected) {
                     tracing::warn!(%error, "SQLite's log is not moved into its file, and grows");
@@ -144,7 +143,7 @@ impl Mover {
     fn look(&mut self) -> Result<(), StoreError> {
         let reach = self.reach()?;
         if self.durability == Durability::Replayable && reach.log_pages != self.flushed_pages {
-            flush(&self.log)?;
+            flush(&self.log).unwrap_or_else(|error| end_without_disk(&error));
             self.flushed_pages = reach.log_pages;
         }
         if self.tried.is_some_and(|tried| reach.is_before(tried)) {
@@ -178,7 +177,7 @@ impl Mover {
         reach.left_pages() > self.pages(LITTLE_BYTES)
     }
 
-    /// Moves what the log has; a long one to its end, so that the next commit begins it anew. Gives what it left.
+    /// Moves what the log has; a long one to its end, so that the next commit begins it anew where nobody reads it. Gives what it left.
     fn move_all(&mut self, reach: Reach) -> Result<Reach, StoreError> {
         let (mut moved, mut left) = (self.move_once(reach)?, self.reach()?);
         // What was committed meanwhile.
@@ -211,8 +210,8 @@ impl Mover {
     /// Moves the little that is left while commits wait: where one follows another, some page is always left else. Not an error: somebody
     /// reads what was before, or commits for longer.
     fn move_last(&self) -> Result<(), StoreError> {
-        let moves = || self.store.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).map_err(StoreError::from);
-        self.files.moving_little(moves)
+        self.files.moving_little(|| run(&self.store, "PRAGMA wal_checkpoint(FULL)").map_err(StoreError::from))?;
+        Ok(())
     }
 
     fn reach(&self) -> Result<Reach, StoreError> {
@@ -225,28 +224,21 @@ impl Mover {
     }
 }
 
-/// Ends the process where the system could not bring to disk what was moved: SQLite counts it as moved, the system tells it once, and the log
-/// would be begun anew over the only copy. The next start reads the whole log again.
-fn end_where_a_flush_failed(error: &StoreError) {
-    let failed = match error {
-        StoreError::Io(error) => error.get_ref().is_some_and(|error| error.is::<FlushFailed>()),
-        StoreError::Sqlite(error) => {
-            error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC)
-        }
-        _ => false,
-    };
-    if failed {
-        tracing::error!(%error, hint = "look after its disk, then start again", "a store could not be brought to disk: the process ends");
-        std::process::abort();
-    }
+/// Moves SQLite's log into the store's file, as far as nobody reads what it replaces. Gives the pages that could not be moved of those that it
+/// had when this began; `None` where another one is moving them. Ends the process where the system cannot bring them to disk.
+pub fn checkpoint(store: &Connection) -> rusqlite::Result<Option<i64>> {
+    run(store, "PRAGMA wal_checkpoint(PASSIVE)")
 }
 
-/// Moves SQLite's log into the store's file, as far as nobody reads what it replaces. Gives the pages that could not be moved of those that it
-/// had when this began; `None` where another one is moving them.
-pub fn checkpoint(store: &Connection) -> rusqlite::Result<Option<i64>> {
-    store.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| {
+fn run(store: &Connection, checkpoint: &str) -> rusqlite::Result<Option<i64>> {
+    let done = store.query_row(checkpoint, [], |row| {
         let (is_busy, in_log, moved): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         Ok((!is_busy).then_some(in_log - moved))
+    });
+    done.inspect_err(|error| {
+        if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC) {
+            end_without_disk(error);
+        }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The files of an open store, and how what is moved into them comes to disk.
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
@@ -53,7 +54,7 @@ impl StoreFiles {
         let _one_at_a_time = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let moved = work()?;
         // SQLite itself flushes what it moved only where nothing was committed meanwhile.
-        flush(&self.file)?;
+        flush(&self.file).unwrap_or_else(|error| end_without_disk(&error));
         Ok(moved)
     }
 
@@ -115,7 +116,7 @@ fn flushing<R, E: From<io::Error>>(
         drop(under_way);
         let flushed = flushes.join().unwrap_or_else(|_| Err(io::Error::other("what flushes a store ended by itself")));
         // Also where SQLite met none: the system tells an error once to each handle.
-        flushed?;
+        flushed.unwrap_or_else(|error| end_without_disk(&error));
         done
     })
 }
@@ -131,15 +132,18 @@ fn flush_until(files: [&File; 2], look: impl Fn(), over: &Receiver<()>) -> io::R
     flush_all()
 }
 
-/// Brings a file to disk. Its error holds [`FlushFailed`].
+/// Brings a file to disk.
 pub(super) fn flush(file: &File) -> io::Result<()> {
-    file.sync_data().map_err(|error| io::Error::new(error.kind(), FlushFailed(error)))
+    file.sync_data()
 }
 
-/// The system could not bring to disk what it had taken, and may have dropped it.
-#[derive(Debug, thiserror::Error)]
-#[error("what was written could not be brought to disk: {0}")]
-pub(super) struct FlushFailed(io::Error);
+/// Ends the process where the system could not bring to disk what it had taken, and may have dropped it: SQLite counts it as moved, the
+/// system tells it once, and the log would be begun anew, or taken away, over the only copy. The next start reads the whole log again.
+pub(super) fn end_without_disk(error: &dyn Display) -> ! {
+    let hint = "look after its disk, then start again";
+    tracing::error!(%error, hint, "a store could not be brought to disk: the process ends");
+    std::process::abort()
+}
 
 #[cfg(test)]
 mod tests {
@@ -195,8 +199,7 @@ mod tests {
     fn a_file_that_cannot_be_flushed_ends_the_flushing_with_its_error() {
         let (_under_way, over) = channel();
         let device = File::open("/dev/null").unwrap();
-        let error = flush_until([&device, &device], || {}, &over).unwrap_err();
-        assert!(error.get_ref().is_some_and(|error| error.is::<FlushFailed>()));
+        assert!(flush_until([&device, &device], || {}, &over).is_err());
     }
 
     #[test]

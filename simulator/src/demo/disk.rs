@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What may have been written since the last flush before a stall, so that it is not for that flush. Sectors of 512 bytes.
+const LITTLE_SECTORS: u64 = 16 * 1024;
 const COUNTS: &str = "/proc/diskstats";
 
 /// Follows one disk, on a thread that ends with it.
@@ -18,12 +20,25 @@ pub struct Disk {
 }
 
 /// What the kernel counts of a disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Counts {
     /// Reads, writes, discards and flushes that have ended.
     ended: u64,
+    flushes: u64,
+    /// Written by those that have ended.
+    sectors: u64,
     /// Requests that it has.
     under_way: u64,
+}
+
+/// What was seen of a disk so far.
+#[derive(Debug, Default)]
+struct Seen {
+    last: Option<Counts>,
+    /// Since the last look before which a flush had ended.
+    unflushed_sectors: u64,
+    /// How long it has ended nothing.
+    stalled: Duration,
 }
 
 impl Disk {
@@ -38,30 +53,40 @@ impl Disk {
         Disk { stalled_us }
     }
 
-    /// How long it had requests and ended none, since the last call.
+    /// Longest time at a stretch in which it had requests and ended none, seen since the last call.
     pub fn stalled(&self) -> Duration {
         Duration::from_micros(self.stalled_us.swap(0, Ordering::Relaxed))
     }
 }
 
 fn follow(device: (u64, u64), told: &Weak<AtomicU64>) {
-    let (mut looked_at, mut before) = (Instant::now(), None);
+    let (mut looked_at, mut seen) = (Instant::now(), Seen::default());
     while let Some(stalled_us) = told.upgrade() {
         let counts = fs::read_to_string(COUNTS).ok().and_then(|text| counts_of(&text, device));
         let took = std::mem::replace(&mut looked_at, Instant::now()).elapsed();
-        if has_stalled(std::mem::replace(&mut before, counts), counts) {
-            stalled_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
+        let stalled = seen.look(took, counts);
+        stalled_us.fetch_max(u64::try_from(stalled.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         drop(stalled_us);
         thread::sleep(LOOK_EVERY);
     }
 }
 
-/// Whether it ended none of its requests between two looks. However many it has, it ends them one by one; only a flush of much would hold up
-/// all, and the demo's stores flush a thousand times a second.
-fn has_stalled(before: Option<Counts>, now: Option<Counts>) -> bool {
-    let (Some(before), Some(now)) = (before, now) else { return false };
-    before.ended == now.ended && before.under_way > 0 && now.under_way > 0
+impl Seen {
+    /// How long it has ended none of its requests, which it ends one by one, however many they are. Only a flush of much holds up all of
+    /// them: that is whose it was that wrote so much, and counts as no stall.
+    fn look(&mut self, took: Duration, counts: Option<Counts>) -> Duration {
+        let before = std::mem::replace(&mut self.last, counts);
+        let (Some(before), Some(now)) = (before, counts) else {
+            *self = Seen { last: counts, ..Seen::default() };
+            return Duration::ZERO;
+        };
+        let fresh = now.sectors.saturating_sub(before.sectors);
+        // What was written before the flush within the same time counts too.
+        self.unflushed_sectors = if now.flushes > before.flushes { fresh } else { self.unflushed_sectors + fresh };
+        let stalls = before.ended == now.ended && before.under_way > 0 && now.under_way > 0;
+        self.stalled = if stalls { self.stalled + took } else { Duration::ZERO };
+        if self.unflushed_sectors > LITTLE_SECTORS { Duration::ZERO } else { self.stalled }
+    }
 }
 
 /// The line of /proc/diskstats: numbers and name of the device, then 17 counts, of which the 9th is not one that only grows.
@@ -73,8 +98,9 @@ fn counts_of(text: &str, (major, minor): (u64, u64)) -> Option<Counts> {
             return None;
         }
         // Older kernels count neither discards nor flushes.
-        let ended = at(3)? + at(7)? + at(14).unwrap_or(0) + at(18).unwrap_or(0);
-        Some(Counts { ended, under_way: at(11)? })
+        let flushes = at(18).unwrap_or(0);
+        let ended = at(3)? + at(7)? + at(14).unwrap_or(0) + flushes;
+        Some(Counts { ended, flushes, sectors: at(9)?, under_way: at(11)? })
     })
 }
 
@@ -92,22 +118,42 @@ mod tests {
 
     #[test]
     fn what_the_kernel_tells_is_read() {
-        assert_eq!(counts_of(STATS, (254, 0)), Some(Counts { ended: 100 + 200 + 7 + 20, under_way: 3 }));
-        assert_eq!(counts_of(STATS, (8, 1)), Some(Counts { ended: 3, under_way: 0 }), "of an older kernel");
+        assert_eq!(
+            counts_of(STATS, (254, 0)),
+            Some(Counts { ended: 100 + 200 + 7 + 20, flushes: 20, sectors: 1_600, under_way: 3 })
+        );
+        let older = Counts { ended: 3, flushes: 0, sectors: 16, under_way: 0 };
+        assert_eq!(counts_of(STATS, (8, 1)), Some(older), "of an older kernel");
         assert_eq!(counts_of(STATS, (254, 1)), None);
         assert_eq!(numbers_of(0xfe00), (254, 0));
         assert_eq!(numbers_of(0x0801), (8, 1));
     }
 
+    /// How long it seems to stall at each of these looks, 20 ms apart. Milliseconds.
+    fn stalls(looks: &[Option<Counts>]) -> Vec<u128> {
+        let mut seen = Seen::default();
+        looks.iter().map(|&counts| seen.look(LOOK_EVERY, counts).as_millis()).collect()
+    }
+
     #[test]
-    fn a_disk_stalls_that_has_requests_and_ends_none() {
-        let counts = |ended, under_way| Some(Counts { ended, under_way });
-        assert!(has_stalled(counts(9, 1), counts(9, 20)));
-        assert!(!has_stalled(counts(9, 1), counts(10, 20)), "it ended one");
-        assert!(!has_stalled(counts(9, 0), counts(9, 20)), "it had none");
-        assert!(!has_stalled(counts(9, 1), counts(9, 0)), "it has none");
-        assert!(!has_stalled(None, counts(9, 1)));
-        assert!(!has_stalled(counts(9, 1), None));
+    fn a_disk_stalls_as_long_as_it_has_requests_and_ends_none() {
+        let counts = |ended, under_way| Some(Counts { ended, under_way, ..Counts::default() });
+        assert_eq!(
+            stalls(&[counts(9, 1), counts(9, 20), counts(9, 200), counts(10, 9), counts(10, 1)]),
+            [0, 20, 40, 0, 20]
+        );
+        assert_eq!(stalls(&[counts(9, 0), counts(9, 20), counts(9, 0)]), [0, 0, 0], "it had none, or has none");
+        assert_eq!(stalls(&[counts(9, 1), None, counts(9, 1)]), [0, 0, 0], "nothing is known");
+    }
+
+    #[test]
+    fn a_flush_of_much_is_no_stall_and_one_of_little_is() {
+        let counts = |flushes, sectors| Some(Counts { ended: flushes + sectors, flushes, sectors, under_way: 9 });
+        let much = LITTLE_SECTORS + 1;
+        assert_eq!(stalls(&[counts(1, 0), counts(2, 100), counts(2, much), counts(2, much), counts(2, much)]), [0; 5]);
+        assert_eq!(stalls(&[counts(1, 0), counts(2, much), counts(2, much)]), [0; 3], "written beside the last flush");
+        let flushed = [counts(1, 0), counts(2, much), counts(3, much + 100), counts(3, much + 100)];
+        assert_eq!(stalls(&flushed), [0, 0, 0, 20]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::terminal::{latencies, locked};
 const SECOND: Duration = Duration::from_secs(1);
 /// A disk that answers nothing for so long in a second makes it, and the one behind it, none to compare.
 const STALL: Duration = Duration::from_millis(100);
-/// Of all seconds, those that may be left out: one of so many.
+/// Of the seconds of a window, those that may be left out: one of so many.
 const LEFT_OUT_PART: usize = 10;
 
 /// The figures of the load so far, and of a window of it.
@@ -92,10 +92,12 @@ pub struct Windowed {
     pub worst_second_others_share: f64,
     /// How long the disk answered nothing in it. Milliseconds.
     pub worst_second_disk_stalled_ms: f64,
-    /// The p99 of the worst of the seconds in which, and before which, the disk answered; where too many are left out, of all. Milliseconds.
+    /// The p99 of the worst of the seconds in which, and before which, the disk answered. Milliseconds.
     pub worst_answered_second_p99_ms: f64,
-    /// Seconds that are left out therefore.
+    /// The other seconds.
     pub seconds_left_out: usize,
+    /// Whether these are few enough to leave them out.
+    pub is_mostly_answered: bool,
     /// The slowest operation. Milliseconds.
     pub max_ms: f64,
 }
@@ -147,7 +149,6 @@ impl Window {
 
     fn close(mut self, now: Instant, beside: Beside) -> Windowed {
         self.end_second(now, beside);
-        let is_most = self.left_out * LEFT_OUT_PART <= self.left_out + self.answered;
         let ms = |us: u64| tenth(us as f64 / 1_000.0);
         let took_s = (now - self.began).as_secs_f64().max(0.001);
         Windowed {
@@ -159,8 +160,9 @@ impl Window {
             worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
             worst_second_others_share: (self.worst_beside.others_share * 100.0).round() / 100.0,
             worst_second_disk_stalled_ms: tenth(self.worst_beside.disk_stalled.as_secs_f64() * 1_000.0),
-            worst_answered_second_p99_ms: ms(if is_most { self.answered_worst_us } else { self.worst_us }),
-            seconds_left_out: if is_most { self.left_out } else { 0 },
+            worst_answered_second_p99_ms: ms(self.answered_worst_us),
+            seconds_left_out: self.left_out,
+            is_mostly_answered: self.left_out * LEFT_OUT_PART <= self.left_out + self.answered,
             max_ms: ms(self.all.max()),
         }
     }
@@ -281,10 +283,12 @@ mod tests {
             worst_second_disk_stalled_ms: 0.0,
             worst_answered_second_p99_ms: 30.0,
             seconds_left_out: 0,
+            is_mostly_answered: true,
             max_ms: 30.0,
         };
         assert_eq!(seen, expected);
     }
+
     /// Of so many seconds the fourth and the fifth are bad ones; in the fourth the disk answers nothing for so long.
     fn of_a_disk_that_stalls(seconds: u64, stalled_ms: u64) -> Windowed {
         let begin = Instant::now();
@@ -307,10 +311,10 @@ mod tests {
     fn seconds_around_a_disk_that_answers_nothing_are_left_out_unless_they_are_many_or_it_is_short() {
         let stalled = of_a_disk_that_stalls(40, 150);
         assert_eq!((stalled.worst_answered_second_p99_ms, stalled.seconds_left_out), (10.0, 2));
-        assert!(stalled.worst_second_p99_ms >= 500.0);
+        assert!(stalled.is_mostly_answered && stalled.worst_second_p99_ms >= 500.0);
         assert_eq!(stalled.worst_second_disk_stalled_ms, 150.0);
         let many = of_a_disk_that_stalls(8, 150);
-        assert_eq!((many.worst_answered_second_p99_ms, many.seconds_left_out), (many.worst_second_p99_ms, 0));
+        assert_eq!((many.is_mostly_answered, many.seconds_left_out), (false, 2));
         let short = of_a_disk_that_stalls(40, 99);
         assert_eq!((short.worst_answered_second_p99_ms, short.seconds_left_out), (short.worst_second_p99_ms, 0));
     }

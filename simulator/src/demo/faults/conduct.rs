@@ -129,8 +129,7 @@ impl Conductor<'_> {
             true => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
             false => stroke.told,
         };
-        let seconds =
-            [&normal, &during].map(|window| Duration::from_secs_f64(window.worst_answered_second_p99_ms / 1_000.0));
+        let seconds = compared_ms(&normal, &during).map(|ms| Duration::from_secs_f64(ms / 1_000.0));
         self.chronicle.step(&format!(
             "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, {} a second meanwhile",
             stroke.recovered.as_millis(),
@@ -227,11 +226,10 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
         during.max_ms
     );
     if during.seconds_left_out + normal.seconds_left_out > 0 {
+        let [normal_ms, during_ms] = compared_ms(normal, during);
         told += &format!(
-            "; compared are {} and {}, without {} and {} seconds in which or before which the disk answered nothing for 100 ms and more \
-             ({} and {} ms in the worst ones)",
-            during.worst_answered_second_p99_ms,
-            normal.worst_answered_second_p99_ms,
+            "; in or before {} and {} of the seconds the disk answered nothing for 100 ms and more ({} and {} ms in the worst ones): compared are \
+             {during_ms} and {normal_ms}",
             during.seconds_left_out,
             normal.seconds_left_out,
             during.worst_second_disk_stalled_ms,
@@ -239,4 +237,13 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
         );
     }
     told
+}
+
+/// The p99 of the worst seconds of both, without those in which the disk did not answer where these are few in both. Milliseconds.
+fn compared_ms(normal: &Windowed, during: &Windowed) -> [f64; 2] {
+    let windows = [normal, during];
+    match windows.iter().all(|window| window.is_mostly_answered) {
+        true => windows.map(|window| window.worst_answered_second_p99_ms),
+        false => windows.map(|window| window.worst_second_p99_ms),
+    }
 }

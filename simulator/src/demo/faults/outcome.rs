@@ -21,7 +21,7 @@ pub struct FaultReport {
     /// How long outlets were interrupted that moved while nobody was killed: each by the operation of it that waited longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruption_ms: Option<Interruption>,
-    /// The p99 of the worst second of each trial, beside that of an undisturbed time as long.
+    /// The p99 of the worst second of each trial in which the disk answered, beside that of an undisturbed time as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_second_p99_ms: Option<Seconds>,
     /// Whether the longest times are within what fails the run.
@@ -199,7 +199,7 @@ impl Outcomes {
                 Demand::SecondsBelow(factor) => {
                     let told =
                         Seconds::of(trials).map_or("MISSED, not measured".to_owned(), |seconds| seconds.told(factor));
-                    format!("p99 of the worst second below {factor} × normal: {told}")
+                    format!("p99 of the worst second in which the disk answered below {factor} × normal: {told}")
                 }
                 Demand::Told(demand) => demand.to_owned(),
             };
