@@ -22,18 +22,26 @@ const PARAMETER: &str = "consistent";
 /// Header with the place up to which the log was applied when a read began; what it shows may be newer.
 pub(super) const APPLIED_INDEX: HeaderName = HeaderName::from_static("x-applied-index");
 
-/// Whether a request reads the state: all of the API but health, documents and metrics, which are about this machine.
+/// Whether a request needs the state, if only to know who asks: all of the API but health, documents and metrics, which are about this
+/// machine.
+fn needs_state(path: &str) -> bool {
+    path.starts_with("/v1/")
+}
+
+/// Whether it reads it.
 fn reads(method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD) && path.starts_with("/v1/")
+    matches!(*method, Method::GET | Method::HEAD) && needs_state(path)
 }
 
 /// Has reads wait where they ask for it, and tells of each how new it is. Behind the guard: strangers make no machine ask another.
 /// Errors: 422 `invalid_consistent`; 503 `no_leader`, `stopping`, `state_differs`.
 pub(super) async fn place(State(app): State<App>, request: Request<Body>, next: Next) -> Result<Response, Problem> {
+    if needs_state(request.uri().path()) {
+        check_state(&app)?;
+    }
     if !reads(request.method(), request.uri().path()) {
         return Ok(next.run(request).await);
     }
-    check_state(&app)?;
     let (mut parts, body) = request.into_parts();
     let (uri, waits) = without_parameter(&parts.uri)?;
     parts.uri = uri;
@@ -51,14 +59,10 @@ pub(super) fn check_state(app: &App) -> Result<(), Problem> {
     if app.sequencer.failed().borrow().is_some() {
         return Err(ProposeError::Stopped.into());
     }
-    match app.sequencer.agreement() {
-        Some(Agreement { index, tables, yields: true, .. }) => {
-            let detail = format!("The state differs from the leader's at entry {index}: {}.", tables.join(", "));
-            let hint = "Ask another machine. Remove this one from the cluster and let it join anew.";
-            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "state_differs", detail, hint))
-        }
-        _ => Ok(()),
-    }
+    let Some(Agreement { index, tables, .. }) = app.sequencer.yielding() else { return Ok(()) };
+    let detail = format!("The state differs from the leader's at entry {index}: {}.", tables.join(", "));
+    let hint = "Ask another machine. Remove this one from the cluster and let it join anew.";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "state_differs", detail, hint))
 }
 
 /// Takes the parameter out of an address, whose handler does not know it; whether the read waits.

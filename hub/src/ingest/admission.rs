@@ -47,7 +47,7 @@ pub(super) async fn admit(gate: &NodeGate, hello: Hello) -> Result<Admission, Re
     if hello.schema_version > SCHEMA_VERSION {
         return Err(RefusalV1::SchemaTooNew { ours: SCHEMA_VERSION, theirs: hello.schema_version });
     }
-    if let Some(agreement) = gate.sequencer.agreement().filter(|agreement| agreement.yields) {
+    if let Some(agreement) = gate.sequencer.yielding() {
         let why = format!("the state of this machine differs from the leader's at entry {}", agreement.index);
         return Err(RefusalV1::Unavailable { why });
     }

@@ -79,8 +79,9 @@ fn removed(rows: &[MachineRow]) -> impl Iterator<Item = u64> {
 /// open a connection to another machine before they leave. What is left then is sent away.
 const OWN_LEAVE_WAIT: Duration = Duration::from_millis(1_500);
 
-/// Sends the nodes of this machine to others while it is not to be used, or while no majority confirms its state: what they sent would
-/// not be taken in, and what they got might be old. Ends with what follows the state, or when cancelled.
+/// Sends the nodes of this machine to others while it is not to be used, while no majority confirms its state: what they sent would not
+/// be taken in, and what they got might be old; and while its state differs from the leader's: what they got might be wrong. Ends with what
+/// follows the state, or when cancelled.
 pub async fn drain_nodes(
     drain: HubDrain,
     machines: Machines,
@@ -88,6 +89,7 @@ pub async fn drain_nodes(
     cancelled: CancellationToken,
 ) {
     let (mut unconfirmed_since, mut unused_since) = (None, None);
+    let mut told = machines.sequencer.told();
     loop {
         let look = Instant::now();
         // A look that finds nobody lasts longer than one that does; what was found out counts for a moment, so looks are not counted.
@@ -98,10 +100,12 @@ pub async fn drain_nodes(
         };
         let is_overdue = unused_since.is_some_and(|since| since.elapsed() >= OWN_LEAVE_WAIT);
         let is_unconfirmed = unconfirmed_since.is_some_and(|since| since.elapsed() >= UNCONFIRMED_WAIT);
-        drain.set(is_overdue || is_unconfirmed);
+        told.borrow_and_update();
+        drain.set(is_overdue || is_unconfirmed || machines.sequencer.yielding().is_some());
         let is_quiet = unconfirmed_since.is_none() && unused_since.is_none();
         tokio::select! {
             changed = own_state.changed() => if changed.is_err() { return },
+            changed = told.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(if is_quiet { LOOK_EVERY } else { LOOK_AGAIN }) => {}
             () = cancelled.cancelled() => return,
         }

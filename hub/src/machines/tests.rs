@@ -6,11 +6,14 @@ use futures_util::FutureExt;
 use jikai_schema::command::{ClusterCommand, Command, Outcome};
 use jikai_schema::event::{Actor, MachineState};
 use jikai_schema::id::MachineNo;
+use jikai_sync::transport::HubDrain;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::view::Role;
 use super::*;
 use crate::province::{LONG, Machines as Province, deposit};
+use crate::raft::digests::Agreement;
 use crate::raft::settings::Settings;
 
 fn number(machine: u16) -> MachineNo {
@@ -240,4 +243,26 @@ async fn a_machine_that_belongs_to_no_hub_changes_none_and_one_that_was_taken_in
     let there = province[1].member.cluster.status().last_index;
     seen_from(&province, 1).add(number(4), &address).await.unwrap();
     assert!(province[4].member.cluster.status().last_index >= there, "few entries are all of a young log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_leave_a_machine_that_gives_way_because_its_state_differs_and_may_come_back_when_it_does_not() {
+    let province = three().await;
+    let (drain, stopping) = (HubDrain::default(), CancellationToken::new());
+    let (_used, own_state) = watch::channel(OwnState::Serving);
+    let draining = tokio::spawn(drain_nodes(drain.clone(), seen_from(&province, 2), own_state, stopping.clone()));
+    let digests = province[2].member.cluster.digests();
+    let conclude =
+        |yields: bool| digests.conclude(Agreement { index: 9, agrees: Some(!yields), tables: Vec::new(), yields });
+    for yields in [false, true, false] {
+        conclude(yields);
+        let is_seen = async {
+            while drain.is_set() != yields {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, is_seen).await.expect("nodes stay or go as it says");
+    }
+    stopping.cancel();
+    draining.await.unwrap();
 }

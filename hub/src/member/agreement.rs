@@ -2,12 +2,14 @@
 //! the one that differs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::mark;
 use crate::raft::cluster::{Cluster, Status};
 use crate::raft::digests::{Agreement, StateDigest};
 
@@ -76,25 +78,39 @@ pub(super) fn judge(own: u64, leader: Option<u64>, voters: &[u64], digests: &BTr
     other.map_or(Verdict::Unknown, |other| Verdict::Split { tables: mine.differing(other), yields, complete })
 }
 
-/// Compares each new digest, the newest first; ends with the task. `wait`: how long the others are waited for.
-pub(super) async fn compare(cluster: Arc<Cluster>, failed: watch::Sender<Option<String>>, wait: Duration) {
-    let mut told = cluster.digests().subscribe();
-    let mut compared = 0;
-    loop {
-        let newest = told.wait_for(|told| told.newest().is_some_and(|newest| newest.index > compared)).await;
-        let Some(own) = newest.ok().and_then(|told| told.newest().cloned()) else { return };
-        compared = own.index;
-        let verdict = verdict_on(&cluster, own, wait).await;
-        conclude(&cluster, compared, &verdict);
-        if verdict.stops()
-            && let Verdict::Differs { tables } | Verdict::Split { tables, .. } = verdict
-        {
-            let why = format!(
-                "the state of this machine differs from that of the others in {} at entry {compared}: it stops. Remove it from the \
-                 cluster and let it join anew",
-                named(&tables)
-            );
-            failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
+/// Who compares.
+pub(super) struct Comparing {
+    pub cluster: Arc<Cluster>,
+    /// The machine's directory.
+    pub data: PathBuf,
+    /// How long the others are waited for.
+    pub wait: Duration,
+}
+
+impl Comparing {
+    /// Compares each new digest, the newest first; ends with the task.
+    pub async fn run(self, failed: watch::Sender<Option<String>>) {
+        let mut told = self.cluster.digests().subscribe();
+        let mut compared = 0;
+        loop {
+            let newest = told.wait_for(|told| told.newest().is_some_and(|newest| newest.index > compared)).await;
+            let Some(own) = newest.ok().and_then(|told| told.newest().cloned()) else { return };
+            compared = own.index;
+            let verdict = verdict_on(&self.cluster, own, self.wait).await;
+            if verdict.stops()
+                && let Verdict::Differs { tables } | Verdict::Split { tables, .. } = &verdict
+            {
+                let why = format!(
+                    "the state of this machine differs from that of the others in {} at entry {compared}: it stops. Remove it from \
+                     the cluster and let it join anew",
+                    named(tables)
+                );
+                // First: the process may end as soon as it has failed.
+                let (data, reason) = (self.data.clone(), why.clone());
+                let _ = tokio::task::spawn_blocking(move || mark::leave(&data, &reason)).await;
+                failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
+            }
+            conclude(&self.cluster, compared, &verdict);
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the server as well as a command on a stopped directory, does it through one of these.
 
 mod agreement;
+mod mark;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -50,7 +51,8 @@ pub struct Seat {
 }
 
 impl Member {
-    /// Starts on the files in `data`, making them where they are missing, and applies what the log has and the state has not.
+    /// Starts on the files in `data`, making them where they are missing, and applies what the log has and the state has not. Refuses a
+    /// state that was found to differ from the others'.
     pub async fn start(data: &Path, tls: &TlsIdentity, seat: Seat, settings: Settings) -> anyhow::Result<Self> {
         if data.join(FORMER_LOG_FILE).exists() && !data.join(LOG_FILE).exists() {
             bail!(
@@ -59,6 +61,7 @@ impl Member {
                 data.display()
             );
         }
+        mark::refuse(data)?;
         let (replica, followed) = Replica::open(data, settings.digest_entries).context("open the state")?;
         let identity = Identity::of(tls)?;
         let addresses = Addresses { listen: seat.listen, advertised: seat.address };
@@ -67,7 +70,8 @@ impl Member {
         let cluster = Arc::new(started.await.context("start the command log")?);
         let mut beside = JoinSet::new();
         beside.spawn(watch_engine(cluster.failure(), followed.failed.clone()));
-        beside.spawn(agreement::compare(cluster.clone(), followed.failed.clone(), digest_wait));
+        let comparing = agreement::Comparing { cluster: cluster.clone(), data: data.to_owned(), wait: digest_wait };
+        beside.spawn(comparing.run(followed.failed.clone()));
         Ok(Member { cluster, followed, room: Arc::new(DiskRoom::of(data)), beside })
     }
 

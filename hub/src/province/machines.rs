@@ -54,11 +54,22 @@ impl Machines {
         self.start(machine, data).await;
     }
 
+    /// The same, where it may be refused: the machine is gone then.
+    pub async fn try_restart(&mut self, machine: u16) -> anyhow::Result<()> {
+        let data = self.running.remove(&machine).unwrap().stop().await;
+        self.try_start(machine, data).await
+    }
+
     async fn start(&mut self, machine: u16, data: Arc<TempDir>) {
+        self.try_start(machine, data).await.unwrap();
+    }
+
+    async fn try_start(&mut self, machine: u16, data: Arc<TempDir>) -> anyhow::Result<()> {
         let relay = &self.relays[&machine];
-        let seated = Running::seated(data, machine, relay.address.to_string(), self.settings.clone()).await.unwrap();
+        let seated = Running::seated(data, machine, relay.address.to_string(), self.settings.clone()).await?;
         relay.target(seated.member.cluster.local_address().unwrap());
         self.running.insert(machine, seated);
+        Ok(())
     }
 
     /// Has the first machine take another one in, and waits until it has caught up.

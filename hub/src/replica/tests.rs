@@ -151,7 +151,7 @@ fn agrees_behind(machines: &Machines, machine: u16, behind: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn machines_agree_under_load_and_the_one_that_was_meddled_with_stops_and_names_the_table() {
-    let machines = Machines::set_up(3, &settings()).await;
+    let mut machines = Machines::set_up(3, &settings()).await;
     let mut log = NodeLog::new(1);
     let first = machines.ask(2, Command::IngestEvents(log.batch(vec![check_in(1, 13_010_001)]))).await;
     assert!(matches!(first, Outcome::Ingested { .. }), "{first:?}");
@@ -175,4 +175,7 @@ async fn machines_agree_under_load_and_the_one_that_was_meddled_with_stops_and_n
     assert_eq!((asked.agrees, asked.tables, asked.yields), (Some(false), vec!["outlet".to_owned()], true));
     load_until(&machines, &mut numbers, || (1..=2).all(|machine| agrees_behind(&machines, machine, meddled))).await;
     assert!([1, 2].iter().all(|machine| machines[*machine].sequencer.failed().borrow().is_none()));
+
+    let Err(refused) = machines.try_restart(3).await else { panic!("it starts over a state that differs") };
+    assert!(refused.to_string().contains("in table outlet at entry"), "{refused}");
 }

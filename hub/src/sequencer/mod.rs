@@ -19,7 +19,7 @@ use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use crate::log::{DiskRoom, LogError, LogPosition, ReplicatedLog};
-use crate::raft::digests::Agreement;
+use crate::raft::digests::{Agreement, Told};
 use crate::replica::{FeedHeads, Followed};
 
 /// Proposals that may wait; whoever proposes more waits for room.
@@ -162,6 +162,16 @@ impl Sequencer {
     /// Whether this machine has the same state as the others, as far as they were compared.
     pub fn agreement(&self) -> Option<Agreement> {
         self.followed.digests.agreement()
+    }
+
+    /// The same, where this machine is the one that gives way: it must serve nobody from its state.
+    pub fn yielding(&self) -> Option<Agreement> {
+        self.agreement().filter(|agreement| agreement.yields)
+    }
+
+    /// Changes with [`Sequencer::agreement`].
+    pub fn told(&self) -> watch::Receiver<Told> {
+        self.followed.digests.subscribe()
     }
 
     /// The clock that stamps proposals.

@@ -1,11 +1,13 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use jikai_schema::command::{Command, Outcome};
 use jikai_schema::event::{Actor, MasterEvent};
+use jikai_schema::time::TimeMs;
 use rusqlite::Connection;
 
-use super::ProposeError;
-use crate::log::LogError;
+use super::{ProposeError, Sequencer};
+use crate::log::{LogError, ReplicatedLog, Reply};
 use crate::province::*;
 use crate::raft::log_store::{CommandReader, LOG_FILE};
 use crate::store;
@@ -22,6 +24,46 @@ fn entry_count(data: &std::path::Path) -> usize {
     std::iter::from_fn(|| Some(log.next(usize::MAX).unwrap()).filter(|entries| !entries.is_empty()))
         .map(|some| some.len())
         .sum()
+}
+
+/// A log whose answer got lost so many times: every entry is committed and applied.
+struct Losing {
+    log: Arc<dyn ReplicatedLog>,
+    left: AtomicU32,
+}
+
+impl ReplicatedLog for Losing {
+    fn commit(&self, entry: Vec<u8>) -> Reply<'_, Vec<u8>> {
+        Box::pin(async {
+            let answer = self.log.commit(entry).await?;
+            let loses = self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if loses.is_ok() { Err(LogError::Unknown) } else { Ok(answer) }
+        })
+    }
+
+    fn catch_up(&self) -> Reply<'_, ()> {
+        self.log.catch_up()
+    }
+}
+
+#[tokio::test]
+async fn a_command_whose_answer_got_lost_is_sent_again_and_answered_as_if_it_came_once_and_given_up_after_three_times()
+{
+    let hub = Running::empty().await;
+    assert_eq!(hub.ask(define(1301)).await, DONE);
+    let (followed, room) = (hub.member.followed.clone(), hub.member.room.clone());
+    let log = |left| Arc::new(Losing { log: hub.member.cluster.clone(), left: AtomicU32::new(left) });
+    let (twice, three_times) = (log(2), log(3));
+    let count = "SELECT count(*) FROM hub_log";
+    let events = async || hub.pool.read(|store| store.query_row(count, [], |row| row.get(0))).await.unwrap().unwrap();
+    let (before, events_before): (u64, i64) = (hub.sequencer.applied().get(), events().await);
+    let (sequencer, _) = Sequencer::start(twice, followed.clone(), room.clone(), Arc::new(|| TimeMs::from_ms(NOW_MS)));
+    assert_eq!(sequencer.propose(Actor::System, define(1302)).await, Ok(DONE), "not as one that is there already");
+    assert_eq!(hub.sequencer.applied().get(), before + 3, "it stands in the log each time");
+    assert_eq!(events().await, events_before + 1, "and is applied once");
+    let (sequencer, _) = Sequencer::start(three_times, followed, room, Arc::new(|| TimeMs::from_ms(NOW_MS)));
+    let outcome = sequencer.propose(Actor::System, define(1303)).await;
+    assert_eq!(outcome, Err(ProposeError::Log(LogError::Unknown)));
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::super::consistency::APPLIED_INDEX;
 use super::people::Browser;
 use super::*;
 use crate::province::{LONG, Machines, define_node};
+use crate::raft::digests::Agreement;
 use crate::raft::settings::Settings;
 use crate::store::STATE_FILE;
 
@@ -104,4 +105,24 @@ async fn a_session_opened_at_one_machine_is_good_at_one_that_has_not_applied_it_
     let unknown = Request::get("/v1/session").header(header::COOKIE, format!("__Host-jikai={}", "A".repeat(43)));
     let refused = problem(&machines[3], unknown.body(Body::empty()).unwrap()).await;
     assert_eq!(refused, code(401, "session_expired"));
+}
+
+#[tokio::test]
+async fn a_machine_whose_state_differs_refuses_reads_and_changes_and_says_why() {
+    let hub = worked().await;
+    let doubt = |yields| Agreement { index: 9, agrees: Some(false), tables: vec!["outlet".into()], yields };
+    hub.member.cluster.digests().conclude(doubt(false));
+    assert_eq!(read(&hub, "/v1/nodes").await.0, StatusCode::OK, "the others give way");
+    hub.member.cluster.digests().conclude(doubt(true));
+    for (method, path) in [("GET", "/v1/nodes"), ("POST", "/v1/session")] {
+        let request = with_token(method, path, "application/json", Body::from("{}"));
+        let response = router(app(&hub)).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
+        let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["code"], "state_differs", "{method} {path}: {body}");
+        assert!(body["detail"].as_str().unwrap().contains("outlet"), "{body}");
+    }
+    assert_eq!(read(&hub, "/health/live").await.0, StatusCode::OK);
+    assert_eq!(read(&hub, "/health/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
 }

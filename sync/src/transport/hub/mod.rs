@@ -68,7 +68,8 @@ fn server_config(identity: &TlsIdentity, options: &HubOptions) -> Result<ServerC
 }
 
 /// Sends the nodes of a running endpoint to other machines of the hub, and takes them back.
-#[derive(Clone)]
+/// By default those of none.
+#[derive(Clone, Default)]
 pub struct HubDrain(watch::Sender<bool>);
 
 impl HubDrain {
