@@ -127,7 +127,7 @@ pub(super) fn install(from: &Path, files: &StoreFiles, state: &mut Connection) -
     // What the cache keeps until the commit comes to disk in one go.
     state.pragma_update(None, "cache_size", -INSTALL_CACHE_KIB).map_err(StateError::storage)?;
     copy_gently(&copy, state, &log, INSTALL_REST_MAX)?;
-    files.moving(|| move_into_file(state).map_err(StateError::storage))?;
+    files.moving(true, || move_into_file(state).map_err(StateError::storage))?;
     state.pragma_update(None, "cache_size", cache_kib).map_err(StateError::storage)
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
-use jikai_schema::store::claim_environment;
+use jikai_schema::store::{StoreFiles, claim_environment};
 use rusqlite::{Connection, OpenFlags};
 
 use super::STATE_FILE;
@@ -20,6 +20,8 @@ pub fn claim_environment_of(data: &Path, environment: &str) -> anyhow::Result<()
         if !path.exists() {
             continue;
         }
+        // First: a process that died may have left the file so that closing it brings each page of a long log to disk by itself.
+        StoreFiles::of(&path).with_context(|| format!("open {}", path.display()))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let store = Connection::open_with_flags(&path, flags).with_context(|| format!("open {}", path.display()))?;
         store.busy_timeout(BUSY_WAIT)?;

@@ -23,8 +23,12 @@ const LITTLE_BYTES: i64 = 32 * 1024 * 1024;
 const PUT_OFF_MAX: Duration = Duration::from_secs(5);
 /// Length from which on it is begun anew. A long log is slow to look through; each beginning costs a commit a flush.
 const ANEW_FROM_BYTES: i64 = 16 * 1024 * 1024;
-/// Part of it that commits may wait for then: the longer it became, the less they may outrun who moves it.
-const LAST_PART: i64 = 16;
+/// How often what was committed meanwhile is moved then, until so little is left that commits may wait for it.
+const PASSES_MAX: usize = 6;
+/// So little: about what is committed while the pass before it is brought to disk.
+const LAST_BYTES: i64 = 1024 * 1024;
+/// Length from which on it is no longer moved page by page: on a slow disk it grows faster than that.
+const AT_ONCE_FROM_BYTES: i64 = 1024 * 1024 * 1024;
 /// How long it waits then for a commit, and for who reads what was before; commits wait as long.
 const LAST_WAIT: Duration = Duration::from_millis(50);
 /// How often is looked at the log where each commit flushes it.
@@ -180,20 +184,29 @@ impl Mover {
     /// Moves what the log has; a long one to its end, so that the next commit begins it anew where nobody reads it. Gives what it left.
     fn move_all(&mut self, reach: Reach) -> Result<Reach, StoreError> {
         let (mut moved, mut left) = (self.move_once(reach)?, self.reach()?);
-        // What was committed meanwhile.
-        if left.log_pages >= self.pages(ANEW_FROM_BYTES) && moved == Some(0) && left.left_pages() > 0 {
-            (moved, left) = (self.move_once(left)?, self.reach()?);
-            if moved == Some(0) && (1..=left.log_pages / LAST_PART).contains(&left.left_pages()) {
-                self.move_last()?;
-                left = self.reach()?;
+        if left.log_pages < self.pages(ANEW_FROM_BYTES) {
+            return Ok(left);
+        }
+        let last_pages = self.pages(LAST_BYTES);
+        // What was committed meanwhile, each time less where it is moved faster than it comes.
+        for pass in 1..PASSES_MAX {
+            let is_little = left.left_pages() == 0 || pass > 1 && left.left_pages() <= last_pages;
+            if moved != Some(0) || is_little {
+                break;
             }
+            (moved, left) = (self.move_once(left)?, self.reach()?);
+        }
+        if moved == Some(0) && (1..=last_pages).contains(&left.left_pages()) {
+            self.move_last()?;
+            left = self.reach()?;
         }
         Ok(left)
     }
 
     /// Gives what [`checkpoint`] does.
     fn move_once(&mut self, reach: Reach) -> Result<Option<i64>, StoreError> {
-        let (is_much, files) = (self.is_much(reach), &self.files);
+        let (is_much, is_through) = (self.is_much(reach), reach.log_pages < self.pages(AT_ONCE_FROM_BYTES));
+        let files = &self.files;
         let store = &mut self.store;
         let moves = move || {
             // A connection goes to another thread, a reference to it does not.
@@ -202,7 +215,7 @@ impl Mover {
         };
         match is_much {
             // It only steps back where it is not waited for.
-            true => files.moving(|| step_back("store-much", moves)?),
+            true => files.moving(is_through, || step_back("store-much", moves)?),
             false => files.moving_little(moves),
         }
     }

@@ -58,13 +58,13 @@ impl StoreFiles {
         Ok(moved)
     }
 
-    /// Has the work move much of it, each page on disk before the next one: SQLite writes as fast as memory takes it, and who else flushes
-    /// waits behind all of that. Costs several times as much as moving it little by little. Waits for another one that moves.
-    pub fn moving<R, E: From<io::Error>>(&self, work: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
+    /// Has the work move much of it; `is_through`: each page on disk before the next one, for SQLite writes as fast as memory takes it, and who
+    /// else flushes waits behind all of that. Costs several times as much as moving it little by little. Waits for another one that moves.
+    pub fn moving<R, E: From<io::Error>>(&self, is_through: bool, work: impl FnOnce() -> Result<R, E>) -> Result<R, E> {
         // A panic of another one leaves nothing half done here.
         let _one_at_a_time = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let (log, began) = (self.log()?, Instant::now());
-        let _written_through = WrittenThrough::set(self);
+        let _written_through = is_through.then(|| WrittenThrough::set(self));
         let look = || {
             if began.elapsed() > WRITE_THROUGH_MAX {
                 self.write_through(false);
@@ -169,14 +169,14 @@ mod tests {
         let knows = is_written_through(&files);
         StoreFiles::of(&path).unwrap();
         assert!(!is_written_through(&files), "as a process that died left it");
-        let meanwhile = files.moving(|| Ok::<_, io::Error>(is_written_through(&files))).unwrap();
+        let meanwhile = files.moving(true, || Ok::<_, io::Error>(is_written_through(&files))).unwrap();
         assert_eq!((meanwhile, is_written_through(&files)), (knows, false));
-        files.moving(|| Err::<(), _>(io::Error::other("on purpose"))).unwrap_err();
+        files.moving(true, || Err::<(), _>(io::Error::other("on purpose"))).unwrap_err();
         assert!(!is_written_through(&files), "behind an error");
-        let panics = || files.moving(|| -> io::Result<()> { panic!("on purpose") });
+        let panics = || files.moving(true, || -> io::Result<()> { panic!("on purpose") });
         assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
         assert!(!is_written_through(&files), "behind a panic");
-        assert!(files.moving(|| Ok::<_, io::Error>(is_written_through(&files))).unwrap() == knows, "and again");
+        assert!(files.moving(true, || Ok::<_, io::Error>(is_written_through(&files))).unwrap() == knows, "and again");
     }
 
     #[test]
@@ -190,7 +190,7 @@ mod tests {
             assert!(files.moving.try_lock().is_err());
             Ok::<_, io::Error>(())
         };
-        files.moving(moves).unwrap();
+        files.moving(true, moves).unwrap();
         files.moving_little(moves).unwrap();
         assert!(files.moving.try_lock().is_ok());
     }

@@ -12,9 +12,9 @@ use super::row::{self, EntryRow};
 use super::{LogError, read};
 use crate::raft::types::{InstanceId, LogId, Types, Vote};
 
-/// Entries behind the purged one that an append sweeps out. More than one, so that the sweep gains on the log; few, because the appends behind
-/// wait for it: they are old, and their pages come from the disk where memory has dropped them.
-const SWEPT_PER_APPEND: i64 = 2;
+/// Purged entries that an append sweeps out for each one that it brings. More than one, so that the sweep gains on the log; few, because the
+/// appends behind wait for it: they are old, and their pages come from the disk where memory has dropped them.
+const SWEPT_PER_ENTRY: usize = 2;
 
 /// What of SQLite's log is moved into the file at once: its pages are different ones.
 const MOVED_EACH_BYTES: i64 = 2 * 1024 * 1024;
@@ -40,7 +40,7 @@ impl LogFile {
         // Pages of 16 KiB: an entry is tens of KiB, and each page of it is a step of a linked list.
         connection.execute_batch(
             "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-             PRAGMA busy_timeout = 5000; PRAGMA journal_size_limit = 67108864;",
+             PRAGMA busy_timeout = 30000; PRAGMA journal_size_limit = 67108864;",
         )?;
         create(&mut connection, node)?;
         let (owner, instance) =
@@ -77,7 +77,7 @@ impl LogFile {
             }
             last = Some(row.id);
         }
-        let (committed, purged) = (self.unsaved_committed(), self.purged);
+        let (committed, sweeps_to) = (self.unsaved_committed(), self.sweeps_to());
         let transaction = immediate(&mut self.connection)?;
         {
             let mut insert = transaction.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5)")?;
@@ -86,12 +86,13 @@ impl LogFile {
                 insert.execute(params![index, term, leader, row.kind, row.payload])?;
             }
         }
-        if let Some(purged) = purged {
+        if let Some(upto) = sweeps_to {
             let mut sweep = transaction.prepare_cached(
                 "DELETE FROM entry WHERE log_index IN
                  (SELECT log_index FROM entry WHERE log_index <= ?1 ORDER BY log_index LIMIT ?2)",
             )?;
-            sweep.execute([row::column(purged.index)?, SWEPT_PER_APPEND])?;
+            let most = i64::try_from(rows.len() * SWEPT_PER_ENTRY).unwrap_or(i64::MAX);
+            sweep.execute([row::column(upto)?, most])?;
         }
         finish(transaction, committed)?;
         self.last = last;
@@ -156,6 +157,12 @@ impl LogFile {
             self.last = Some(*upto);
         }
         Ok(())
+    }
+
+    /// Up to where entries may be deleted: what was purged, which is only marked by it. The one place that decides it: a backup that reads
+    /// entries from this file keeps those that it has not archived by bounding it here, whatever the engine has let go.
+    fn sweeps_to(&self) -> Option<u64> {
+        self.purged.map(|purged| purged.index)
     }
 
     /// Lets the file grow to so many pages at most, as on a disk that is full.

@@ -21,6 +21,7 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::mpsc;
+use std::time::Instant;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
@@ -179,7 +180,9 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let rows = entries.into_iter().map(EntryRow::new).collect::<Result<Vec<_>, _>>().map_err(writing)?;
         // Waiting here costs nothing: the engine of 0.9 awaits the callback before it does anything else.
+        let started = Instant::now();
         self.write(move |file| file.append(&rows)).await.map_err(writing)?;
+        metrics::histogram!("jikai_log_append_ms").record(started.elapsed().as_secs_f64() * 1e3);
         callback.log_io_completed(Ok(()));
         Ok(())
     }

@@ -109,15 +109,18 @@ async fn a_purge_behind_the_end_moves_the_end() {
 }
 
 #[tokio::test]
-async fn purged_entries_are_swept_out_by_appends() {
-    let (folder, mut log) = log_of(20).await;
-    log.purge(id(1, 18)).await.unwrap();
-    for index in 20..30 {
-        log.blocking_append([entry(index, 1)]).await.unwrap();
+async fn purged_entries_are_swept_out_by_appends_faster_than_these_bring_others_however_many_they_bring_at_once() {
+    for at_once in [1, 10] {
+        let (folder, mut log) = log_of(20).await;
+        log.purge(id(1, 18)).await.unwrap();
+        for first in (20..30).step_by(at_once) {
+            let rows = (first..first + at_once as u64).map(|index| entry(index, 1));
+            log.blocking_append(rows).await.unwrap();
+        }
+        let file = Connection::open(folder.path().join(LOG_FILE)).unwrap();
+        let first: i64 = file.query_row("SELECT min(log_index) FROM entry", [], |row| row.get(0)).unwrap();
+        assert_eq!(first, 19, "{at_once} at once");
     }
-    let file = Connection::open(folder.path().join(LOG_FILE)).unwrap();
-    let first: i64 = file.query_row("SELECT min(log_index) FROM entry", [], |row| row.get(0)).unwrap();
-    assert_eq!(first, 19);
 }
 
 #[tokio::test]
