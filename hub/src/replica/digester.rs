@@ -21,6 +21,7 @@ const INTERRUPT_EVERY: Duration = Duration::from_millis(1);
 pub(super) struct Digester {
     /// 0: never.
     every_entries: u64,
+    is_digesting: bool,
     digests: Digests,
     under_way: Option<UnderWay>,
 }
@@ -32,12 +33,18 @@ struct UnderWay {
 
 impl Digester {
     pub(super) fn new(every_entries: u64, digests: Digests) -> Self {
-        Digester { every_entries, digests, under_way: None }
+        Digester { every_entries, is_digesting: true, digests, under_way: None }
     }
 
-    /// Whether a digest is made behind this entry. It depends on the place alone: every machine makes its own there.
+    /// Whether places are digested from now on.
+    pub(super) fn set_digesting(&mut self, digesting: bool) {
+        self.is_digesting = digesting;
+    }
+
+    /// Whether a digest is made behind this entry. It depends on the place alone, unless this machine is far from it: every other one makes its
+    /// own there.
     pub(super) fn is_due(&self, index: u64) -> bool {
-        index > 0 && self.every_entries > 0 && index.is_multiple_of(self.every_entries)
+        self.is_digesting && index > 0 && self.every_entries > 0 && index.is_multiple_of(self.every_entries)
     }
 
     /// Begins to digest the state at this path as it is now. Never an error: a machine that cannot compare itself still follows the log.
@@ -106,4 +113,21 @@ fn make(mut frozen: Frozen, digests: &Digests) {
 fn failed(error: &StateError) {
     metrics::counter!("jikai_replica_digests_skipped_total").increment(1);
     tracing::error!(%error, "the state could not be digested: it is not compared with the others at this place");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_place_is_due_unless_none_is_to_be_digested() {
+        let mut digester = Digester::new(8, Digests::default());
+        let due = |digester: &Digester| (0..=16).filter(|&index| digester.is_due(index)).collect::<Vec<_>>();
+        assert_eq!(due(&digester), [8, 16]);
+        digester.set_digesting(false);
+        assert_eq!(due(&digester), [0; 0]);
+        digester.set_digesting(true);
+        assert_eq!(due(&digester), [8, 16]);
+        assert_eq!(due(&Digester::new(0, Digests::default())), [0; 0], "never");
+    }
 }

@@ -186,6 +186,10 @@ impl State for Replica {
         self.noting(applied)
     }
 
+    fn set_digesting(&mut self, digesting: bool) {
+        self.digester.set_digesting(digesting);
+    }
+
     fn turned_away(&mut self) -> Result<BTreeSet<u64>, StateError> {
         let rows = MachineRow::list(&self.state).map_err(StateError::storage)?;
         let retired = rows.into_iter().filter(|row| row.state == Some(MachineState::Retired));

@@ -40,6 +40,8 @@ pub struct StateMachine<S> {
     snapshots: Arc<Snapshots>,
     /// Whether the newest applied membership gives this machine a vote; `None` before it was looked at.
     votes: Option<bool>,
+    /// Whether it catches up, without a vote.
+    is_behind: bool,
     /// How long it may still rest while it catches up.
     pub(super) rest_left: Duration,
     /// When it had applied all that it was given.
@@ -61,7 +63,7 @@ impl<S: State> StateMachine<S> {
         let state = Worker::start("raft-state", state)?;
         let (snapshots, rest_left) = (Arc::new(snapshots), CATCH_UP_REST_MAX);
         let (applied_at, stopping) = (Instant::now(), CancellationToken::new());
-        Ok(StateMachine { id, state, snapshots, votes: None, rest_left, applied_at, stopping })
+        Ok(StateMachine { id, state, snapshots, votes: None, is_behind: false, rest_left, applied_at, stopping })
     }
 
     /// Whoever stops the machine cancels it: what is left to apply is applied without rests.
@@ -120,7 +122,12 @@ impl<S: State> StateMachine<S> {
         if self.applied_at.elapsed() >= NOTHING_TO_DO {
             self.rest_left = CATCH_UP_REST_MAX;
         }
-        if entries.len() >= CATCH_UP_ENTRIES && !self.has_vote().await? {
+        let is_behind = entries.len() >= CATCH_UP_ENTRIES && !self.has_vote().await?;
+        if std::mem::replace(&mut self.is_behind, is_behind) != is_behind {
+            // What it has at places that it only passes nobody compares, and making digests would take from who serves.
+            self.state.call(move |state| state.set_digesting(!is_behind)).await?;
+        }
+        if is_behind {
             while entries.len() >= CATCH_UP_ENTRIES && !self.rest_left.is_zero() {
                 let others = entries.split_off(CATCH_UP_ENTRIES);
                 let began = Instant::now();

@@ -125,6 +125,9 @@ pub trait State: Send + 'static {
     /// in the middle leaves behind is the old state or the new one.
     fn install(&mut self, from: &Path) -> Result<(), StateError>;
 
+    /// Whether it shall make digests of itself from now on: not while it is brought to where the others were long ago.
+    fn set_digesting(&mut self, _digesting: bool) {}
+
     /// The digests that it makes of itself, for the other machines to compare; never any unless it says otherwise.
     fn digests(&self) -> Digests {
         Digests::default()

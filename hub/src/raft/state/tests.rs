@@ -13,10 +13,11 @@ use crate::raft::settings::CATCH_UP_ENTRIES;
 use crate::raft::snapshots::Snapshots;
 use crate::raft::types::{Entry, EntryBytes, Machine};
 
-/// Notes how many entries were applied together.
+/// Notes how many entries were applied together, and what it is told.
 struct Noted {
     applied: Applied,
     parts: Vec<usize>,
+    digesting: Vec<bool>,
 }
 
 impl State for Noted {
@@ -36,6 +37,10 @@ impl State for Noted {
 
     fn install(&mut self, _: &Path) -> Result<(), StateError> {
         Err(StateError::Ended(crate::raft::worker::Ended))
+    }
+
+    fn set_digesting(&mut self, digesting: bool) {
+        self.digesting.push(digesting);
     }
 }
 
@@ -59,7 +64,8 @@ fn machine_of(known: Membership) -> (StateMachine<Noted>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let applied = Applied { last: Some(log_id(1)), membership: StoredMembership::new(Some(log_id(1)), known) };
     let snapshots = Snapshots::open(&folder.path().join("snapshots")).unwrap();
-    (StateMachine::start(4, Noted { applied, parts: Vec::new() }, snapshots).unwrap(), folder)
+    let state = Noted { applied, parts: Vec::new(), digesting: Vec::new() };
+    (StateMachine::start(4, state, snapshots).unwrap(), folder)
 }
 
 async fn applies(machine: &mut StateMachine<Noted>, entries: Vec<Entry>) -> Vec<usize> {
@@ -114,4 +120,19 @@ async fn a_machine_that_stops_rests_no_more() {
     let (mut machine, _folder) = machine_of(voters([1]));
     machine.stopping().cancel();
     assert_eq!(applies(&mut machine, puts(2..2 + 3 * part as u64)).await, [part, 2 * part]);
+}
+
+#[tokio::test]
+async fn a_machine_that_catches_up_without_a_vote_makes_no_digests_until_it_is_near() {
+    let part = CATCH_UP_ENTRIES as u64;
+    let told = async |known, parts: &[std::ops::Range<u64>]| {
+        let (mut machine, _folder) = machine_of(known);
+        for indexes in parts {
+            applies(&mut machine, puts(indexes.clone())).await;
+        }
+        machine.state.call(|state| std::mem::take(&mut state.digesting)).await.unwrap()
+    };
+    let parts = [2..3, 3..3 + part, 30..30 + part, 50..52, 60..61];
+    assert_eq!(told(voters([1]), &parts).await, [false, true]);
+    assert_eq!(told(voters([1, 4]), &parts).await, [false; 0], "one that votes is compared at each place");
 }
