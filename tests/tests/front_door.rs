@@ -4,10 +4,12 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jikai_tests::https::{Request, Server};
 use jikai_tests::machines::Machines;
 use jikai_tests::process::wait_until;
+use jikai_tests::province::binaries;
 
 /// HAProxy as a master with workers, killed when it is dropped.
 struct Door {
@@ -77,15 +79,7 @@ fn the_front_door_follows_the_machines_and_keeps_its_connections() {
     let door = Door::open(folder.path());
     let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).unwrap();
     let through = Server::new(bind, "hub.jikai", &authority);
-    let is_ready = || {
-        through.dial("http/1.1").is_ok_and(|mut stream| {
-            let request = "GET /health/ready HTTP/1.1\r\nHost: hub.jikai\r\nConnection: close\r\n\r\n";
-            let mut answer = String::new();
-            stream.write_all(request.as_bytes()).is_ok()
-                && stream.read_to_string(&mut answer).is_ok()
-                && answer.contains(" 200 ")
-        })
-    };
+    let is_ready = || is_ready(&through);
     wait_until("the door to find the machine ready", is_ready);
     let mut kept = through.dial("http/1.1").unwrap();
     assert!(ask(&mut kept, "/health/live").contains("200"));
@@ -113,6 +107,88 @@ fn the_front_door_follows_the_machines_and_keeps_its_connections() {
     let first = machines.server(1);
     wait_until("the first machine not to be ready", || first.ask(&Request::new("GET", "/health/ready")).status == 503);
     wait_until("the door to be ready by the second machine", is_ready);
+}
+
+/// A process that is killed when it is dropped.
+struct Watch(Child);
+
+impl Watch {
+    /// `front-door config --watch` of the first machine.
+    fn start(machines: &Machines, bind: SocketAddr, folder: &Path) -> Watch {
+        let child = Command::new(binaries().join("jikai-hub"))
+            .args(["front-door", "config", "--watch", "--data"])
+            .arg(&machines.machine(1).data)
+            .args(["--bind", &bind.to_string(), "--out"])
+            .arg(folder.join("haproxy.cfg"))
+            .arg("--socket")
+            .arg(folder.join("haproxy.sock"))
+            .arg("--pid-file")
+            .arg(folder.join("haproxy.pid"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it can be started");
+        Watch(child)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Comes anew through the door and asks; the first line of the answer.
+fn come(through: &Server, path: &str) -> std::io::Result<String> {
+    let (mut stream, mut answer) = (through.dial("http/1.1")?, String::new());
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hub.jikai\r\nConnection: close\r\n\r\n")?;
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.lines().next().unwrap_or_default().to_owned())
+}
+
+fn is_ready(through: &Server) -> bool {
+    come(through, "/health/ready").is_ok_and(|first| first.contains(" 200 "))
+}
+
+/// Comes again and again until it is told to end; how often it was answered, and every failure.
+fn come_and_go(through: &Server, is_over: &AtomicBool) -> (u32, Vec<String>) {
+    let (mut answered, mut failures) = (0, Vec::new());
+    while !is_over.load(Ordering::Relaxed) && failures.len() < 10 {
+        match come(through, "/health/live") {
+            Ok(first) if first.contains(" 200 ") => answered += 1,
+            other => failures.push(format!("{other:?}")),
+        }
+    }
+    (answered, failures)
+}
+
+#[test]
+fn a_watched_door_takes_over_machines_that_come_and_go_and_nobody_who_comes_meanwhile_is_turned_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut machines = Machines::start(folder.path(), &["--front-door", "127.0.0.1"]);
+    let bind = free_address();
+    wait_until("the first machine to tell where it is", || machines.view(1)["machines"][0]["http"].is_string());
+    write_config(&machines, 1, bind, folder.path(), &[]);
+    let door = Door::open(folder.path());
+    let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).unwrap();
+    let through = Server::new(bind, "hub.jikai", &authority);
+    let is_over = AtomicBool::new(false);
+    wait_until("the door to find the machine ready", || is_ready(&through));
+    let _watch = Watch::start(&machines, bind, folder.path());
+    let lists_second = || std::fs::read_to_string(&door.config).unwrap().contains("machine-2");
+    let (answered, failures) = std::thread::scope(|scope| {
+        let coming = scope.spawn(|| come_and_go(&through, &is_over));
+        let second = machines.join(false);
+        machines.add(second);
+        wait_until("the door to have the second machine", lists_second);
+        machines.command(1, &["cluster", "remove", "--machine", "2"]);
+        wait_until("the door to have it no more", || !lists_second());
+        is_over.store(true, Ordering::Relaxed);
+        coming.join().unwrap()
+    });
+    assert_eq!(failures, Vec::<String>::new(), "beside {answered} that were answered");
+    assert!(answered > 100, "only {answered} came");
 }
 
 #[test]

@@ -109,6 +109,10 @@ const NODE_AWAY_MAX: Duration = Duration::from_secs(180);
 /// Terminals that one load process holds by default.
 const TERMINALS_PER_WORKER: u32 = 5_000;
 
+/// Entries between two comparisons of the tables where faults are struck, of a small province and of a great one.
+const COMPARE_ENTRIES_MIN: u32 = 200;
+const COMPARE_ENTRIES_MAX: u32 = 2_000;
+
 impl DemoArgs {
     /// Refuses what cannot work before anything is started.
     pub(super) fn verify(&self) -> Result<()> {
@@ -125,8 +129,13 @@ impl DemoArgs {
             has_link_relays: self.faults.has(Fault::CutLink) || self.faults.has(Fault::ReplaceNode),
             has_peer_relays: self.faults.has(Fault::Partition),
             has_peers: self.hubs > 1,
-            compares_often: self.hubs > 1 && self.has_faults(),
+            compare_entries: (self.hubs > 1 && self.has_faults()).then(|| self.compare_entries()),
         }
+    }
+
+    /// Entries between two comparisons of the tables: twenty a second come at most, and comparing reads the whole state.
+    fn compare_entries(&self) -> u32 {
+        (self.plan.terminals / 10).clamp(COMPARE_ENTRIES_MIN, COMPARE_ENTRIES_MAX)
     }
 
     /// How long terminals wait for a node that takes no connection: it may be replaced meanwhile, or out of use.

@@ -25,7 +25,7 @@ struct Counts {
     /// Reads, writes, discards and flushes that have ended.
     ended: u64,
     flushes: u64,
-    /// Written by those that have ended.
+    /// Written or discarded by those that have ended.
     sectors: u64,
     /// Requests that it has.
     under_way: u64,
@@ -35,8 +35,9 @@ struct Counts {
 #[derive(Debug, Default)]
 struct Seen {
     last: Option<Counts>,
-    /// Since the last look before which a flush had ended.
-    unflushed_sectors: u64,
+    /// Written since the last look before which a flush had ended, and between that flush and the one before it: a flush covers only what had
+    /// ended when it began.
+    unflushed_sectors: [u64; 2],
     /// How long it has ended nothing.
     stalled: Duration,
 }
@@ -82,10 +83,11 @@ impl Seen {
         };
         let fresh = now.sectors.saturating_sub(before.sectors);
         // What was written before the flush within the same time counts too.
-        self.unflushed_sectors = if now.flushes > before.flushes { fresh } else { self.unflushed_sectors + fresh };
+        let [newest, older] = self.unflushed_sectors;
+        self.unflushed_sectors = if now.flushes > before.flushes { [fresh, newest] } else { [newest + fresh, older] };
         let stalls = before.ended == now.ended && before.under_way > 0 && now.under_way > 0;
         self.stalled = if stalls { self.stalled + took } else { Duration::ZERO };
-        if self.unflushed_sectors > LITTLE_SECTORS { Duration::ZERO } else { self.stalled }
+        if self.unflushed_sectors.iter().sum::<u64>() > LITTLE_SECTORS { Duration::ZERO } else { self.stalled }
     }
 }
 
@@ -100,7 +102,7 @@ fn counts_of(text: &str, (major, minor): (u64, u64)) -> Option<Counts> {
         // Older kernels count neither discards nor flushes.
         let flushes = at(18).unwrap_or(0);
         let ended = at(3)? + at(7)? + at(14).unwrap_or(0) + flushes;
-        Some(Counts { ended, flushes, sectors: at(9)?, under_way: at(11)? })
+        Some(Counts { ended, flushes, sectors: at(9)? + at(16).unwrap_or(0), under_way: at(11)? })
     })
 }
 
@@ -120,7 +122,7 @@ mod tests {
     fn what_the_kernel_tells_is_read() {
         assert_eq!(
             counts_of(STATS, (254, 0)),
-            Some(Counts { ended: 100 + 200 + 7 + 20, flushes: 20, sectors: 1_600, under_way: 3 })
+            Some(Counts { ended: 100 + 200 + 7 + 20, flushes: 20, sectors: 1_600 + 56, under_way: 3 })
         );
         let older = Counts { ended: 3, flushes: 0, sectors: 16, under_way: 0 };
         assert_eq!(counts_of(STATS, (8, 1)), Some(older), "of an older kernel");
@@ -153,7 +155,9 @@ mod tests {
         assert_eq!(stalls(&[counts(1, 0), counts(2, 100), counts(2, much), counts(2, much), counts(2, much)]), [0; 5]);
         assert_eq!(stalls(&[counts(1, 0), counts(2, much), counts(2, much)]), [0; 3], "written beside the last flush");
         let flushed = [counts(1, 0), counts(2, much), counts(3, much + 100), counts(3, much + 100)];
-        assert_eq!(stalls(&flushed), [0, 0, 0, 20]);
+        assert_eq!(stalls(&flushed), [0; 4], "written beside a flush that did not cover it");
+        let again = [&flushed[..3], &[counts(4, much + 200), counts(4, much + 200)]].concat();
+        assert_eq!(stalls(&again), [0, 0, 0, 0, 20]);
     }
 
     #[test]

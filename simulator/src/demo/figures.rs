@@ -18,10 +18,8 @@ use crate::terminal::{latencies, locked};
 
 /// What is looked at apart.
 const SECOND: Duration = Duration::from_secs(1);
-/// A disk that answers nothing for so long in a second makes it, and the one behind it, none to compare.
+/// A disk that answers nothing for so long has stalled.
 const STALL: Duration = Duration::from_millis(100);
-/// Of the seconds of a window, those that may be left out: one of so many.
-const LEFT_OUT_PART: usize = 10;
 
 /// The figures of the load so far, and of a window of it.
 pub struct Figures {
@@ -65,12 +63,12 @@ struct Window {
     worst_us: u64,
     worst_began: Instant,
     worst_beside: Beside,
-    /// Of the seconds in which the disk answered.
-    answered_worst_us: u64,
-    answered: usize,
-    left_out: usize,
-    /// Whether the disk stalled in the second before.
-    has_stalled: bool,
+    /// Without what the disk stalled.
+    own_worst_us: u64,
+    own_max_us: u64,
+    stalls: usize,
+    /// How long the disk stalled in the second before.
+    stalled_before_us: u64,
 }
 
 /// What a window has shown.
@@ -92,18 +90,20 @@ pub struct Windowed {
     pub worst_second_others_share: f64,
     /// How long the disk answered nothing in it. Milliseconds.
     pub worst_second_disk_stalled_ms: f64,
-    /// The p99 of the worst of the seconds in which, and before which, the disk answered. Milliseconds.
-    pub worst_answered_second_p99_ms: f64,
-    /// The other seconds.
-    pub seconds_left_out: usize,
-    /// Whether these are few enough to leave them out.
-    pub is_mostly_answered: bool,
+    /// The p99 of the worst second, where each is taken without the time that the disk stalled in it and in the one before: who came meanwhile
+    /// waited for the disk, up to there. Milliseconds.
+    pub worst_own_second_p99_ms: f64,
+    /// Seconds in which the disk stalled.
+    pub seconds_stalled: usize,
     /// The slowest operation. Milliseconds.
     pub max_ms: f64,
+    /// The same without the disk's stalls. Milliseconds.
+    pub max_own_ms: f64,
 }
 
 impl Window {
-    fn open(now: Instant) -> Result<Self> {
+    /// Behind a second in which the disk stalled for so long.
+    fn open(now: Instant, stalled_before_us: u64) -> Result<Self> {
         Ok(Window {
             began: now,
             all: latencies()?,
@@ -113,10 +113,10 @@ impl Window {
             worst_us: 0,
             worst_began: now,
             worst_beside: Beside::default(),
-            answered_worst_us: 0,
-            answered: 0,
-            left_out: 0,
-            has_stalled: false,
+            own_worst_us: 0,
+            own_max_us: 0,
+            stalls: 0,
+            stalled_before_us,
         })
     }
 
@@ -134,20 +134,19 @@ impl Window {
         if p99_us > self.worst_us {
             (self.worst_us, self.worst_began, self.worst_beside) = (p99_us, self.second_began, beside);
         }
-        // What waited for it ends in the second behind it.
-        let stalls = beside.disk_stalled >= STALL;
-        if std::mem::replace(&mut self.has_stalled, stalls) || stalls {
-            self.left_out += 1;
-        } else {
-            self.answered += 1;
-            self.answered_worst_us = self.answered_worst_us.max(p99_us);
-        }
+        let stalled = if beside.disk_stalled >= STALL { beside.disk_stalled } else { Duration::ZERO };
+        let stalled_us = u64::try_from(stalled.as_micros()).unwrap_or(u64::MAX);
+        self.stalls += usize::from(stalled_us > 0);
+        // What waited for it may end in the second behind it.
+        let waited_us = stalled_us.saturating_add(std::mem::replace(&mut self.stalled_before_us, stalled_us));
+        self.own_worst_us = self.own_worst_us.max(p99_us.saturating_sub(waited_us));
+        self.own_max_us = self.own_max_us.max(self.second.max().saturating_sub(waited_us));
         self.seconds.saturating_record(p99_us);
         self.second.reset();
         self.second_began = now;
     }
 
-    fn close(mut self, now: Instant, beside: Beside) -> Windowed {
+    fn close(&mut self, now: Instant, beside: Beside) -> Windowed {
         self.end_second(now, beside);
         let ms = |us: u64| tenth(us as f64 / 1_000.0);
         let took_s = (now - self.began).as_secs_f64().max(0.001);
@@ -160,10 +159,10 @@ impl Window {
             worst_second_at_s: tenth((self.worst_began - self.began).as_secs_f64()),
             worst_second_others_share: (self.worst_beside.others_share * 100.0).round() / 100.0,
             worst_second_disk_stalled_ms: tenth(self.worst_beside.disk_stalled.as_secs_f64() * 1_000.0),
-            worst_answered_second_p99_ms: ms(self.answered_worst_us),
-            seconds_left_out: self.left_out,
-            is_mostly_answered: self.left_out * LEFT_OUT_PART <= self.left_out + self.answered,
+            worst_own_second_p99_ms: ms(self.own_worst_us),
+            seconds_stalled: self.stalls,
             max_ms: ms(self.all.max()),
+            max_own_ms: ms(self.own_max_us),
         }
     }
 }
@@ -171,7 +170,7 @@ impl Window {
 impl Figures {
     /// Nothing yet, of a demo whose stores lie there.
     pub fn new(data: &Path) -> Result<Self> {
-        let window = Mutex::new(Window::open(Instant::now())?);
+        let window = Mutex::new(Window::open(Instant::now(), 0)?);
         Ok(Figures {
             sums: Mutex::default(),
             window,
@@ -226,8 +225,10 @@ impl Figures {
     /// Ends the window that is open, and opens the next.
     pub fn turn(&self) -> Result<Windowed> {
         let now = Instant::now();
-        let window = std::mem::replace(&mut *locked(&self.window), Window::open(now)?);
-        Ok(window.close(now, locked(&self.computer).beside()))
+        let mut window = locked(&self.window);
+        let closed = window.close(now, locked(&self.computer).beside());
+        *window = Window::open(now, window.stalled_before_us)?;
+        Ok(closed)
     }
 
     /// The load may end.
@@ -266,7 +267,7 @@ mod tests {
             histogram
         };
         let beside = |others_share| Beside { others_share, ..Beside::default() };
-        let mut window = Window::open(begin).unwrap();
+        let mut window = Window::open(begin, 0).unwrap();
         window.note(at(500), &fresh(1_000, 500), || panic!("no second has ended")).unwrap();
         window.note(at(1_100), &fresh(30_000, 5), || beside(0.1)).unwrap();
         window.note(at(1_500), &fresh(1_000, 10), || panic!("no second has ended")).unwrap();
@@ -281,41 +282,49 @@ mod tests {
             worst_second_at_s: 1.1,
             worst_second_others_share: 0.25,
             worst_second_disk_stalled_ms: 0.0,
-            worst_answered_second_p99_ms: 30.0,
-            seconds_left_out: 0,
-            is_mostly_answered: true,
+            worst_own_second_p99_ms: 30.0,
+            seconds_stalled: 0,
             max_ms: 30.0,
+            max_own_ms: 30.0,
         };
         assert_eq!(seen, expected);
     }
 
-    /// Of so many seconds the fourth and the fifth are bad ones; in the fourth the disk answers nothing for so long.
-    fn of_a_disk_that_stalls(seconds: u64, stalled_ms: u64) -> Windowed {
+    /// Of eight seconds one has a p99 of 500 ms and the next one of 400; in the first of them the disk answers nothing for so long.
+    fn of_a_disk_that_stalls(stalled_ms: u64) -> [f64; 4] {
         let begin = Instant::now();
         let at = |second| begin + Duration::from_secs(second);
-        let mut window = Window::open(begin).unwrap();
-        for second in 1..=seconds {
+        let mut window = Window::open(begin, 0).unwrap();
+        for second in 1..=8 {
             let (us, stalled_ms) = match second {
                 4 => (500_000, stalled_ms),
                 5 => (400_000, 0),
                 _ => (10_000, 0),
             };
+            window.all.record(us).unwrap();
             window.second.record(us).unwrap();
             let disk_stalled = Duration::from_millis(stalled_ms);
             window.end_second(at(second), Beside { disk_stalled, ..Beside::default() });
         }
-        window.close(at(seconds + 1), Beside::default())
+        let seen = window.close(at(9), Beside::default());
+        [seen.worst_second_p99_ms, seen.worst_own_second_p99_ms, seen.max_own_ms, seen.seconds_stalled as f64]
+            .map(f64::round)
     }
 
     #[test]
-    fn seconds_around_a_disk_that_answers_nothing_are_left_out_unless_they_are_many_or_it_is_short() {
-        let stalled = of_a_disk_that_stalls(40, 150);
-        assert_eq!((stalled.worst_answered_second_p99_ms, stalled.seconds_left_out), (10.0, 2));
-        assert!(stalled.is_mostly_answered && stalled.worst_second_p99_ms >= 500.0);
-        assert_eq!(stalled.worst_second_disk_stalled_ms, 150.0);
-        let many = of_a_disk_that_stalls(8, 150);
-        assert_eq!((many.is_mostly_answered, many.seconds_left_out), (false, 2));
-        let short = of_a_disk_that_stalls(40, 99);
-        assert_eq!((short.worst_answered_second_p99_ms, short.seconds_left_out), (short.worst_second_p99_ms, 0));
+    fn a_disk_that_answers_nothing_excuses_as_long_as_it_did_in_its_second_and_the_next_unless_it_is_short() {
+        assert_eq!(of_a_disk_that_stalls(99), [500.0, 500.0, 500.0, 0.0]);
+        assert_eq!(of_a_disk_that_stalls(150), [500.0, 350.0, 350.0, 1.0], "and no longer");
+        assert_eq!(of_a_disk_that_stalls(450), [500.0, 50.0, 50.0, 1.0]);
+        assert_eq!(of_a_disk_that_stalls(900), [500.0, 10.0, 10.0, 1.0]);
+    }
+
+    #[test]
+    fn a_stall_excuses_in_the_window_behind_it_too() {
+        let begin = Instant::now();
+        let mut window = Window::open(begin, 300_000).unwrap();
+        window.second.record(400_000).unwrap();
+        let seen = window.close(begin + SECOND, Beside::default());
+        assert_eq!((seen.worst_own_second_p99_ms.round(), seen.seconds_stalled), (100.0, 0));
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn play(args: &DemoArgs, layout: &Layout, screen: &Screen, fami
     let world = World::make(&args.plan.plan())?;
     layout.write_plan(&world.plan)?;
     let pools = Pools::print(world.plan.seed, &world.games)?;
-    let outcomes = Outcomes::default();
+    let outcomes = Outcomes::of(args.faults.hub_ack_from.is_some());
     let mut play = Play { args, layout, screen, family, binaries, world, pools, began, commands_cpu_s: 0.0, outcomes };
     let files = tokio::task::block_in_place(|| write_world(&layout.world(), &play.world, &play.pools))?;
     play.step(&format!(

@@ -298,13 +298,18 @@ mod tests {
                 failed_operations: 0,
                 interruption_ms: None,
                 worst_second_p99_ms: None,
+                longest_operation_ms: recover_ms,
+                demands: Vec::new(),
                 within_bound: true,
             },
         );
         assert!(several.holds());
         let json = serde_json::to_value(several).unwrap();
         assert_eq!(names(&json["cpu_seconds"]), "hub hub_leader_share nodes simulator");
-        assert_eq!(names(&json["faults"]["kill-leader"]), "failed_operations recover_ms trials");
+        assert_eq!(
+            names(&json["faults"]["kill-leader"]),
+            "demands failed_operations longest_operation_ms recover_ms trials"
+        );
         assert_eq!(names(&json["faults"]["kill-leader"]["recover_ms"]), "max p50 p99");
     }
 

@@ -44,12 +44,14 @@ pub(super) struct Stroke {
     pub told: String,
     /// Where outlets moved and nobody was killed: the longest interruption of each.
     pub interruptions: Option<Vec<Duration>>,
+    /// Where something waited: how many times faster it was worked off than it had come.
+    pub drain_factor: Option<f64>,
 }
 
 impl Stroke {
-    /// One in which no outlet was to move.
+    /// One in which no outlet was to move, and nothing waited.
     pub fn of(recovered: Duration, told: String) -> Self {
-        Stroke { recovered, told, interruptions: None }
+        Stroke { recovered, told, interruptions: None, drain_factor: None }
     }
 }
 
@@ -114,7 +116,7 @@ impl Conductor<'_> {
     async fn try_one(&mut self, fault: Fault, trial: u32, what: &str) -> Result<()> {
         self.calm().await.context("before the stroke")?;
         let failed_before = self.figures.failed();
-        let is_compared = matches!(fault.terms().demand, Demand::SecondsBelow(_));
+        let is_compared = fault.terms().demands.iter().any(|demand| matches!(demand, Demand::SecondsBelow(_)));
         let mut normal = self.settle().await?;
         if is_compared {
             self.quiet(LONG_QUIET.min(2 * self.args.duration)).await?;
@@ -124,21 +126,30 @@ impl Conductor<'_> {
         self.calm().await.context("behind the stroke")?;
         let during = self.figures.turn()?;
         let failed_operations = self.figures.failed() - failed_before;
-        let interruptions = stroke.interruptions;
         let told = match is_compared {
             true => format!("{}; {}", stroke.told, tell_latencies(&normal, &during)),
             false => stroke.told,
         };
-        let seconds = compared_ms(&normal, &during).map(|ms| Duration::from_secs_f64(ms / 1_000.0));
         self.chronicle.step(&format!(
-            "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, {} a second meanwhile",
+            "{what}: {told}; recovered in {} ms, {failed_operations} operations failed, longest {}, {} a second meanwhile",
             stroke.recovered.as_millis(),
+            longest(&during),
             during.per_second
         ));
-        // What one number does not tell.
-        let told = if fault >= Fault::Membership { told } else { String::new() };
-        let (recovered, worst_seconds) = (stroke.recovered, is_compared.then_some(seconds));
-        self.outcomes.add(fault, Trial { recovered, failed_operations, told, interruptions, worst_seconds });
+        let seconds = [&normal, &during].map(|window| duration_of(window.worst_own_second_p99_ms));
+        self.outcomes.add(
+            fault,
+            Trial {
+                recovered: stroke.recovered,
+                failed_operations,
+                // What one number does not tell.
+                told: if fault >= Fault::Membership { told } else { String::new() },
+                interruptions: stroke.interruptions,
+                worst_seconds: is_compared.then_some(seconds),
+                longest_operation: duration_of(during.max_own_ms),
+                drain_factor: stroke.drain_factor,
+            },
+        );
         Ok(())
     }
 
@@ -212,7 +223,7 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
     let percent = |share: f64| (share * 100.0).round();
     let mut told = format!(
         "p99_ms_during {} (worst second of {:.0} s, {} s after the begin, {} % of the cores' time in it to other programs; {} in half of them), \
-         p99_ms_normal {} (worst second of {:.0} s, {} % to others; {} in half of them); max_ms_normal {}, max_ms_during {}",
+         p99_ms_normal {} (worst second of {:.0} s, {} % to others; {} in half of them); max_ms_normal {}",
         during.worst_second_p99_ms,
         during.took_s,
         during.worst_second_at_s,
@@ -222,28 +233,32 @@ fn tell_latencies(normal: &Windowed, during: &Windowed) -> String {
         normal.took_s,
         percent(normal.worst_second_others_share),
         normal.half_of_seconds_p99_ms,
-        normal.max_ms,
-        during.max_ms
+        normal.max_ms
     );
-    if during.seconds_left_out + normal.seconds_left_out > 0 {
-        let [normal_ms, during_ms] = compared_ms(normal, during);
+    if during.seconds_stalled + normal.seconds_stalled > 0 {
         told += &format!(
-            "; in or before {} and {} of the seconds the disk answered nothing for 100 ms and more ({} and {} ms in the worst ones): compared are \
-             {during_ms} and {normal_ms}",
-            during.seconds_left_out,
-            normal.seconds_left_out,
+            "; in {} and {} of the seconds the disk answered nothing for 100 ms and more ({} and {} ms in the worst ones): without that the \
+             worst ones are {} and {}",
+            during.seconds_stalled,
+            normal.seconds_stalled,
             during.worst_second_disk_stalled_ms,
-            normal.worst_second_disk_stalled_ms
+            normal.worst_second_disk_stalled_ms,
+            during.worst_own_second_p99_ms,
+            normal.worst_own_second_p99_ms
         );
     }
     told
 }
 
-/// The p99 of the worst seconds of both, without those in which the disk did not answer where these are few in both. Milliseconds.
-fn compared_ms(normal: &Windowed, during: &Windowed) -> [f64; 2] {
-    let windows = [normal, during];
-    match windows.iter().all(|window| window.is_mostly_answered) {
-        true => windows.map(|window| window.worst_answered_second_p99_ms),
-        false => windows.map(|window| window.worst_second_p99_ms),
+/// The longest operation, and what of it was not the disk's.
+fn longest(during: &Windowed) -> String {
+    let Windowed { max_ms, max_own_ms, .. } = during;
+    match max_own_ms < max_ms {
+        true => format!("{max_ms} ms ({max_own_ms} but for what the disk stalled)"),
+        false => format!("{max_ms} ms"),
     }
+}
+
+fn duration_of(ms: f64) -> Duration {
+    Duration::from_secs_f64(ms / 1_000.0)
 }

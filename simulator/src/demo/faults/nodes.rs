@@ -228,7 +228,7 @@ impl Conductor<'_> {
         let waits = self.interruptions().await?;
         let told = format!("{told}; {}", Interruption::told(&waits));
         let recovered = waits.iter().max().copied().unwrap_or_default();
-        Ok(Stroke { recovered, told, interruptions: Some(waits) })
+        Ok(Stroke { interruptions: Some(waits), ..Stroke::of(recovered, told) })
     }
 
     /// Takes the longest interruption of each outlet, once no operation waits for long any more.

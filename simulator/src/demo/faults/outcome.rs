@@ -21,9 +21,13 @@ pub struct FaultReport {
     /// How long outlets were interrupted that moved while nobody was killed: each by the operation of it that waited longest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruption_ms: Option<Interruption>,
-    /// The p99 of the worst second of each trial in which the disk answered, beside that of an undisturbed time as long.
+    /// The p99 of the worst second of each trial, without the disk's stalls, beside that of an undisturbed time as long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worst_second_p99_ms: Option<Seconds>,
+    /// The longest operation of each trial, without the disk's stalls. Milliseconds.
+    pub longest_operation_ms: Recovery,
+    /// What was demanded, and whether it was met.
+    pub demands: Vec<Judged>,
     /// Whether the longest times are within what fails the run.
     #[serde(skip)]
     pub within_bound: bool,
@@ -107,13 +111,16 @@ impl Seconds {
 
     /// One trial tells little: the twenty slowest of the 2,000 operations of its worst second lie behind one flush of a disk that all stores of
     /// the demo share. So half of the trials are compared with half of the undisturbed times, and each by itself is told beside it.
-    fn told(self, factor: f64) -> String {
+    fn are_below(&self, factor: f64) -> bool {
+        self.during.p50 < factor * self.normal.p50
+    }
+
+    fn told(&self, factor: f64) -> String {
         let Seconds { normal, during, ratios } = self;
         let below = ratios.iter().filter(|&&ratio| ratio < factor).count();
         let each: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
         format!(
-            "{}, {} ms beside {} ms in half of the trials, {} beside {} in the worst; by itself below in {below} of {} ({} ×)",
-            met(during.p50 < factor * normal.p50),
+            "{} ms beside {} ms in half of the trials, {} beside {} in the worst; by itself below in {below} of {} ({} ×)",
             during.p50,
             normal.p50,
             during.max,
@@ -121,6 +128,30 @@ impl Seconds {
             ratios.len(),
             each.join(", ")
         )
+    }
+}
+
+/// A demand and what was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// In words, with its limit.
+    pub demand: String,
+    /// In words; empty where no number tells it.
+    pub measured: String,
+    /// `None`: it was not measured for it, or is no number.
+    pub is_met: Option<bool>,
+}
+
+impl Judged {
+    fn of(demand: String, is_met: bool, measured: String) -> Self {
+        Judged { demand, measured, is_met: Some(is_met) }
+    }
+
+    fn words(&self) -> String {
+        let Judged { demand, measured, is_met } = self;
+        let judged = is_met.map(|is_met| if is_met { "met" } else { "MISSED" });
+        let what: Vec<&str> = judged.into_iter().chain((!measured.is_empty()).then_some(measured.as_str())).collect();
+        if what.is_empty() { demand.clone() } else { format!("{demand}: {}", what.join(", ")) }
     }
 }
 
@@ -137,6 +168,14 @@ pub(in crate::demo) struct Trial {
     pub interruptions: Option<Vec<Duration>>,
     /// Where terminals shall notice little: the p99 of the worst second before and during.
     pub worst_seconds: Option<[Duration; 2]>,
+    /// The longest operation between the stroke and the calm behind it. Both are without the time that the disk stalled.
+    pub longest_operation: Duration,
+    /// Where something waited: how many times faster it was worked off than it had come.
+    pub drain_factor: Option<f64>,
+}
+
+fn longest_of(trials: &[Trial]) -> Recovery {
+    Recovery::of(trials.iter().map(|trial| trial.longest_operation))
 }
 
 fn recovery_of(trials: &[Trial]) -> Recovery {
@@ -155,9 +194,16 @@ pub(in crate::demo) struct Outcomes {
     trials: BTreeMap<Fault, Vec<Trial>>,
     /// The leader's part of the CPU time of all hub machines while nothing was struck; `None`: one machine, or not measured.
     pub hub_leader_share: Option<f64>,
+    /// Whether some operations wait for the hub.
+    wait_for_hub: bool,
 }
 
 impl Outcomes {
+    /// None yet, of a load of which some operations wait for the hub, or none does.
+    pub fn of(wait_for_hub: bool) -> Self {
+        Outcomes { wait_for_hub, ..Outcomes::default() }
+    }
+
     /// Adds one.
     pub fn add(&mut self, fault: Fault, trial: Trial) {
         self.trials.entry(fault).or_default().push(trial);
@@ -172,6 +218,8 @@ impl Outcomes {
                 within_bound: recover_ms.max <= fault.terms().recover_ms_bound && interrupted_ms <= UNSERVED_MS_BOUND,
                 interruption_ms,
                 worst_second_p99_ms: Seconds::of(trials),
+                longest_operation_ms: longest_of(trials),
+                demands: self.judged(*fault, trials),
                 trials: u32::try_from(trials.len()).unwrap_or(u32::MAX),
                 recover_ms,
                 failed_operations: trials.iter().map(|trial| trial.failed_operations).sum(),
@@ -181,28 +229,57 @@ impl Outcomes {
         self.trials.iter().map(of).collect()
     }
 
-    /// A line for each fault, with its demand.
+    /// The demands of a fault and what its trials have shown.
+    fn judged(&self, fault: Fault, trials: &[Trial]) -> Vec<Judged> {
+        fault.terms().demands.iter().map(|&demand| self.judge(demand, trials)).collect()
+    }
+
+    fn judge(&self, demand: Demand, trials: &[Trial]) -> Judged {
+        match demand {
+            Demand::Within(limit_ms) => {
+                let p99 = recovery_of(trials).p99;
+                Judged::of(format!("recovers in p99 within {limit_ms} ms"), p99 <= limit_ms, format!("{p99} ms"))
+            }
+            Demand::OperationsWithin(limit_ms) => {
+                let demand = format!("no operation beyond {limit_ms} ms but for what the disk stalled");
+                let Recovery { p50, max, .. } = longest_of(trials);
+                match self.wait_for_hub {
+                    true => Judged { demand, measured: format!("{max} ms where some wait for the hub"), is_met: None },
+                    false => Judged::of(demand, max <= limit_ms, format!("{p50} in half of the trials, {max} ms")),
+                }
+            }
+            Demand::UnservedBelow(limit_ms) => {
+                // What was not measured was not met.
+                let measured = interruption_of(trials).filter(|interruption| interruption.outlets > 0);
+                let is_met = measured.is_some_and(|interruption| interruption.longest.p99 < limit_ms);
+                let p99 = measured.map_or("not measured".to_owned(), |found| format!("{} ms", found.longest.p99));
+                Judged::of(format!("interruption of moved outlets p99 below {limit_ms} ms"), is_met, p99)
+            }
+            Demand::SecondsBelow(factor) => {
+                let demand = format!("p99 of the worst second, without what the disk stalled, below {factor} × normal");
+                match Seconds::of(trials) {
+                    Some(seconds) => Judged::of(demand, seconds.are_below(factor), seconds.told(factor)),
+                    None => Judged::of(demand, false, "not measured".to_owned()),
+                }
+            }
+            Demand::DrainsAbove(factor) => {
+                let slowest = trials.iter().filter_map(|trial| trial.drain_factor).min_by(f64::total_cmp);
+                let told = slowest.map_or("not measured".to_owned(), |slowest| format!("{} ×", tenth(slowest)));
+                let is_met = slowest.is_some_and(|slowest| slowest >= factor);
+                Judged::of(format!("drains at {factor} × the arrival rate or more"), is_met, told)
+            }
+            Demand::Told(demand) => Judged { demand: demand.to_owned(), measured: String::new(), is_met: None },
+        }
+    }
+
+    /// A line for each fault, with its demands.
     pub fn words(&self) -> String {
         let mut words = String::new();
         for (fault, trials) in &self.trials {
             let recovery = recovery_of(trials);
             let failed: u64 = trials.iter().map(|trial| trial.failed_operations).sum();
-            let demand = match fault.terms().demand {
-                Demand::Within(limit_ms) => format!("p99 within {limit_ms} ms: {}", met(recovery.p99 <= limit_ms)),
-                Demand::UnservedBelow(limit_ms) => {
-                    // What was not measured was not met.
-                    let measured = interruption_of(trials).filter(|interruption| interruption.outlets > 0);
-                    let is_met = measured.is_some_and(|interruption| interruption.longest.p99 < limit_ms);
-                    let p99 = measured.map_or("not measured".to_owned(), |found| format!("{} ms", found.longest.p99));
-                    format!("interruption of moved outlets p99 below {limit_ms} ms: {}, {p99}", met(is_met))
-                }
-                Demand::SecondsBelow(factor) => {
-                    let told =
-                        Seconds::of(trials).map_or("MISSED, not measured".to_owned(), |seconds| seconds.told(factor));
-                    format!("p99 of the worst second in which the disk answered below {factor} × normal: {told}")
-                }
-                Demand::Told(demand) => demand.to_owned(),
-            };
+            let demands: Vec<String> = self.judged(*fault, trials).iter().map(Judged::words).collect();
+            let demand = demands.join("; ");
             words += &format!(
                 "fault       {:13} {} trials · recovers in p50 {} · p99 {} · max {} ms · {failed} operations failed · demand: {demand}\n",
                 fault.name(),
@@ -218,10 +295,6 @@ impl Outcomes {
     }
 }
 
-fn met(is_met: bool) -> &'static str {
-    if is_met { "met" } else { "MISSED" }
-}
-
 impl FaultReport {
     /// Whether nothing failed, and the hub recovered in bounded time.
     pub fn holds(&self) -> bool {
@@ -235,7 +308,9 @@ mod tests {
 
     fn trial(recovered_ms: u64, failed_operations: u64) -> Trial {
         let recovered = Duration::from_millis(recovered_ms);
-        Trial { recovered, failed_operations, told: String::new(), interruptions: None, worst_seconds: None }
+        let (told, interruptions, worst_seconds) = (String::new(), None, None);
+        let (longest_operation, drain_factor) = (Duration::from_millis(30), None);
+        Trial { recovered, failed_operations, told, interruptions, worst_seconds, longest_operation, drain_factor }
     }
 
     fn recovery(times_ms: impl IntoIterator<Item = u64>) -> Recovery {
@@ -258,9 +333,29 @@ mod tests {
         outcomes.add(Fault::KillLeader, trial(1_100, 2));
         outcomes.add(Fault::CutLink, trial(5, 0));
         let json = serde_json::to_value(outcomes.report()).unwrap();
+        let longest = serde_json::json!({ "p50": 30.0, "p99": 30.0, "max": 30.0 });
+        let demands = |recovers: &str, measured: &str| {
+            let longest = "no operation beyond 500 ms but for what the disk stalled";
+            serde_json::json!([
+                { "demand": recovers, "measured": measured, "is_met": true },
+                { "demand": longest, "measured": "30 in half of the trials, 30 ms", "is_met": true },
+            ])
+        };
         let expected = serde_json::json!({
-            "cut-link": { "trials": 1, "recover_ms": { "p50": 5.0, "p99": 5.0, "max": 5.0 }, "failed_operations": 0 },
-            "kill-leader": { "trials": 2, "recover_ms": { "p50": 900.0, "p99": 1100.0, "max": 1100.0 }, "failed_operations": 2 },
+            "cut-link": {
+                "trials": 1,
+                "recover_ms": { "p50": 5.0, "p99": 5.0, "max": 5.0 },
+                "failed_operations": 0,
+                "longest_operation_ms": longest,
+                "demands": demands("recovers in p99 within 1000 ms", "5 ms"),
+            },
+            "kill-leader": {
+                "trials": 2,
+                "recover_ms": { "p50": 900.0, "p99": 1100.0, "max": 1100.0 },
+                "failed_operations": 2,
+                "longest_operation_ms": longest,
+                "demands": demands("recovers in p99 within 4000 ms", "1100 ms"),
+            },
         });
         assert_eq!(json, expected);
     }
@@ -278,6 +373,35 @@ mod tests {
         assert!(holds && words.contains("MISSED"), "{words}");
         assert!(!held(&[trial(400, 1)]).0);
         assert!(!held(&[trial(5_001, 0)]).0);
+    }
+
+    #[test]
+    fn an_operation_beyond_what_terminals_do_not_notice_is_told_and_judged_only_where_none_waits_for_the_hub() {
+        let judged = |longest_ms, wait_for_hub| {
+            let mut outcomes = Outcomes::of(wait_for_hub);
+            let longest_operation = Duration::from_millis(longest_ms);
+            outcomes.add(Fault::KillFollower, Trial { longest_operation, ..trial(5, 0) });
+            outcomes.add(Fault::KillFollower, trial(5, 0));
+            outcomes.report()["kill-follower"].demands[0].clone()
+        };
+        assert_eq!(judged(500, false).is_met, Some(true));
+        let missed = judged(501, false);
+        assert!(missed.is_met == Some(false) && missed.measured.ends_with("501 ms"), "{missed:?}");
+        assert_eq!(judged(501, true).is_met, None);
+    }
+
+    #[test]
+    fn what_waited_is_worked_off_fast_enough_in_every_trial_or_the_demand_is_missed() {
+        let words = |factors: &[Option<f64>]| {
+            let mut outcomes = Outcomes::default();
+            factors
+                .iter()
+                .for_each(|&drain_factor| outcomes.add(Fault::HubDown, Trial { drain_factor, ..trial(5, 0) }));
+            outcomes.words()
+        };
+        assert!(words(&[Some(25.4), Some(5.0)]).contains("5 × the arrival rate or more: met, 5 ×"));
+        assert!(words(&[Some(25.4), Some(4.9)]).contains(": MISSED, 4.9 ×"));
+        assert!(words(&[None]).contains(": MISSED, not measured"));
     }
 
     /// One of `handoff` with nobody killed, in which the outlets were interrupted so long.

@@ -38,9 +38,6 @@ const VOTE_LIMIT: Duration = Duration::from_secs(60);
 /// Time between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Entries between two comparisons of the tables where faults are struck: some seconds of load.
-const COMPARE_ENTRIES: u32 = 2_000;
-
 /// What lies in the path, besides the machines themselves.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wiring {
@@ -50,8 +47,8 @@ pub struct Wiring {
     pub has_peer_relays: bool,
     /// Whether there will be more than one machine: one alone needs no address for peers.
     pub has_peers: bool,
-    /// Whether machines compare their tables every [`COMPARE_ENTRIES`] entries, not as seldom as an operator wants it.
-    pub compares_often: bool,
+    /// Entries after which machines compare their tables; `None`: as seldom as an operator wants it.
+    pub compare_entries: Option<u32>,
 }
 
 /// One machine.
@@ -136,15 +133,13 @@ impl Machine {
         options
     }
 
-    /// Has the machine compare its tables with the others' every [`COMPARE_ENTRIES`], where faults are to be struck. Those that join take
-    /// over the settings of the first.
+    /// Has the machine compare its tables with the others' often, where that is wanted. Those that join take over the settings of the
+    /// first.
     fn compare_often(&self, wiring: Wiring) -> Result<()> {
-        if !wiring.compares_often {
-            return Ok(());
-        }
+        let Some(entries) = wiring.compare_entries else { return Ok(()) };
         let path = self.data.join("hub.toml");
         let settings = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-        let (usual, often) = ("digest_entries = 20000\n", format!("digest_entries = {COMPARE_ENTRIES}\n"));
+        let (usual, often) = ("digest_entries = 20000\n", format!("digest_entries = {entries}\n"));
         ensure!(settings.contains(usual), "{} does not say how often tables are compared", path.display());
         std::fs::write(&path, settings.replace(usual, &often)).with_context(|| format!("write {}", path.display()))
     }
@@ -433,7 +428,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_partition_cuts_only_what_the_machine_says_or_only_what_it_hears() {
-        let wiring = Wiring { has_peers: true, has_peer_relays: true, has_link_relays: true, compares_often: false };
+        let wiring = Wiring { has_peers: true, has_peer_relays: true, has_link_relays: true, compare_entries: None };
         let mut list = Vec::new();
         for number in 1..=2 {
             list.push(Machine::plan(number, PathBuf::new(), false, wiring).await.unwrap());

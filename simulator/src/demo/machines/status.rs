@@ -13,6 +13,8 @@ pub struct Status {
     pub machine: u16,
     /// Who leads, as far as is known there.
     pub leader: Option<u16>,
+    /// Who does what only one machine does, as the log says.
+    pub jobs_at: Option<u16>,
     /// Entry that it has applied.
     pub applied_index: Option<u64>,
     /// What comparing its tables with those of the others led to.
