@@ -151,6 +151,15 @@ fn is_ready(through: &Server) -> bool {
     come(through, "/health/ready").is_ok_and(|first| first.contains(" 200 "))
 }
 
+/// Ends those who come and go, also where the test fails before.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Comes again and again until it is told to end; how often it was answered, and every failure.
 fn come_and_go(through: &Server, is_over: &AtomicBool) -> (u32, Vec<String>) {
     let (mut answered, mut failures) = (0, Vec::new());
@@ -179,12 +188,13 @@ fn a_watched_door_takes_over_machines_that_come_and_go_and_nobody_who_comes_mean
     let lists_second = || std::fs::read_to_string(&door.config).unwrap().contains("machine-2");
     let (answered, failures) = std::thread::scope(|scope| {
         let coming = scope.spawn(|| come_and_go(&through, &is_over));
+        let ends = Ends(&is_over);
         let second = machines.join(false);
         machines.add(second);
         wait_until("the door to have the second machine", lists_second);
         machines.command(1, &["cluster", "remove", "--machine", "2"]);
         wait_until("the door to have it no more", || !lists_second());
-        is_over.store(true, Ordering::Relaxed);
+        drop(ends);
         coming.join().unwrap()
     });
     assert_eq!(failures, Vec::<String>::new(), "beside {answered} that were answered");

@@ -16,7 +16,7 @@ use super::run::{Lock, seat};
 use crate::config::Config;
 use crate::identity::{IdentityFiles, secrets_place};
 use crate::machine::generation;
-use crate::member::Member;
+use crate::member::{Member, refuse_differing};
 use crate::raft::log_store::claim_alone;
 use crate::raft::settings::Settings;
 use crate::store;
@@ -64,6 +64,8 @@ pub(super) async fn raise(
     secrets: &Secrets,
     command: impl FnOnce(TimeMs) -> Command,
 ) -> anyhow::Result<()> {
+    // Before anything is claimed: the log would be another one than the others', and the state not to be started on.
+    refuse_differing(data)?;
     let files = IdentityFiles::new(data);
     let number = files.machine()?;
     let before = generation(&store::open_reader(data)?).context("read the generation")?;

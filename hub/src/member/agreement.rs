@@ -16,6 +16,9 @@ use crate::raft::digests::{Agreement, StateDigest};
 /// Pause before machines are asked again that were not so far yet.
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether a machine that gives way has come to lead.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// What the digests at one entry tell about this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -93,24 +96,49 @@ impl Comparing {
         let mut told = self.cluster.digests().subscribe();
         let mut compared = 0;
         loop {
-            let newest = told.wait_for(|told| told.newest().is_some_and(|newest| newest.index > compared)).await;
-            let Some(own) = newest.ok().and_then(|told| told.newest().cloned()) else { return };
+            let newest = told.wait_for(|told| told.newest().is_some_and(|newest| newest.index > compared));
+            let newest = tokio::select! {
+                newest = newest => newest.ok().and_then(|told| told.newest().cloned()),
+                () = self.leads_though_it_gave_way() => {
+                    // Nobody else leads to whom it could give way, and without its answers no further place would be reached.
+                    tracing::warn!(compared, "this machine gave way to a leader that is gone, and leads: it serves again");
+                    conclude(&self.cluster, compared, &Verdict::Unknown);
+                    continue;
+                }
+            };
+            let Some(own) = newest else { return };
             compared = own.index;
             let verdict = verdict_on(&self.cluster, own, self.wait).await;
-            if verdict.stops()
-                && let Verdict::Differs { tables } | Verdict::Split { tables, .. } = &verdict
-            {
-                let why = format!(
-                    "the state of this machine differs from that of the others in {} at entry {compared}: it stops. Remove it from \
-                     the cluster and let it join anew",
-                    named(tables)
-                );
-                // First: the process may end as soon as it has failed.
+            conclude(&self.cluster, compared, &verdict);
+            let (tables, is_most) = match &verdict {
+                Verdict::Differs { tables } => (tables, true),
+                Verdict::Split { tables, .. } if verdict.stops() => (tables, false),
+                _ => continue,
+            };
+            let why = format!(
+                "the state of this machine differs from that of the others in {} at entry {compared}: it stops. Remove it from the \
+                 cluster and let it join anew",
+                named(tables)
+            );
+            // First: the process may end as soon as it has failed. Where no majority is left without this machine it must be able to start:
+            // it could not be removed.
+            if is_most {
                 let (data, reason) = (self.data.clone(), why.clone());
                 let _ = tokio::task::spawn_blocking(move || mark::leave(&data, &reason)).await;
-                failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
             }
-            conclude(&self.cluster, compared, &verdict);
+            failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
+        }
+    }
+
+    /// Waits until this machine leads while it gives way: the leader before it is gone.
+    async fn leads_though_it_gave_way(&self) {
+        loop {
+            let gives_way = self.cluster.digests().agreement().is_some_and(|agreement| agreement.yields);
+            let Status { id, leader, .. } = self.cluster.status();
+            if gives_way && leader == Some(id) {
+                return;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 }

@@ -27,6 +27,11 @@ const FORMER_LOG_FILE: &str = "commands.db";
 /// How long a start waits for a leader before it goes on without.
 const LEADER_WAIT: Duration = Duration::from_secs(5);
 
+/// Refuses a directory whose state was found to differ from that of most other machines.
+pub fn refuse_differing(data: &Path) -> anyhow::Result<()> {
+    mark::refuse(data)
+}
+
 /// A running member.
 pub struct Member {
     /// The engine.
@@ -61,7 +66,7 @@ impl Member {
                 data.display()
             );
         }
-        mark::refuse(data)?;
+        refuse_differing(data)?;
         let (replica, followed) = Replica::open(data, settings.digest_entries).context("open the state")?;
         let identity = Identity::of(tls)?;
         let addresses = Addresses { listen: seat.listen, advertised: seat.address };

@@ -25,8 +25,10 @@ const PUT_OFF_MAX: Duration = Duration::from_secs(5);
 const ANEW_FROM_BYTES: i64 = 16 * 1024 * 1024;
 /// How often what was committed meanwhile is moved then, until so little is left that commits may wait for it.
 const PASSES_MAX: usize = 6;
-/// So little: about what is committed while the pass before it is brought to disk.
+/// So little: about what is committed while the pass before it is brought to disk; more of a log that has become long, for on a slow disk
+/// that is more.
 const LAST_BYTES: i64 = 1024 * 1024;
+const LAST_PART: i64 = 64;
 /// Length from which on it is no longer moved page by page: on a slow disk it grows faster than that.
 const AT_ONCE_FROM_BYTES: i64 = 1024 * 1024 * 1024;
 /// How long it waits then for a commit, and for who reads what was before; commits wait as long.
@@ -187,7 +189,7 @@ impl Mover {
         if left.log_pages < self.pages(ANEW_FROM_BYTES) {
             return Ok(left);
         }
-        let last_pages = self.pages(LAST_BYTES);
+        let last_pages = self.pages(LAST_BYTES).max(left.log_pages / LAST_PART);
         // What was committed meanwhile, each time less where it is moved faster than it comes.
         for pass in 1..PASSES_MAX {
             let is_little = left.left_pages() == 0 || pass > 1 && left.left_pages() <= last_pages;

@@ -137,8 +137,8 @@ impl Window {
         let stalled = if beside.disk_stalled >= STALL { beside.disk_stalled } else { Duration::ZERO };
         let stalled_us = u64::try_from(stalled.as_micros()).unwrap_or(u64::MAX);
         self.stalls += usize::from(stalled_us > 0);
-        // What waited for it may end in the second behind it.
-        let waited_us = stalled_us.saturating_add(std::mem::replace(&mut self.stalled_before_us, stalled_us));
+        // What waited for it may end in the second behind it. A stall that is seen in both is the same one.
+        let waited_us = stalled_us.max(std::mem::replace(&mut self.stalled_before_us, stalled_us));
         self.own_worst_us = self.own_worst_us.max(p99_us.saturating_sub(waited_us));
         self.own_max_us = self.own_max_us.max(self.second.max().saturating_sub(waited_us));
         self.seconds.saturating_record(p99_us);

@@ -107,22 +107,35 @@ async fn a_session_opened_at_one_machine_is_good_at_one_that_has_not_applied_it_
     assert_eq!(refused, code(401, "session_expired"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_machine_whose_state_differs_refuses_reads_and_changes_and_says_why() {
-    let hub = worked().await;
+    let machines = Machines::set_up(3, &Settings::default()).await;
+    // Not the leader, to which others give way.
+    let hub = &machines[2];
     let doubt = |yields| Agreement { index: 9, agrees: Some(false), tables: vec!["outlet".into()], yields };
     hub.member.cluster.digests().conclude(doubt(false));
-    assert_eq!(read(&hub, "/v1/nodes").await.0, StatusCode::OK, "the others give way");
+    assert_eq!(read(hub, "/v1/nodes").await.0, StatusCode::OK, "the others give way");
     hub.member.cluster.digests().conclude(doubt(true));
     for (method, path) in [("GET", "/v1/nodes"), ("POST", "/v1/session")] {
         let request = with_token(method, path, "application/json", Body::from("{}"));
-        let response = router(app(&hub)).oneshot(request).await.unwrap();
+        let response = router(app(hub)).oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{method} {path}");
         let body = to_bytes(response.into_body(), 16 << 20).await.unwrap();
         let body: Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["code"], "state_differs", "{method} {path}: {body}");
         assert!(body["detail"].as_str().unwrap().contains("outlet"), "{body}");
     }
-    assert_eq!(read(&hub, "/health/live").await.0, StatusCode::OK);
-    assert_eq!(read(&hub, "/health/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(read(hub, "/health/live").await.0, StatusCode::OK);
+    assert_eq!(read(hub, "/health/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_machine_that_gave_way_to_a_leader_serves_again_once_it_leads_itself() {
+    let hub = worked().await;
+    let agreement = Agreement { index: 9, agrees: Some(false), tables: vec!["outlet".into()], yields: true };
+    hub.member.cluster.digests().conclude(agreement);
+    let mut told = hub.sequencer.told();
+    let serves = told.wait_for(|told| told.agreement.as_ref().is_some_and(|agreement| !agreement.yields));
+    tokio::time::timeout(LONG, serves).await.expect("nobody else leads").unwrap();
+    assert_eq!(read(&hub, "/v1/nodes").await.0, StatusCode::OK);
 }

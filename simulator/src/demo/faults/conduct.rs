@@ -27,6 +27,8 @@ const QUIET: Duration = Duration::from_secs(3);
 /// As much more where latencies are compared, unless twice `--duration` is less: no longer than most changes of membership and the calm
 /// behind them take under full load, for the worst of many seconds is beyond that of few anyway.
 const LONG_QUIET: Duration = Duration::from_secs(100);
+/// Time behind the calm for operations that still wait.
+const LATE: Duration = Duration::from_secs(2);
 /// Such times at most: a machine that carries too much never settles.
 const QUIETS_MAX: u32 = 10;
 /// Terminals have caught up when 99 of 100 operations take no longer. Milliseconds.
@@ -116,7 +118,8 @@ impl Conductor<'_> {
     async fn try_one(&mut self, fault: Fault, trial: u32, what: &str) -> Result<()> {
         self.calm().await.context("before the stroke")?;
         let failed_before = self.figures.failed();
-        let is_compared = fault.terms().demands.iter().any(|demand| matches!(demand, Demand::SecondsBelow(_)));
+        let demands = fault.terms().demands;
+        let is_compared = demands.iter().any(|demand| matches!(demand, Demand::SecondsBelow(_)));
         let mut normal = self.settle().await?;
         if is_compared {
             self.quiet(LONG_QUIET.min(2 * self.args.duration)).await?;
@@ -124,6 +127,10 @@ impl Conductor<'_> {
         }
         let stroke = self.strike(fault, trial).await?;
         self.calm().await.context("behind the stroke")?;
+        if demands.iter().any(|demand| matches!(demand, Demand::OperationsWithin(_))) {
+            // An operation counts when it has ended: one that waits yet has waited too long by then.
+            self.quiet(LATE).await?;
+        }
         let during = self.figures.turn()?;
         let failed_operations = self.figures.failed() - failed_before;
         let told = match is_compared {

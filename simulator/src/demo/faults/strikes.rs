@@ -138,12 +138,12 @@ impl Conductor<'_> {
             self.cluster.machines.wait_ready(number, self.family).await?;
         }
         watch.any_passed(&acked, RECOVER_LIMIT).await?;
-        let draining = Instant::now();
+        let (draining, from) = (Instant::now(), watch.acked().await?);
         watch.passed(&acked, RECOVER_LIMIT).await?;
         let recovered = started.elapsed();
         watch.in_step(IN_STEP_MS, DRAIN_LIMIT).await?;
         let took_s = draining.elapsed().as_secs_f64().max(0.001);
-        let drained = sum(&watch.acked().await?).saturating_sub(sum(&acked)) as f64 / took_s;
+        let drained = sum(&watch.acked().await?).saturating_sub(sum(&from)) as f64 / took_s;
         let told = format!(
             "all machines down for {:.1} s, {} events waited; drained {drained:.0} events a second in {took_s:.1} s, {arriving:.0} \
              a second had arrived",
