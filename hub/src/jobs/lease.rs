@@ -33,8 +33,11 @@ impl Lease {
         if !machines.leads() {
             return None;
         }
-        // A leader that slept learns here that it is none: a quorum confirms it, and its state is the newest.
+        // A leader that slept, or that was started again, learns here that it is none: its state is the newest then, whoever confirmed it.
         sequencer.catch_up().await.ok()?;
+        if !machines.leads() {
+            return None;
+        }
         let known = pool.read(|store| LeaseRow::read(store)).await.ok()?.ok()?;
         let after = known.map_or(0, |lease| lease.fence);
         let machine = MachineNo::new(machines.number()).ok()?;
@@ -85,5 +88,38 @@ impl Lease {
             }
             _ => Ok(true),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::province::Machines as Province;
+    use crate::raft::settings::Settings;
+
+    async fn take(province: &Province, machine: u16) -> Option<Lease> {
+        let running = &province[machine];
+        let (sequencer, pool) = (running.sequencer.clone(), running.pool.clone());
+        let machines = Machines::new(machine, &running.member.cluster, sequencer.clone(), pool.clone());
+        Lease::take(&machines, &sequencer, &pool, [machine as u8; 16]).await
+    }
+
+    /// It holds itself for the leader that it was, until it hears of another one.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_leader_that_was_away_takes_no_lease_from_the_one_that_leads_now() {
+        let mut province = Province::set_up(3, &Settings::default()).await;
+        for _ in 2..=3 {
+            province.ask(1, Command::Cluster(ClusterCommand::Invite { voter_only: false })).await;
+        }
+        assert_eq!(take(&province, 1).await.expect("it leads").fence(), 1);
+        let data = province.stop(1).await;
+        let mut metrics = province[2].member.cluster.metrics();
+        let other = metrics.wait_for(|metrics| metrics.current_leader.is_some_and(|leader| leader != 1)).await;
+        let leader = other.unwrap().current_leader.unwrap() as u16;
+        let lease = take(&province, leader).await.expect("it leads now");
+        assert_eq!(lease.fence(), 2);
+        province.start(1, data).await;
+        assert!(take(&province, 1).await.is_none());
+        assert!(lease.confirm(&province[leader].pool).await, "nobody took it");
     }
 }

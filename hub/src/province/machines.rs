@@ -48,19 +48,25 @@ impl Machines {
         self.start(machine, Arc::new(tempfile::tempdir().unwrap())).await;
     }
 
+    /// Stops a machine in good order; its files stay.
+    pub async fn stop(&mut self, machine: u16) -> Arc<TempDir> {
+        self.running.remove(&machine).unwrap().stop().await
+    }
+
     /// Stops a machine in good order and starts it over its files.
     pub async fn restart(&mut self, machine: u16) {
-        let data = self.running.remove(&machine).unwrap().stop().await;
+        let data = self.stop(machine).await;
         self.start(machine, data).await;
     }
 
     /// The same, where it may be refused: the machine is gone then.
     pub async fn try_restart(&mut self, machine: u16) -> anyhow::Result<()> {
-        let data = self.running.remove(&machine).unwrap().stop().await;
+        let data = self.stop(machine).await;
         self.try_start(machine, data).await
     }
 
-    async fn start(&mut self, machine: u16, data: Arc<TempDir>) {
+    /// Starts a machine over its files.
+    pub async fn start(&mut self, machine: u16, data: Arc<TempDir>) {
         self.try_start(machine, data).await.unwrap();
     }
 
