@@ -34,7 +34,9 @@ pub(super) fn import_hint(refusal: &Refusal) -> &'static str {
 /// What to do where the machines of the hub stand against a change.
 pub(super) fn machines_hint(code: &str) -> &'static str {
     match code {
-        "machine_not_invited" => "Invite it first: `jikai-hub cluster invite`.",
+        "machine_not_invited" => {
+            "`jikai-hub cluster status` lists the machines; another one is invited first: `jikai-hub cluster invite`."
+        }
         "machine_retired" => "Invite it anew, under another number: `jikai-hub cluster invite`, then `jikai-hub join`.",
         "no_peer_address" => {
             "Set `peer_listen` to an address with a port in hub.toml of each machine, and start it again."

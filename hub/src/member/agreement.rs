@@ -115,16 +115,17 @@ impl Comparing {
                 Verdict::Split { tables, .. } if verdict.stops() => (tables, false),
                 _ => continue,
             };
+            let place = format!("{} at entry {compared}", named(tables));
             let why = format!(
-                "the state of this machine differs from that of the others in {} at entry {compared}: it stops. Remove it from the \
-                 cluster and let it join anew",
-                named(tables)
+                "the state of this machine differs from that of the others in {place}: it stops. Remove it from the cluster and let it \
+                 join anew"
             );
             // First: the process may end as soon as it has failed. Where no majority is left without this machine it must be able to start:
             // it could not be removed.
             if is_most {
-                let (data, reason) = (self.data.clone(), why.clone());
-                let _ = tokio::task::spawn_blocking(move || mark::leave(&data, &reason)).await;
+                let data = self.data.clone();
+                let _ =
+                    tokio::task::spawn_blocking(move || mark::leave(&data, &format!("it differs in {place}"))).await;
             }
             failed.send_if_modified(|known| known.is_none().then(|| *known = Some(why)).is_some());
         }

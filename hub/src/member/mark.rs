@@ -29,8 +29,10 @@ pub(super) fn refuse(data: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
         Ok(why) => bail!(
-            "this machine stopped when it was compared with the others, and does not start over what it had: {why}. Only where no other \
-             machine is left, and this one is to go on alone: remove {}.",
+            "the state of this machine was found to differ from that of most others, and is not served: {}. At another machine: jikai-hub \
+             cluster remove, then cluster invite; here: jikai-hub join with an empty directory. ({} says so; only where no other machine is \
+             left, and this one is to go on with what it has: remove that file.)",
+            why.trim(),
             path.display()
         ),
     }
@@ -46,7 +48,8 @@ mod tests {
         refuse(data.path()).unwrap();
         leave(data.path(), "it differs in table outlet");
         let refused = refuse(data.path()).unwrap_err().to_string();
-        assert!(refused.contains("it differs in table outlet") && refused.contains(MARK_FILE), "{refused}");
+        let told = ["it differs in table outlet", "cluster remove", "jikai-hub join", MARK_FILE];
+        assert!(told.iter().all(|told| refused.contains(told)), "{refused}");
         std::fs::remove_file(place(data.path())).unwrap();
         refuse(data.path()).unwrap();
     }

@@ -20,6 +20,8 @@ use super::take_over::TakeOverArgs;
 
 /// How often a machine that catches up is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often its progress is told where there is no terminal.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// Looks before a machine that does not come closer is given up.
 const LOOKS_MAX: u32 = 50;
 /// As many of them count for one at which it did not answer.
@@ -206,7 +208,7 @@ async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
         }
         anyhow::Ok(())
     };
-    let bar = progress(&format!("machine {machine} catches up"));
+    let mut progress = Progress::of(format!("machine {machine} catches up"));
     tokio::pin!(adding);
     loop {
         tokio::select! {
@@ -217,12 +219,12 @@ async fn add(client: &Client, args: &AddArgs) -> anyhow::Result<()> {
             // A look that fails costs nothing: the next one follows.
             () = tokio::time::sleep(LOOK_EVERY) => {
                 if let Ok(Some(places)) = places(client, machine).await {
-                    show_progress(places, &bar);
+                    progress.show(places);
                 }
             }
         }
     }
-    bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     println!("Machine {machine} has caught up.");
     match args.learner {
         true => {}
@@ -258,20 +260,42 @@ async fn places(client: &Client, machine: u16) -> anyhow::Result<Option<(u64, u6
     Ok(newest.zip(told(u64::from(machine), "applied_index")))
 }
 
-fn show_progress((all, has): (u64, u64), bar: &ProgressBar) {
-    bar.set_length(all);
-    bar.set_position(has);
+/// How far a machine has come: a bar at a terminal, a line now and then elsewhere.
+struct Progress {
+    what: String,
+    bar: ProgressBar,
+    told_at: tokio::time::Instant,
+}
+
+impl Progress {
+    fn of(what: String) -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} entries") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.clone());
+        Progress { what, bar, told_at: tokio::time::Instant::now() }
+    }
+
+    fn show(&mut self, (all, has): (u64, u64)) {
+        self.bar.set_length(all);
+        self.bar.set_position(has);
+        if self.bar.is_hidden() && self.told_at.elapsed() >= TELL_EVERY {
+            self.told_at = tokio::time::Instant::now();
+            eprintln!("{}: {has} of {all} entries", self.what);
+        }
+    }
 }
 
 /// Waits while a machine comes closer: as a voter that is far behind it would hold up the others.
 async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
-    let bar = progress(&format!("machine {machine} catches up"));
+    let mut progress = Progress::of(format!("machine {machine} catches up"));
     let deadline = tokio::time::Instant::now() + CATCH_UP_WAIT;
     let (mut closest, mut looks_left) = (u64::MAX, LOOKS_MAX);
     loop {
         // One that fails may be followed by one that does not.
         let looked = places(client, machine).await;
-        looked.iter().flatten().for_each(|places| show_progress(*places, &bar));
+        looked.iter().flatten().for_each(|places| progress.show(*places));
         let behind = looked.iter().flatten().next().map(|(all, has)| all.saturating_sub(*has));
         match behind {
             Some(behind) if behind <= NEARLY => break,
@@ -286,7 +310,7 @@ async fn promote(client: &Client, machine: u16) -> anyhow::Result<()> {
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    bar.finish_and_clear();
+    progress.bar.finish_and_clear();
     client.post_json(&format!("{}/promotion", path(machine)), &json!({})).await?;
     println!("Machine {machine} votes.");
     Ok(())
@@ -323,14 +347,5 @@ fn spinner(what: &str) -> ProgressBar {
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     bar.set_message(what.to_owned());
     bar.enable_steady_tick(LOOK_EVERY);
-    bar
-}
-
-fn progress(what: &str) -> ProgressBar {
-    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(1) } else { ProgressBar::hidden() };
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} entries") {
-        bar.set_style(style);
-    }
-    bar.set_message(what.to_owned());
     bar
 }

@@ -120,7 +120,7 @@ pub enum ChangeError {
     #[error("machine {0} was removed: its number is not used again")]
     Removed(u64),
     /// The machine cannot be reached.
-    #[error("machine {id}: {why}")]
+    #[error("machine {id}: {why}. Does it run, and is its address the right one?")]
     Unreachable {
         /// The machine.
         id: u64,

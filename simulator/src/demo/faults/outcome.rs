@@ -245,7 +245,9 @@ impl Outcomes {
                 let Recovery { p50, max, .. } = longest_of(trials);
                 match self.wait_for_hub {
                     true => Judged { demand, measured: format!("{max} ms where some wait for the hub"), is_met: None },
-                    false => Judged::of(demand, max <= limit_ms, format!("{p50} in half of the trials, {max} ms")),
+                    false => {
+                        Judged::of(demand, max <= limit_ms, format!("{p50} ms in half of the trials, {max} ms at most"))
+                    }
                 }
             }
             Demand::UnservedBelow(limit_ms) => {
@@ -338,7 +340,7 @@ mod tests {
             let longest = "no operation beyond 500 ms but for what the disk stalled";
             serde_json::json!([
                 { "demand": recovers, "measured": measured, "is_met": true },
-                { "demand": longest, "measured": "30 in half of the trials, 30 ms", "is_met": true },
+                { "demand": longest, "measured": "30 ms in half of the trials, 30 ms at most", "is_met": true },
             ])
         };
         let expected = serde_json::json!({
@@ -386,7 +388,7 @@ mod tests {
         };
         assert_eq!(judged(500, false).is_met, Some(true));
         let missed = judged(501, false);
-        assert!(missed.is_met == Some(false) && missed.measured.ends_with("501 ms"), "{missed:?}");
+        assert!(missed.is_met == Some(false) && missed.measured.ends_with("501 ms at most"), "{missed:?}");
         assert_eq!(judged(501, true).is_met, None);
     }
 
