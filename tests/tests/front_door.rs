@@ -69,16 +69,22 @@ fn ask(stream: &mut (impl Read + Write), path: &str) -> String {
     String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_string()
 }
 
+/// One machine and a door before it: where the door listens, the door, and the hub as it is reached through it.
+fn machine_behind_a_door(folder: &Path) -> (Machines, SocketAddr, Door, Server) {
+    let machines = Machines::start(folder, &["--front-door", "127.0.0.1"]);
+    let bind = free_address();
+    wait_until("the first machine to tell where it is", || machines.view(1)["machines"][0]["http"].is_string());
+    write_config(&machines, 1, bind, folder, &[]);
+    let door = Door::open(folder);
+    let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).expect("init made it");
+    let through = Server::new(bind, "hub.jikai", &authority);
+    (machines, bind, door, through)
+}
+
 #[test]
 fn the_front_door_follows_the_machines_and_keeps_its_connections() {
     let folder = tempfile::tempdir().unwrap();
-    let mut machines = Machines::start(folder.path(), &["--front-door", "127.0.0.1"]);
-    let bind = free_address();
-    wait_until("the first machine to tell where it is", || machines.view(1)["machines"][0]["http"].is_string());
-    write_config(&machines, 1, bind, folder.path(), &[]);
-    let door = Door::open(folder.path());
-    let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).unwrap();
-    let through = Server::new(bind, "hub.jikai", &authority);
+    let (mut machines, bind, door, through) = machine_behind_a_door(folder.path());
     let is_ready = || is_ready(&through);
     wait_until("the door to find the machine ready", is_ready);
     let mut kept = through.dial("http/1.1").unwrap();
@@ -175,13 +181,7 @@ fn come_and_go(through: &Server, is_over: &AtomicBool) -> (u32, Vec<String>) {
 #[test]
 fn a_watched_door_takes_over_machines_that_come_and_go_and_nobody_who_comes_meanwhile_is_turned_away() {
     let folder = tempfile::tempdir().unwrap();
-    let mut machines = Machines::start(folder.path(), &["--front-door", "127.0.0.1"]);
-    let bind = free_address();
-    wait_until("the first machine to tell where it is", || machines.view(1)["machines"][0]["http"].is_string());
-    write_config(&machines, 1, bind, folder.path(), &[]);
-    let door = Door::open(folder.path());
-    let authority = std::fs::read_to_string(machines.machine(1).data.join("ca/ca.pem")).unwrap();
-    let through = Server::new(bind, "hub.jikai", &authority);
+    let (mut machines, bind, door, through) = machine_behind_a_door(folder.path());
     let is_over = AtomicBool::new(false);
     wait_until("the door to find the machine ready", || is_ready(&through));
     let _watch = Watch::start(&machines, bind, folder.path());

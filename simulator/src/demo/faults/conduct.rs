@@ -128,7 +128,7 @@ impl Conductor<'_> {
         let stroke = self.strike(fault, trial).await?;
         self.calm().await.context("behind the stroke")?;
         if demands.iter().any(|demand| matches!(demand, Demand::OperationsWithin(_))) {
-            // An operation counts when it has ended: one that waits yet has waited too long by then.
+            // An operation counts when it has ended, and one that waits longer than this is not seen.
             self.quiet(LATE).await?;
         }
         let during = self.figures.turn()?;
